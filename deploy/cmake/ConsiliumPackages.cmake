@@ -1,0 +1,18 @@
+# Every package, found once. Torch goes first: after RocksDB, its own search for gflags fails
+# ("IMPORTED_LOCATION not set for imported target gflags").
+
+find_package(Torch REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3 REQUIRED)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
+find_package(RocksDB REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(DCMTK REQUIRED)
+find_package(ITK REQUIRED COMPONENTS ITKCommon ITKIOGDCM ITKImageGrid ITKIOImageBase)
+find_package(nlohmann_json 3.11 REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark)
