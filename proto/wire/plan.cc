@@ -1,0 +1,369 @@
+#include "proto/wire/plan.h"
+
+#include <cmath>
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "proto/base/ids.h"
+#include "proto/base/status.h"
+
+namespace consilium::wire {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kTextBytesMax = 128;
+constexpr size_t kLabelsMax = 255;
+constexpr size_t kRulesMax = 64;
+constexpr size_t kLevelsMax = 8;
+
+absl::Status Refuse(absl::string_view key, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("plan: ", key, ": ", what));
+}
+
+// Reads one JSON object key by key and, at the end, refuses the keys nobody asked for.
+class Reader {
+ public:
+  Reader(const Json& json, std::string path) : json_(json), path_(std::move(path)) {
+    if (!json.is_object()) status_ = Refuse(path_, "must be an object");
+  }
+
+  template <typename T>
+  void Get(const char* key, T& out) {
+    if (!status_.ok()) return;
+    seen_.insert(key);
+    const auto it = json_.find(key);
+    if (it == json_.end()) {
+      status_ = Refuse(Path(key), "is missing");
+      return;
+    }
+    if (!Assign(*it, out)) status_ = Refuse(Path(key), "has the wrong type");
+  }
+
+  template <typename T, typename F>
+  void GetList(const char* key, size_t count_max, std::vector<T>& out, F read_item) {
+    if (!status_.ok()) return;
+    seen_.insert(key);
+    const auto it = json_.find(key);
+    if (it == json_.end() || !it->is_array() || it->size() > count_max) {
+      status_ = Refuse(Path(key), absl::StrCat("must be a list of at most ", count_max));
+      return;
+    }
+    out.clear();
+    for (size_t i = 0; i < it->size() && status_.ok(); ++i) {
+      T item;
+      status_ = read_item((*it)[i], absl::StrCat(Path(key), "[", i, "]"), item);
+      out.push_back(std::move(item));
+    }
+  }
+
+  template <typename F>
+  void GetObject(const char* key, F read) {
+    if (!status_.ok()) return;
+    seen_.insert(key);
+    const auto it = json_.find(key);
+    status_ = it == json_.end() ? Refuse(Path(key), "is missing") : read(*it, Path(key));
+  }
+
+  absl::Status Finish() {
+    if (!status_.ok()) return status_;
+    for (const auto& item : json_.items()) {
+      if (!seen_.contains(item.key())) return Refuse(Path(item.key()), "is not a known key");
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string Path(absl::string_view key) const {
+    return path_.empty() ? std::string(key) : absl::StrCat(path_, ".", key);
+  }
+
+  static bool Assign(const Json& json, std::string& out) {
+    if (!json.is_string()) return false;
+    out = json.get<std::string>();
+    return true;
+  }
+  static bool Assign(const Json& json, bool& out) {
+    if (!json.is_boolean()) return false;
+    out = json.get<bool>();
+    return true;
+  }
+  static bool Assign(const Json& json, double& out) {
+    if (!json.is_number()) return false;
+    out = json.get<double>();
+    return true;
+  }
+  static bool Assign(const Json& json, int& out) {
+    int64_t wide;
+    if (!Assign(json, wide) || wide < 0 || wide > 1'000'000) return false;
+    out = static_cast<int>(wide);
+    return true;
+  }
+  static bool Assign(const Json& json, int64_t& out) {
+    if (!json.is_number_integer()) return false;
+    if (json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX) return false;
+    out = json.get<int64_t>();
+    return true;
+  }
+  static bool Assign(const Json& json, uint64_t& out) {
+    if (!json.is_number_unsigned()) return false;
+    out = json.get<uint64_t>();
+    return true;
+  }
+  template <typename T, size_t N>
+  static bool Assign(const Json& json, std::array<T, N>& out) {
+    if (!json.is_array() || json.size() != N) return false;
+    for (size_t i = 0; i < N; ++i) {
+      if (!Assign(json[i], out[i])) return false;
+    }
+    return true;
+  }
+
+  const Json& json_;
+  const std::string path_;
+  absl::Status status_;
+  std::set<std::string> seen_;
+};
+
+absl::Status ReadLabel(const Json& json, const std::string& path, PlanLabel& out) {
+  Reader reader(json, path);
+  reader.Get("value", out.value);
+  reader.Get("name", out.name);
+  reader.Get("code", out.code);
+  return reader.Finish();
+}
+
+absl::Status ReadRule(const Json& json, const std::string& path, SeriesRule& out) {
+  Reader reader(json, path);
+  reader.Get("keyword", out.keyword);
+  reader.Get("condition", out.condition);
+  return reader.Finish();
+}
+
+absl::Status ReadCount(const Json& json, const std::string& path, int64_t& out) {
+  if (!json.is_number_integer()) return Refuse(path, "must be a whole number");
+  out = json.get<int64_t>();
+  return absl::OkStatus();
+}
+
+absl::Status ReadStride(const Json& json, const std::string& path, std::array<int64_t, 3>& out) {
+  if (!json.is_array() || json.size() != 3) return Refuse(path, "must be three whole numbers");
+  for (size_t i = 0; i < 3; ++i) CSL_RETURN_IF_ERROR(ReadCount(json[i], path, out[i]));
+  return absl::OkStatus();
+}
+
+absl::Status ReadNetwork(const Json& json, const std::string& path, PlanNetwork& out) {
+  Reader reader(json, path);
+  reader.Get("kind", out.kind);
+  reader.Get("in_channels", out.in_channels);
+  reader.GetList("features", kLevelsMax, out.features, ReadCount);
+  reader.GetList("strides_xyz", kLevelsMax, out.strides_xyz, ReadStride);
+  return reader.Finish();
+}
+
+absl::Status ReadTraining(const Json& json, const std::string& path, PlanTraining& out) {
+  Reader reader(json, path);
+  reader.Get("patch_xyz", out.patch_xyz);
+  reader.Get("batch", out.batch);
+  reader.Get("steps_per_round", out.steps_per_round);
+  reader.Get("rounds", out.rounds);
+  reader.Get("learning_rate", out.learning_rate);
+  reader.Get("weight_decay", out.weight_decay);
+  reader.Get("semi_supervised", out.semi_supervised);
+  reader.Get("ema_decay", out.ema_decay);
+  reader.Get("consistency_weight", out.consistency_weight);
+  reader.Get("consistency_rampup_steps", out.consistency_rampup_steps);
+  reader.Get("augment", out.augment);
+  reader.Get("mirror_xyz", out.mirror_xyz);
+  reader.Get("foreground_fraction", out.foreground_fraction);
+  reader.Get("local_validation_fraction", out.local_validation_fraction);
+  reader.Get("seed", out.seed);
+  return reader.Finish();
+}
+
+absl::Status InRange(absl::string_view key, double value, double low, double high) {
+  if (std::isfinite(value) && value >= low && value <= high) return absl::OkStatus();
+  return Refuse(key, absl::StrCat("must be between ", low, " and ", high));
+}
+
+absl::Status CheckText(absl::string_view key, absl::string_view text, bool may_be_empty) {
+  if (text.size() > kTextBytesMax || (text.empty() && !may_be_empty)) {
+    return Refuse(key, absl::StrCat("must have 1 to ", kTextBytesMax, " bytes"));
+  }
+  for (const char c : text) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      return Refuse(key, "holds a control character");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLabels(const std::vector<PlanLabel>& labels) {
+  if (labels.empty()) return Refuse("labels", "needs at least one label");
+  if (labels.size() > kLabelsMax) return Refuse("labels", absl::StrCat("at most ", kLabelsMax));
+  std::set<std::string> names;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i].value != static_cast<int>(i) + 1) {
+      return Refuse("labels", "values must run 1, 2, 3 without a gap");
+    }
+    CSL_RETURN_IF_ERROR(CheckText("labels.name", labels[i].name, false));
+    CSL_RETURN_IF_ERROR(CheckText("labels.code", labels[i].code, true));
+    if (!names.insert(absl::AsciiStrToLower(labels[i].name)).second) {
+      return Refuse("labels", absl::StrCat("'", labels[i].name, "' is there twice"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNetwork(const PlanNetwork& network) {
+  if (network.kind != "unet") return Refuse("network.kind", "must be unet");
+  CSL_RETURN_IF_ERROR(InRange("network.in_channels", static_cast<double>(network.in_channels), 1, 8));
+  if (network.features.size() < 2 || network.features.size() > kLevelsMax) {
+    return Refuse("network.features", absl::StrCat("needs 2 to ", kLevelsMax, " levels"));
+  }
+  if (network.strides_xyz.size() != network.features.size()) {
+    return Refuse("network.strides_xyz", "needs one entry for each level of features");
+  }
+  for (const int64_t features : network.features) {
+    CSL_RETURN_IF_ERROR(InRange("network.features", static_cast<double>(features), 1, 1024));
+  }
+  for (const auto& stride : network.strides_xyz) {
+    for (const int64_t s : stride) {
+      CSL_RETURN_IF_ERROR(InRange("network.strides_xyz", static_cast<double>(s), 1, 2));
+    }
+  }
+  if (network.strides_xyz[0] != std::array<int64_t, 3>{1, 1, 1}) {
+    return Refuse("network.strides_xyz", "the finest level must have stride 1");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPatch(const Plan& plan) {
+  for (size_t axis = 0; axis < 3; ++axis) {
+    int64_t divisor = 1;
+    for (const auto& stride : plan.network.strides_xyz) divisor *= stride[axis];
+    const int64_t size = plan.training.patch_xyz[axis];
+    if (size < 2 * divisor || size > 512 || size % divisor != 0) {
+      return Refuse("training.patch_xyz",
+                    absl::StrCat("each must be a multiple of the network's total stride (here ",
+                                 divisor, "), at least twice it and at most 512"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckTraining(const PlanTraining& t) {
+  struct Bound {
+    const char* key;
+    double value, low, high;
+  };
+  const Bound bounds[] = {
+      {"training.batch", static_cast<double>(t.batch), 1, 64},
+      {"training.steps_per_round", static_cast<double>(t.steps_per_round), 1, 100'000},
+      {"training.rounds", static_cast<double>(t.rounds), 1, 100'000},
+      {"training.learning_rate", t.learning_rate, 1e-8, 1},
+      {"training.weight_decay", t.weight_decay, 0, 1},
+      {"training.ema_decay", t.ema_decay, 0, 1},
+      {"training.consistency_weight", t.consistency_weight, 0, 100},
+      {"training.consistency_rampup_steps", static_cast<double>(t.consistency_rampup_steps), 0, 1e7},
+      {"training.foreground_fraction", t.foreground_fraction, 0, 1},
+      {"training.local_validation_fraction", t.local_validation_fraction, 0, 0.9},
+  };
+  for (const Bound& b : bounds) CSL_RETURN_IF_ERROR(InRange(b.key, b.value, b.low, b.high));
+  if (t.semi_supervised != "mean_teacher" && t.semi_supervised != "none") {
+    return Refuse("training.semi_supervised", "must be mean_teacher or none");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckPlan(const Plan& plan) {
+  CSL_RETURN_IF_ERROR(CheckName("plan: study", plan.study));
+  CSL_RETURN_IF_ERROR(CheckLabels(plan.labels));
+  CSL_RETURN_IF_ERROR(CheckText("modality", plan.modality, false));
+  if (plan.series_rules.size() > kRulesMax) return Refuse("series_rules", "too many");
+  for (const SeriesRule& rule : plan.series_rules) {
+    CSL_RETURN_IF_ERROR(CheckText("series_rules.keyword", rule.keyword, false));
+    CSL_RETURN_IF_ERROR(CheckText("series_rules.condition", rule.condition, false));
+  }
+  for (const double spacing : plan.spacing_xyz_mm) {
+    CSL_RETURN_IF_ERROR(InRange("spacing_xyz_mm", spacing, 0.05, 50));
+  }
+  if (plan.normalisation != "z-score") return Refuse("normalisation", "must be z-score");
+  CSL_RETURN_IF_ERROR(CheckNetwork(plan.network));
+  CSL_RETURN_IF_ERROR(CheckTraining(plan.training));
+  return CheckPatch(plan);
+}
+
+std::string PlanToJson(const Plan& plan) {
+  Json labels = Json::array();
+  for (const PlanLabel& label : plan.labels) {
+    labels.push_back({{"value", label.value}, {"name", label.name}, {"code", label.code}});
+  }
+  Json rules = Json::array();
+  for (const SeriesRule& rule : plan.series_rules) {
+    rules.push_back({{"keyword", rule.keyword}, {"condition", rule.condition}});
+  }
+  const PlanTraining& t = plan.training;
+  const Json json = {
+      {"study", plan.study},
+      {"labels", labels},
+      {"modality", plan.modality},
+      {"series_rules", rules},
+      {"spacing_xyz_mm", plan.spacing_xyz_mm},
+      {"normalisation", plan.normalisation},
+      {"network",
+       {{"kind", plan.network.kind},
+        {"in_channels", plan.network.in_channels},
+        {"features", plan.network.features},
+        {"strides_xyz", plan.network.strides_xyz}}},
+      {"training",
+       {{"patch_xyz", t.patch_xyz},
+        {"batch", t.batch},
+        {"steps_per_round", t.steps_per_round},
+        {"rounds", t.rounds},
+        {"learning_rate", t.learning_rate},
+        {"weight_decay", t.weight_decay},
+        {"semi_supervised", t.semi_supervised},
+        {"ema_decay", t.ema_decay},
+        {"consistency_weight", t.consistency_weight},
+        {"consistency_rampup_steps", t.consistency_rampup_steps},
+        {"augment", t.augment},
+        {"mirror_xyz", t.mirror_xyz},
+        {"foreground_fraction", t.foreground_fraction},
+        {"local_validation_fraction", t.local_validation_fraction},
+        {"seed", t.seed}}}};
+  // "replace": text that is not UTF-8 must not throw here; CheckPlan's callers see the difference.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+absl::StatusOr<Plan> PlanFromJson(absl::string_view text) {
+  if (text.size() > kPlanBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("plan: ", text.size(), " bytes; at most ", kPlanBytesMax));
+  }
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return absl::InvalidArgumentError("plan: not JSON");
+  Plan plan;
+  Reader reader(json, "");
+  reader.Get("study", plan.study);
+  reader.GetList("labels", kLabelsMax, plan.labels, ReadLabel);
+  reader.Get("modality", plan.modality);
+  reader.GetList("series_rules", kRulesMax, plan.series_rules, ReadRule);
+  reader.Get("spacing_xyz_mm", plan.spacing_xyz_mm);
+  reader.Get("normalisation", plan.normalisation);
+  reader.GetObject("network", [&](const Json& j, const std::string& path) {
+    return ReadNetwork(j, path, plan.network);
+  });
+  reader.GetObject("training", [&](const Json& j, const std::string& path) {
+    return ReadTraining(j, path, plan.training);
+  });
+  CSL_RETURN_IF_ERROR(reader.Finish());
+  CSL_RETURN_IF_ERROR(CheckPlan(plan));
+  return plan;
+}
+
+}  // namespace consilium::wire
