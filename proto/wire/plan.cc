@@ -53,7 +53,7 @@ class Reader {
     }
     out.clear();
     for (size_t i = 0; i < it->size() && status_.ok(); ++i) {
-      T item;
+      T item{};
       status_ = read_item((*it)[i], absl::StrCat(Path(key), "[", i, "]"), item);
       out.push_back(std::move(item));
     }

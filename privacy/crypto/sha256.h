@@ -1,0 +1,38 @@
+// SHA-256 (FIPS 180-4) and HMAC-SHA256 (RFC 2104).
+#ifndef CONSILIUM_PRIVACY_CRYPTO_SHA256_H_
+#define CONSILIUM_PRIVACY_CRYPTO_SHA256_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace consilium::privacy {
+
+inline constexpr size_t kSha256Bytes = 32;
+
+std::string Sha256(absl::string_view data);     // 32 bytes
+std::string Sha256Hex(absl::string_view data);  // 64 lower-case hex digits
+std::string HmacSha256(absl::string_view key, absl::string_view data);  // 32 bytes
+
+// SHA-256 of data that arrives in pieces. Thread-compatible.
+class Sha256Stream {
+ public:
+  Sha256Stream();
+  ~Sha256Stream();
+  Sha256Stream(Sha256Stream&&) noexcept;
+  Sha256Stream& operator=(Sha256Stream&&) noexcept;
+  void Update(absl::string_view data);
+  std::string Finish();  // 32 bytes; the stream is then empty and may start again
+ private:
+  struct Rep;
+  std::unique_ptr<Rep> rep_;
+};
+
+// Digest of a file, read in 1 MiB pieces; lower-case hex.
+absl::StatusOr<std::string> Sha256HexOfFile(const std::string& path);
+
+}  // namespace consilium::privacy
+
+#endif  // CONSILIUM_PRIVACY_CRYPTO_SHA256_H_
