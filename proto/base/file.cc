@@ -120,16 +120,16 @@ absl::Status WriteFileAtomic(const std::string& path, absl::string_view data, mo
   if (status.ok() && ::fchmod(fd, mode) != 0) status = ErrnoStatus("set mode of", path);
   if (status.ok() && ::fsync(fd) != 0) status = ErrnoStatus("sync", path);
   if (::close(fd) != 0 && status.ok()) status = ErrnoStatus("close", path);
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
-    status = ErrnoStatus("rename to", path);
-  }
-  if (!status.ok()) {
-    ::unlink(temporary.c_str());
-    return status;
-  }
-  const size_t slash = path.rfind('/');
+  if (status.ok()) status = RenameDurably(temporary, path);
+  if (!status.ok()) ::unlink(temporary.c_str());
+  return status;
+}
+
+absl::Status RenameDurably(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return ErrnoStatus("rename to", to);
+  const size_t slash = to.rfind('/');
   if (slash == std::string::npos) return SyncDir(".");
-  return SyncDir(slash == 0 ? "/" : path.substr(0, slash));
+  return SyncDir(slash == 0 ? "/" : to.substr(0, slash));
 }
 
 absl::StatusOr<File> File::Open(const std::string& path, Mode mode, mode_t permissions) {

@@ -26,6 +26,9 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max
 absl::Status WriteFileAtomic(const std::string& path, absl::string_view data,
                              mode_t mode = kPublicFile);
 
+// Renames a file whose content is already synced, and syncs the folder: after it the new name stays.
+absl::Status RenameDurably(const std::string& from, const std::string& to);
+
 // Like mkdir -p; new folders get 0700.
 absl::Status MakeDirs(const std::string& path);
 bool PathExists(const std::string& path);

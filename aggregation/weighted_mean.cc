@@ -1,0 +1,64 @@
+#include "aggregation/weighted_mean.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/check.h"
+
+namespace consilium::aggregation {
+namespace {
+
+constexpr double kScale = 4294967296.0;  // 2^32
+
+}  // namespace
+
+absl::Status CheckUpdateValues(absl::Span<const float> values) {
+  for (const float value : values) {
+    // Written so that NaN, which compares false with everything, is caught too.
+    if (!(std::fabs(value) <= kUpdateValueMax)) {
+      return absl::InvalidArgumentError(
+          std::isfinite(value)
+              ? absl::StrCat("a value is beyond ", kUpdateValueMax)
+              : std::string("a value is not a finite number"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+WeightedMean::WeightedMean(int64_t parameters) : sum_(static_cast<size_t>(parameters), 0) {}
+
+absl::Status WeightedMean::Begin(int64_t weight_milli) {
+  if (weight_milli <= 0) return absl::InvalidArgumentError("the weight must be positive");
+  if (weight_milli > kWeightTotalMaxMilli - weight_total_milli_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the weights of a round add up to more than ", kWeightTotalMaxMilli / 1000,
+                     " cases"));
+  }
+  weight_milli_ = weight_milli;
+  weight_total_milli_ += weight_milli;
+  ++updates_;
+  return absl::OkStatus();
+}
+
+void WeightedMean::Fold(int64_t offset, absl::Span<const float> values) {
+  CSL_CHECK(weight_milli_ > 0);
+  CSL_CHECK(offset >= 0 && offset + static_cast<int64_t>(values.size()) <= parameters());
+  int64_t* sum = sum_.data() + offset;
+  for (size_t i = 0; i < values.size(); ++i) {
+    sum[i] += std::llrint(static_cast<double>(values[i]) * kScale) * weight_milli_;
+  }
+}
+
+absl::Status WeightedMean::AddMeanTo(absl::Span<float> base) const {
+  if (updates_ == 0) return absl::FailedPreconditionError("no update was folded");
+  if (base.size() != sum_.size()) {
+    return absl::InvalidArgumentError("the base model has another number of parameters");
+  }
+  const double unit = 1.0 / (kScale * static_cast<double>(weight_total_milli_));
+  for (size_t i = 0; i < base.size(); ++i) {
+    base[i] = static_cast<float>(base[i] + static_cast<double>(sum_[i]) * unit);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace consilium::aggregation

@@ -1,0 +1,50 @@
+// The folder that `consilium init` makes and `consilium-coordinator` runs in.
+//
+//   coordinator.yaml            what an administrator may change
+//   ca/ca.crt, ca/ca.key        the federation's root; the key may be taken offline after enrolments
+//   server.crt, server.key      this coordinator
+//   admin/ca.crt, client.crt, client.key, endpoint.json   credentials of the first administrator
+//   sealing.key                 X25519, updates are sealed to it
+//   store/                      RocksDB
+//   models/<sha256>.safetensors versions, by digest
+//   staging/                    uploads in progress and accepted updates of running rounds
+#ifndef CONSILIUM_COORDINATOR_HOME_H_
+#define CONSILIUM_COORDINATOR_HOME_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace consilium::coordinator {
+
+// coordinator.yaml. Unknown keys are errors.
+struct CoordinatorOptions {
+  std::string federation;                    // its name; part of every identity
+  std::string listen = "127.0.0.1:7443";     // Federation and Admin, mutual TLS
+  std::string enrolment_listen = "127.0.0.1:7444";
+  std::vector<std::string> hosts = {"localhost", "127.0.0.1"};  // names in the server certificate
+  std::string advertise;                     // host:port sites connect to; empty: `listen`
+  std::string enrolment_advertise;
+  int64_t site_certificate_days = 90;
+  uint64_t upload_bytes_max = uint64_t{4} << 30;
+};
+
+// Makes the home: keys (0600), certificates, configuration. ALREADY_EXISTS if DIR holds one.
+// A failure leaves no half-made home behind.
+absl::Status InitHome(const std::string& dir, const CoordinatorOptions& options);
+
+absl::StatusOr<CoordinatorOptions> ReadCoordinatorOptions(const std::string& dir);
+
+// How a CLI reaches a coordinator: <dir>/endpoint.json beside client.crt, client.key and ca.crt.
+struct AdminEndpoint {
+  std::string federation;
+  std::string address;      // host:port
+  std::string server_name;  // name in the server's certificate
+};
+absl::StatusOr<AdminEndpoint> ReadAdminEndpoint(const std::string& credentials_dir);
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_HOME_H_

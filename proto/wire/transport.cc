@@ -1,0 +1,93 @@
+#include "proto/wire/transport.h"
+
+#include <cstdlib>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "proto/base/bytes.h"
+
+namespace consilium::wire {
+namespace {
+
+constexpr size_t kPeerMessageBytesMax = 500;
+constexpr int kKeepaliveMs = 30'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kReconnectMinMs = 500;
+constexpr int kReconnectMaxMs = 15'000;
+
+}  // namespace
+
+void RequireTls13() {
+  // A TLS 1.2 suite that needs a pre-shared key: none is configured, so no 1.2 handshake succeeds.
+  // TLS 1.3 suites are a separate list in OpenSSL and stay.
+  ::setenv("GRPC_SSL_CIPHER_SUITES", "PSK-AES256-GCM-SHA384", /*overwrite=*/1);
+}
+
+std::shared_ptr<grpc::ServerCredentials> ServerTls(const TlsFiles& files, PeerCertificate peer) {
+  grpc::SslServerCredentialsOptions options(
+      peer == PeerCertificate::kRequired
+          ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+          : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  options.pem_root_certs = files.ca_pem;
+  options.pem_key_cert_pairs.push_back({files.key_pem, files.certificate_pem});
+  return grpc::SslServerCredentials(options);
+}
+
+std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsFiles& files,
+                                          const std::string& server_name) {
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = files.ca_pem;
+  options.pem_cert_chain = files.certificate_pem;
+  options.pem_private_key = files.key_pem;
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetMaxSendMessageSize(kMessageBytesMax);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMinMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
+  if (!server_name.empty()) arguments.SetSslTargetNameOverride(server_name);
+  return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
+}
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  std::string message = status.error_message().substr(0, kPeerMessageBytesMax);
+  for (char& c : message) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
+  }
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
+}
+
+v1::Chunk MakeChunk(uint64_t offset, absl::string_view data) {
+  v1::Chunk chunk;
+  chunk.set_offset(offset);
+  chunk.set_data(data.data(), data.size());
+  chunk.set_crc32c(Crc32c(data));
+  return chunk;
+}
+
+absl::Status CheckChunk(const v1::Chunk& chunk, uint64_t expected_offset, uint64_t bytes_total) {
+  if (chunk.data().empty() || chunk.data().size() > kChunkBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a chunk must have 1 to ", kChunkBytesMax, " bytes"));
+  }
+  if (chunk.offset() != expected_offset) {
+    return absl::OutOfRangeError(absl::StrCat("chunk starts at ", chunk.offset(), " where ",
+                                              expected_offset, " was expected"));
+  }
+  if (expected_offset > bytes_total || chunk.data().size() > bytes_total - expected_offset) {
+    return absl::InvalidArgumentError("chunk goes beyond the announced size");
+  }
+  if (Crc32c(chunk.data()) != chunk.crc32c()) {
+    return absl::InvalidArgumentError("chunk does not have its CRC-32C");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace consilium::wire

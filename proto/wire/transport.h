@@ -1,0 +1,51 @@
+// gRPC as this project uses it: TLS 1.3 only, bounded messages, statuses both ways.
+#ifndef CONSILIUM_PROTO_WIRE_TRANSPORT_H_
+#define CONSILIUM_PROTO_WIRE_TRANSPORT_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "consilium/v1/federation.pb.h"
+#include "grpcpp/grpcpp.h"
+
+namespace consilium::wire {
+
+inline constexpr size_t kChunkBytesMax = 1024 * 1024;
+// A chunk, its framing and room to spare. No message of ours is larger.
+inline constexpr int kMessageBytesMax = 2 * 1024 * 1024;
+
+// Makes every TLS 1.2 handshake of this process fail and leaves 1.3 alone: gRPC 1.51 has no setting
+// for the version, but reads its 1.2 cipher list from the environment. Call it first in main(),
+// before any thread and any gRPC call.
+void RequireTls13();
+
+struct TlsFiles {
+  std::string ca_pem;           // who signs the peer's certificate
+  std::string certificate_pem;  // our own; empty on a client that enrols
+  std::string key_pem;
+};
+
+enum class PeerCertificate { kRequired, kNone };
+std::shared_ptr<grpc::ServerCredentials> ServerTls(const TlsFiles& files, PeerCertificate peer);
+
+// A channel to `address` (host:port) whose server must present a certificate of our CA for
+// `server_name`. Keepalive on; messages bounded.
+std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsFiles& files,
+                                          const std::string& server_name);
+
+grpc::Status ToGrpc(const absl::Status& status);
+// Codes map one to one. Messages of a peer are foreign text: cut to 500 bytes and stripped of
+// control characters.
+absl::Status FromGrpc(const grpc::Status& status);
+
+// A chunk of `data` that starts at `offset`.
+v1::Chunk MakeChunk(uint64_t offset, absl::string_view data);
+// INVALID_ARGUMENT: empty, larger than kChunkBytesMax, beyond `bytes_total`, or its CRC is wrong.
+// OUT_OF_RANGE: does not start at `expected_offset`.
+absl::Status CheckChunk(const v1::Chunk& chunk, uint64_t expected_offset, uint64_t bytes_total);
+
+}  // namespace consilium::wire
+
+#endif  // CONSILIUM_PROTO_WIRE_TRANSPORT_H_
