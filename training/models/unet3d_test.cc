@@ -77,6 +77,19 @@ TEST(Unet3dTest, ForwardEqualsMonaiDynUnet) {
   EXPECT_LT(difference, 4 * 6.633e-6);
 }
 
+// Batches of one and of two, and passes with and without gradient, take different kernels.
+TEST(Unet3dTest, BatchAndGradientModeDoNotChangeTheOutput) {
+  const Unet3d network({}, 3, at::kCPU);
+  const at::Tensor x = at::randn({2, 1, 16, 16, 16});
+  const at::Tensor trained = network.Forward(x).detach();
+  at::NoGradGuard no_grad;
+  EXPECT_LT((network.Forward(x) - trained).abs().max().item<double>(), 2e-5);
+  for (int64_t n = 0; n < 2; ++n) {
+    const at::Tensor one = network.Forward(x.narrow(0, n, 1));
+    EXPECT_LT((one[0] - trained[n]).abs().max().item<double>(), 2e-5);
+  }
+}
+
 TEST(Unet3dTest, EqualSeedsGiveEqualWeights) {
   const auto a = ExportFrom(Unet3d({}, 5, at::kCPU));
   const auto b = ExportFrom(Unet3d({}, 5, at::kCPU));
