@@ -100,14 +100,16 @@ void DicomItem::TagKey(const DcmTag& tag, const DcmTagKey& value) {
 }
 
 void DicomItem::Bytes(const DcmTag& tag, const std::string& bytes) {
-  CSL_CHECK(item_->putAndInsertUint8Array(tag, reinterpret_cast<const Uint8*>(bytes.data()),
-                                          bytes.size())
-                .good());
+  CSL_CHECK(
+      item_->putAndInsertUint8Array(tag, reinterpret_cast<const Uint8*>(bytes.data()), bytes.size())
+          .good());
 }
 
 void DicomItem::Words(const DcmTag& tag, const std::vector<uint16_t>& words) {
   CSL_CHECK(item_->putAndInsertUint16Array(tag, words.data(), words.size()).good());
 }
+
+void DicomItem::Empty(const DcmTag& tag) { CSL_CHECK(item_->insertEmptyElement(tag).good()); }
 
 DicomItem DicomItem::Append(const DcmTag& tag) {
   DcmItem* created = nullptr;
@@ -147,10 +149,12 @@ void Describe(DicomItem& item, const Identity& identity, const std::string& sop_
   item.Text(DCM_ReferringPhysicianName, identity.referring_physician);
   item.Text(DCM_OperatorsName, identity.operator_name);
   item.Text(DCM_StudyDescription, absl::StrCat("MR abdomen ", identity.family_name()));
-  for (const DcmTagKey& date : {DCM_StudyDate, DCM_SeriesDate, DCM_AcquisitionDate, DCM_ContentDate}) {
+  for (const DcmTagKey& date :
+       {DCM_StudyDate, DCM_SeriesDate, DCM_AcquisitionDate, DCM_ContentDate}) {
     item.Text(date, identity.study_date);
   }
-  for (const DcmTagKey& time : {DCM_StudyTime, DCM_SeriesTime, DCM_AcquisitionTime, DCM_ContentTime}) {
+  for (const DcmTagKey& time :
+       {DCM_StudyTime, DCM_SeriesTime, DCM_AcquisitionTime, DCM_ContentTime}) {
     item.Text(time, "101500");
   }
 
@@ -176,10 +180,10 @@ absl::Status SaveDicom(DcmFileFormat& file, const Identity& identity, TransferSy
       return absl::InternalError("RLE compression failed");
     }
   }
-  CSL_CHECK(file.getMetaInfo()
-                ->putAndInsertString(DCM_SourceApplicationEntityTitle,
-                                     identity.station_name.c_str())
-                .good());
+  CSL_CHECK(
+      file.getMetaInfo()
+          ->putAndInsertString(DCM_SourceApplicationEntityTitle, identity.station_name.c_str())
+          .good());
   // Without updateMeta DCMTK would write a meta header of its own and drop the title.
   const OFCondition written =
       file.saveFile(path.c_str(), DcmtkSyntax(syntax), EET_ExplicitLength, EGL_withoutGL,

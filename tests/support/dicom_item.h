@@ -30,6 +30,8 @@ class DicomItem {
   void TagKey(const DcmTag& tag, const DcmTagKey& value);
   void Bytes(const DcmTag& tag, const std::string& bytes);
   void Words(const DcmTag& tag, const std::vector<uint16_t>& words);
+  // Present without a value, as attributes of type 2 may be.
+  void Empty(const DcmTag& tag);
   // A new item at the end of sequence `tag`, valid as long as the dataset.
   DicomItem Append(const DcmTag& tag);
   // Appends the coded concept (PS3.3 8.1).

@@ -45,8 +45,7 @@ void AddSegment(DicomItem& item, const Segment& segment) {
   entry.Unsigned16(DCM_SegmentNumber, static_cast<uint16_t>(segment.value));
   entry.Text(DCM_SegmentLabel, segment.label);
   entry.Text(DCM_SegmentAlgorithmType, "MANUAL");
-  entry.Code(DCM_SegmentedPropertyCategoryCodeSequence, "123037004", "SCT",
-             "Anatomical Structure");
+  entry.Code(DCM_SegmentedPropertyCategoryCodeSequence, "123037004", "SCT", "Anatomical Structure");
   entry.Code(DCM_SegmentedPropertyTypeCodeSequence, segment.code, "99PHANTOM", segment.label);
 }
 
@@ -129,8 +128,8 @@ void AddImageModules(DicomItem& item, const imaging::Geometry& grid, const Ident
 }  // namespace
 
 const std::vector<Segment>& PhantomSegments() {
-  static const auto* const segments = new std::vector<Segment>{
-      {1, kOrganName, "ELLIPSOID_ORGAN"}, {2, kTubeName, "CURVED_TUBE"}};
+  static const auto* const segments =
+      new std::vector<Segment>{{1, kOrganName, "ELLIPSOID_ORGAN"}, {2, kTubeName, "CURVED_TUBE"}};
   return *segments;
 }
 

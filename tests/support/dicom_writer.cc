@@ -47,10 +47,12 @@ void AddMrModules(DicomItem& item, const SeriesText& text) {
 }
 
 void AddPlane(DicomItem& item, const imaging::Geometry& grid, int64_t k) {
-  const std::vector<double> row = Column(grid, 0), column = Column(grid, 1), normal = Column(grid, 2);
+  const std::vector<double> row = Column(grid, 0), column = Column(grid, 1),
+                            normal = Column(grid, 2);
   std::vector<double> position(3);
   for (int d = 0; d < 3; ++d) {
-    position[d] = grid.origin_lps_mm[d] + normal[d] * grid.spacing_xyz_mm[2] * static_cast<double>(k);
+    position[d] =
+        grid.origin_lps_mm[d] + normal[d] * grid.spacing_xyz_mm[2] * static_cast<double>(k);
   }
   item.Decimals(DCM_ImagePositionPatient, position);
   item.Decimals(DCM_ImageOrientationPatient,
@@ -111,6 +113,7 @@ absl::Status WriteSecondaryCapture(const Identity& identity, const DicomStyle& s
   item.Text(DCM_ConversionType, "WSD");
   item.Texts(DCM_ImageType, {"DERIVED", "SECONDARY"});
   item.Text(DCM_BurnedInAnnotation, "YES");
+  item.Text(DCM_BodyPartExamined, "ABDOMEN");
   item.Text(DCM_SeriesInstanceUID, random.Uid());
   item.Text(DCM_SeriesNumber, "90");
   item.Text(DCM_InstanceNumber, "1");
@@ -132,6 +135,8 @@ absl::Status WriteReport(const Identity& identity, const DicomStyle& style, cons
   item.Text(DCM_SeriesInstanceUID, random.Uid());
   item.Text(DCM_SeriesNumber, "80");
   item.Text(DCM_InstanceNumber, "1");
+  item.Empty(DCM_ReferencedPerformedProcedureStepSequence);
+  item.Empty(DCM_PerformedProcedureCodeSequence);
   item.Text(DCM_CompletionFlag, "COMPLETE");
   item.Text(DCM_VerificationFlag, "UNVERIFIED");
   item.Text(DCM_ValueType, "CONTAINER");

@@ -26,8 +26,9 @@ imaging::Volume CountingVolume(const imaging::Geometry& grid) {
 }
 
 imaging::Geometry SmallGrid(SlicePlane plane) {
-  imaging::Geometry grid = ProtocolGrid(
-      {.plane = plane, .pixel_mm = 1.5, .slice_mm = 3, .appearance = {}, .dicom = {}}, {10, 20, 30});
+  imaging::Geometry grid =
+      ProtocolGrid({.plane = plane, .pixel_mm = 1.5, .slice_mm = 3, .appearance = {}, .dicom = {}},
+                   {10, 20, 30});
   grid.size_xyz = {7, 5, 4};
   return grid;
 }
@@ -35,7 +36,7 @@ imaging::Geometry SmallGrid(SlicePlane plane) {
 std::string Text(DcmItem& item, const DcmTagKey& tag) {
   OFString value;
   item.findAndGetOFStringArray(tag, value);
-  return value.c_str();
+  return std::string(value.data(), value.size());
 }
 
 std::vector<double> Numbers(DcmItem& item, const DcmTagKey& tag, size_t count) {
@@ -88,10 +89,9 @@ TEST_P(DicomWriterTest, SeriesReadsBackWithItsGeometryAndPixels) {
 }
 
 TEST_P(DicomWriterTest, FilesAreInTheTransferSyntaxAsked) {
-  ASSERT_OK_AND_ASSIGN(
-      const WrittenSeries series,
-      WriteMrSeries(CountingVolume(SmallGrid(SlicePlane::kAxial)), identity_,
-                    {GetParam(), TextEncoding::kUtf8}, {}, Path("MR"), random_));
+  ASSERT_OK_AND_ASSIGN(const WrittenSeries series,
+                       WriteMrSeries(CountingVolume(SmallGrid(SlicePlane::kAxial)), identity_,
+                                     {GetParam(), TextEncoding::kUtf8}, {}, Path("MR"), random_));
   DcmFileFormat file;
   ASSERT_TRUE(file.loadFile(series.paths[0].c_str()).good());
   const char* expected = GetParam() == TransferSyntax::kRleLossless ? UID_RLELosslessTransferSyntax
@@ -109,9 +109,9 @@ INSTANTIATE_TEST_SUITE_P(Syntaxes, DicomWriterTest,
 
 TEST_P(DicomWriterTest, SegmentationHoldsTheMaskFrameByFrame) {
   imaging::LabelVolume mask{SmallGrid(SlicePlane::kCoronal), std::vector<uint8_t>(140, 0)};
-  mask.voxels[35 + 3] = 1;          // slice 1
-  mask.voxels[70 + 4] = 1;          // slice 2
-  mask.voxels[70 + 34] = 2;         // slice 2, last pixel
+  mask.voxels[35 + 3] = 1;   // slice 1
+  mask.voxels[70 + 4] = 1;   // slice 2
+  mask.voxels[70 + 34] = 2;  // slice 2, last pixel
   WrittenSeries series{"2.25.1", {"2.25.10", "2.25.11", "2.25.12", "2.25.13"}, {}};
   ASSERT_OK(WriteSegmentation(mask, series, PhantomSegments(), identity_,
                               {GetParam(), TextEncoding::kUtf8}, Path("SEG/a.dcm"), random_));
@@ -126,7 +126,8 @@ TEST_P(DicomWriterTest, SegmentationHoldsTheMaskFrameByFrame) {
   ASSERT_TRUE(dataset.findAndGetSequenceItem(DCM_SegmentSequence, item, 1).good());
   EXPECT_EQ(Text(*item, DCM_SegmentLabel), kTubeName);
 
-  const std::pair<const char*, Uint16> expected[] = {{"2.25.11", 1}, {"2.25.12", 1}, {"2.25.12", 2}};
+  const std::pair<const char*, Uint16> expected[] = {
+      {"2.25.11", 1}, {"2.25.12", 1}, {"2.25.12", 2}};
   for (int frame = 0; frame < 3; ++frame) {
     DcmItem *group = nullptr, *derivation = nullptr;
     ASSERT_TRUE(
@@ -178,10 +179,10 @@ TEST(NiftiTest, HeaderPlacesTheVolumeInRas) {
     std::memcpy(&value, raw.data() + at, 4);
     return value;
   };
-  EXPECT_EQ(number(76 + 12), 3);           // slice distance
-  EXPECT_EQ(number(280 + 8), 3);           // slices go to the right: -x in LPS, +x in RAS
-  EXPECT_EQ(number(296), -1.5);            // columns go to LPS +y
-  EXPECT_EQ(number(312 + 4), -1.5);        // rows go down
+  EXPECT_EQ(number(76 + 12), 3);     // slice distance
+  EXPECT_EQ(number(280 + 8), 3);     // slices go to the right: -x in LPS, +x in RAS
+  EXPECT_EQ(number(296), -1.5);      // columns go to LPS +y
+  EXPECT_EQ(number(312 + 4), -1.5);  // rows go down
   EXPECT_EQ(number(280 + 12), static_cast<float>(-mask.geometry.origin_lps_mm[0]));
   EXPECT_EQ(raw[352 + 9], 2);
 }

@@ -78,21 +78,20 @@ nlohmann::ordered_json PhiEntry(const Identity& identity, bool labelled) {
 absl::Status WriteCase(const HospitalSpec& spec, int64_t index, const Identity& identity,
                        Random& random, const std::string& root) {
   const Protocol& protocol = spec.protocols[index % spec.protocols.size()];
-  const std::string folder =
-      absl::StrCat(root, "/archive/", identity.patient_id, "_", identity.family_name(), "/",
-                   identity.study_date);
+  const std::string folder = absl::StrCat(root, "/archive/", identity.patient_id, "_",
+                                          identity.family_name(), "/", identity.study_date);
   // Nobody lies exactly at the scanner's isocentre.
   const Vec3 centre = {std::round(random.Uniform(-15, 15)), std::round(random.Uniform(-20, 20)),
                        std::round(random.Uniform(-60, 60))};
   const Anatomy anatomy = MakeAnatomy(random);
   const Phantom phantom =
       Render(anatomy, centre, ProtocolGrid(protocol, centre), protocol.appearance, random);
-  absl::StatusOr<WrittenSeries> series = WriteMrSeries(phantom.image, identity, protocol.dicom, {},
-                                                       JoinPath(folder, "MR"), random);
+  absl::StatusOr<WrittenSeries> series =
+      WriteMrSeries(phantom.image, identity, protocol.dicom, {}, JoinPath(folder, "MR"), random);
   if (!series.ok()) return series.status();
   if (index % kLocalizerEvery == 0) {
-    CSL_RETURN_IF_ERROR(WriteLocalizer(anatomy, centre, identity, protocol,
-                                       JoinPath(folder, "LOC"), random));
+    CSL_RETURN_IF_ERROR(
+        WriteLocalizer(anatomy, centre, identity, protocol, JoinPath(folder, "LOC"), random));
   }
   if (index < LabelledCases(spec)) {
     CSL_RETURN_IF_ERROR(WriteSegmentation(phantom.truth, *series, PhantomSegments(), identity,
@@ -106,13 +105,19 @@ absl::Status WriteCase(const HospitalSpec& spec, int64_t index, const Identity& 
 }  // namespace
 
 std::vector<HospitalSpec> DefaultHospitals() {
-  const Protocol axial = {SlicePlane::kAxial, 2, 2,
+  const Protocol axial = {SlicePlane::kAxial,
+                          2,
+                          2,
                           {.gain = 1200, .bias = 0.15, .noise = 0.04, .contrast_gamma = 1},
                           {TransferSyntax::kExplicitLittleEndian, TextEncoding::kUtf8}};
-  const Protocol coronal = {SlicePlane::kCoronal, 1.5, 3,
+  const Protocol coronal = {SlicePlane::kCoronal,
+                            1.5,
+                            3,
                             {.gain = 350, .bias = 0.35, .noise = 0.05, .contrast_gamma = 0.9},
                             {TransferSyntax::kImplicitLittleEndian, TextEncoding::kLatin1}};
-  const Protocol sagittal = {SlicePlane::kSagittal, 2, 2,
+  const Protocol sagittal = {SlicePlane::kSagittal,
+                             2,
+                             2,
                              {.gain = 4000, .bias = 0.2, .noise = 0.05, .contrast_gamma = 1.1},
                              {TransferSyntax::kRleLossless, TextEncoding::kUtf8}};
   return {{"site-a", "St Brigid Hospital", 'A', {axial}, 16, 0.6},

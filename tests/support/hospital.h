@@ -1,9 +1,9 @@
 // Whole hospital archives of phantom patients.
 //
 // Layout under OUT/SITE, the same as for archives made from real volumes:
-//   archive/<PatientID>_<family name>/<study date>/{MR,LOC,SEG}/*.dcm, and some {SC,SR}/*.dcm, *.txt
-//   phi.json                       every planted identifier, by case
-//   truth/<PatientID>.nii.gz       the reference mask, whether the archive has a SEG or not
+//   archive/<PatientID>_<family name>/<study date>/{MR,LOC,SEG}/*.dcm, and some {SC,SR}/*.dcm,
+//   *.txt phi.json                       every planted identifier, by case truth/<PatientID>.nii.gz
+//   the reference mask, whether the archive has a SEG or not
 // Only the archive is what a hospital would have; the rest is for checking.
 #ifndef CONSILIUM_TESTS_SUPPORT_HOSPITAL_H_
 #define CONSILIUM_TESTS_SUPPORT_HOSPITAL_H_
@@ -33,7 +33,7 @@ struct Protocol {
 struct HospitalSpec {
   std::string name;  // site-a; also the folder
   std::string institution;
-  char id_letter = 'A';            // starts its patient identifiers
+  char id_letter = 'A';             // starts its patient identifiers
   std::vector<Protocol> protocols;  // used in turn
   int64_t cases = 0;
   double labelled_fraction = 0;

@@ -161,7 +161,7 @@ TEST_F(HospitalTest, NamesReadBackInUtf8FromEitherCharacterSet) {
       ASSERT_TRUE(file.convertToUTF8().good());
       OFString patient;
       file.getDataset()->findAndGetOFStringArray(DCM_PatientName, patient);
-      EXPECT_EQ(std::string(patient.c_str()), entry["PatientName"]);
+      EXPECT_EQ(std::string(patient.data(), patient.size()), entry["PatientName"]);
     }
   }
 }
@@ -173,8 +173,8 @@ TEST_F(HospitalTest, TruthAndSegmentationAgreeInMl) {
     ASSERT_TRUE(entry["labelled"]);
     const std::string id = entry["PatientID"];
     const auto truth = TruthMl(root + "/truth/" + id + ".nii.gz");
-    const auto seg = SegMl(PatientFolder(root, id) + "/" + std::string(entry["StudyDate"]) +
-                           "/SEG/SEG0001.dcm");
+    const auto seg =
+        SegMl(PatientFolder(root, id) + "/" + std::string(entry["StudyDate"]) + "/SEG/SEG0001.dcm");
     ASSERT_EQ(truth.size(), 2u);
     for (int label : {1, 2}) EXPECT_NEAR(truth.at(label), seg.at(label), 1e-4) << name;
   }

@@ -6,9 +6,9 @@
 namespace consilium::phantom {
 namespace {
 
-constexpr const char* kFamilyNames[] = {"Okafor",  "Lindqvist", "Moreau", "Tanaka", "Haddad",
-                                        "Novák",   "Ferreira",  "Iyer",   "Kovács", "Brandström",
-                                        "Müller",  "Nguyen",    "Eriksen", "Dubois"};
+constexpr const char* kFamilyNames[] = {"Okafor", "Lindqvist", "Moreau",  "Tanaka", "Haddad",
+                                        "Novák",  "Ferreira",  "Iyer",    "Kovács", "Brandström",
+                                        "Müller", "Nguyen",    "Eriksen", "Dubois"};
 constexpr const char* kGivenNames[] = {"Amara", "Sören", "Claire", "Hiroshi", "Layla",
                                        "Petr",  "Inês",  "Ravi",   "Zofia",   "Jürgen",
                                        "Lucía", "Minh",  "Astrid", "Henri"};
@@ -29,18 +29,12 @@ std::string Date(int year, Random& random) {
 std::string Identity::family_name() const { return patient_name.substr(0, patient_name.find('^')); }
 
 std::vector<std::pair<std::string, std::string>> Identity::Identifiers() const {
-  return {{"PatientName", patient_name},
-          {"PatientID", patient_id},
-          {"PatientBirthDate", birth_date},
-          {"StudyDate", study_date},
-          {"AccessionNumber", accession_number},
-          {"ReferringPhysicianName", referring_physician},
-          {"OperatorsName", operator_name},
-          {"PatientAddress", address},
-          {"PatientTelephoneNumbers", telephone},
-          {"InstitutionName", institution},
-          {"StationName", station_name},
-          {"DeviceSerialNumber", device_serial},
+  return {{"PatientName", patient_name},          {"PatientID", patient_id},
+          {"PatientBirthDate", birth_date},       {"StudyDate", study_date},
+          {"AccessionNumber", accession_number},  {"ReferringPhysicianName", referring_physician},
+          {"OperatorsName", operator_name},       {"PatientAddress", address},
+          {"PatientTelephoneNumbers", telephone}, {"InstitutionName", institution},
+          {"StationName", station_name},          {"DeviceSerialNumber", device_serial},
           {"StudyInstanceUID", study_uid}};
 }
 

@@ -33,16 +33,16 @@ std::string Header(const imaging::Geometry& grid) {
   Put<int16_t>(header, 70, 2);  // unsigned char
   Put<int16_t>(header, 72, 8);  // bits
   Put<float>(header, 108, kVoxelOffset);
-  Put<float>(header, 112, 1);   // slope
-  Put<char>(header, 123, 2);    // mm
+  Put<float>(header, 112, 1);    // slope
+  Put<char>(header, 123, 2);     // mm
   Put<int16_t>(header, 254, 1);  // sform: scanner coordinates
   for (int row = 0; row < 3; ++row) {
     const double to_ras = row < 2 ? -1 : 1;
     const size_t at = 280 + 16 * row;
     for (int axis = 0; axis < 3; ++axis) {
-      Put<float>(header, at + 4 * axis,
-                 static_cast<float>(to_ras * grid.direction[3 * row + axis] *
-                                    grid.spacing_xyz_mm[axis]));
+      Put<float>(
+          header, at + 4 * axis,
+          static_cast<float>(to_ras * grid.direction[3 * row + axis] * grid.spacing_xyz_mm[axis]));
     }
     Put<float>(header, at + 12, static_cast<float>(to_ras * grid.origin_lps_mm[row]));
   }

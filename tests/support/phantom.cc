@@ -84,8 +84,8 @@ void RunThrough(Tube& tube, const Vec3& start, const Vec3& middle, const Vec3& e
   tube.low = tube.high = start;
   for (int i = 0; i < kCentrelinePoints; ++i) {
     const double t = static_cast<double>(i) / (kCentrelinePoints - 1);
-    const Vec3 point = Add(
-        Add(Scale(start, (1 - t) * (1 - t)), Scale(control, 2 * t * (1 - t))), Scale(end, t * t));
+    const Vec3 point = Add(Add(Scale(start, (1 - t) * (1 - t)), Scale(control, 2 * t * (1 - t))),
+                           Scale(end, t * t));
     tube.centreline.push_back(point);
     for (int a = 0; a < 3; ++a) {
       tube.low[a] = std::min(tube.low[a], point[a]);
@@ -128,14 +128,14 @@ Ellipsoid MakeOrgan(Random& random) {
 // Runs head to foot along the medial face of the organ and digs a groove into it.
 Tube MakeTube(const Ellipsoid& organ, Random& random) {
   Tube tube;
-  tube.radius_mm = random.Uniform(4.6, 6);
+  tube.radius_mm = random.Uniform(5.4, 7);
   tube.ripple = random.Uniform(0.03, 0.1);
   tube.intensity = Around(random, kTube, 0.05);
   const Vec3 direction = {-0.85, Around(random, 0.3, 0.3), Around(random, 0, 0.2)};
   Vec3 touch = organ.centre;
   while (SignedDistance(organ, touch) < 0.4 * tube.radius_mm) touch = Add(touch, direction);
-  const Vec3 down = {Around(random, -5, 6), Around(random, 0, 12), Around(random, -31, 4)};
-  const Vec3 up = {Around(random, -5, 6), Around(random, 0, 12), Around(random, 31, 4)};
+  const Vec3 down = {Around(random, -5, 6), Around(random, 0, 12), Around(random, -46, 4)};
+  const Vec3 up = {Around(random, -5, 6), Around(random, 0, 12), Around(random, 46, 4)};
   RunThrough(tube, Add(touch, down), touch, Add(touch, up));
   return tube;
 }
@@ -145,8 +145,9 @@ std::optional<Ellipsoid> PlaceEllipsoid(const Anatomy& anatomy, Random& random) 
     Ellipsoid e;
     // Mostly across the midline, where the organ never is; the small ones anywhere.
     const double size = anatomy.other_ellipsoids.empty() ? 1 : random.Uniform(0.5, 0.7);
-    e.centre = size == 1 ? Vec3{Around(random, -20, 4), Around(random, -4, 18), Around(random, 0, 18)}
-                         : Vec3{Around(random, 0, 26), Around(random, 0, 34), Around(random, 0, 30)};
+    e.centre = size == 1
+                   ? Vec3{Around(random, -20, 4), Around(random, -4, 18), Around(random, 0, 18)}
+                   : Vec3{Around(random, 0, 26), Around(random, 0, 34), Around(random, 0, 30)};
     e.semi_axes_mm = {size * random.Uniform(9, 12), size * random.Uniform(12, 16),
                       size * random.Uniform(10, 13)};
     e.axes = RandomAxes(random, 0.7);
@@ -161,7 +162,7 @@ std::optional<Ellipsoid> PlaceEllipsoid(const Anatomy& anatomy, Random& random) 
 std::optional<Tube> PlaceTube(const Anatomy& anatomy, Random& random) {
   for (int i = 0; i < kPlacementTries; ++i) {
     Tube t;
-    t.radius_mm = random.Uniform(2.6, 4);
+    t.radius_mm = random.Uniform(2.2, 3.2);
     t.ripple = random.Uniform(0, 0.1);
     t.intensity = Around(random, kTube, 0.06);
     const Vec3 middle = {Around(random, -8, 22), Around(random, 4, 30), Around(random, 0, 8)};
@@ -248,8 +249,8 @@ Sample SampleAnatomy(const Anatomy& anatomy, const Vec3& point) {
   const double y = (point[1] - anatomy.body_centre[1]) / anatomy.body_semi_axes_mm[1];
   const double radius = std::max(std::hypot(x, y), 1e-3);
   const double body =
-      (radius - 1) * std::hypot(x * anatomy.body_semi_axes_mm[0], y * anatomy.body_semi_axes_mm[1]) /
-      radius;
+      (radius - 1) *
+      std::hypot(x * anatomy.body_semi_axes_mm[0], y * anatomy.body_semi_axes_mm[1]) / radius;
   const double coarse = ValueNoise(anatomy.texture_seed, point, 9);
   const double fine = ValueNoise(anatomy.texture_seed + 1, point, 4.5);
   Blend(sample, body, kFat + 0.05 * coarse);
@@ -320,8 +321,8 @@ Phantom Render(const Anatomy& anatomy, const Vec3& origin_lps_mm, const imaging:
         // The magnitude of a complex signal with noise in both channels is Rician.
         const double value = std::hypot(signal + appearance.noise * random.Normal(),
                                         appearance.noise * random.Normal());
-        phantom.image.voxels[index] = static_cast<float>(
-            std::clamp(std::round(value * appearance.gain), 0.0, 32767.0));
+        phantom.image.voxels[index] =
+            static_cast<float>(std::clamp(std::round(value * appearance.gain), 0.0, 32767.0));
         phantom.truth.voxels[index] = sample.label;
       }
     }

@@ -58,10 +58,10 @@ Anatomy MakeAnatomy(Random& random);
 
 // What the scanner does to the anatomy.
 struct Appearance {
-  double gain = 1000;          // stored value of intensity 1
-  double bias = 0.15;          // relative amplitude of the smooth field
-  double noise = 0.04;         // standard deviation of either channel, of intensity 1
-  double contrast_gamma = 1;   // exponent on intensities
+  double gain = 1000;         // stored value of intensity 1
+  double bias = 0.15;         // relative amplitude of the smooth field
+  double noise = 0.04;        // standard deviation of either channel, of intensity 1
+  double contrast_gamma = 1;  // exponent on intensities
 };
 
 struct Phantom {

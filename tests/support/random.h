@@ -40,7 +40,8 @@ class Random {
   std::string Uid() {
     unsigned __int128 value = static_cast<unsigned __int128>(Next() >> 8) << 64 | Next();
     std::string digits;
-    for (; value != 0; value /= 10) digits.insert(digits.begin(), static_cast<char>('0' + value % 10));
+    for (; value != 0; value /= 10)
+      digits.insert(digits.begin(), static_cast<char>('0' + value % 10));
     return "2.25." + digits;
   }
 

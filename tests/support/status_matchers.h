@@ -49,8 +49,8 @@ inline auto StatusIs(absl::StatusCode code) { return StatusIs(code, ::testing::_
 #define CSL_TEST_CONCAT(a, b) CSL_TEST_CONCAT_INNER(a, b)
 #define ASSERT_OK_AND_ASSIGN(lhs, expression) \
   ASSERT_OK_AND_ASSIGN_INNER(CSL_TEST_CONCAT(csl_statusor_, __LINE__), lhs, expression)
-#define ASSERT_OK_AND_ASSIGN_INNER(tmp, lhs, expression)                          \
-  auto tmp = (expression);                                                        \
+#define ASSERT_OK_AND_ASSIGN_INNER(tmp, lhs, expression)                           \
+  auto tmp = (expression);                                                         \
   ASSERT_TRUE(tmp.ok()) << #expression << " returned " << tmp.status().ToString(); \
   lhs = *std::move(tmp)
 
