@@ -42,6 +42,10 @@ struct TrainingConfig {
   double ema_decay = 0.99;             // alpha of the EMA teacher; min(1 - 1/(step+1), alpha)
   double consistency_weight = 0.1;     // top of the ramp; 0 switches Mean Teacher off
   int64_t consistency_rampup_steps = 200;
+  double consistency_temperature = 1.0;  // below 1: the teacher's softmax is sharpened first
+  // Factor on the learning rate at a site without labels, on top of the ramp: AdamW undoes the
+  // weight of a loss that is the only one.
+  double unlabelled_rate = 0.1;
   bool augment = true;
   std::array<bool, 3> mirror_dhw = {false, false, false};  // axes along which anatomy is symmetric
   double foreground_fraction = 0.5;    // of patches centred on a foreground voxel
@@ -82,8 +86,8 @@ struct RunOptions {
   int64_t steps = 0;       // optimiser steps of this run
   int64_t start_step = 0;  // position in the study's schedule (round index * steps per round)
   uint64_t seed = 0;       // same seed, data, thread count and machine: same weights, bit for bit
-  // Cases for which this is true are never trained on (a site's own held-out part).
-  std::vector<int64_t> cases;  // indices into the source that may be used; empty: all
+  // Indices into the source that may be used, so that a site can hold some out; empty: all.
+  std::vector<int64_t> cases = {};
 };
 
 struct RunResult {
