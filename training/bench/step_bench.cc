@@ -1,4 +1,5 @@
 // Voxels per second of training steps on a synthetic phantom, for any machine with LibTorch.
+// CPU seconds are the steadier number where the machine has other work.
 //
 //   step_bench [--allocator caching|system] [--threads N] [--steps N] [--batch N]
 //              [--patch D,H,W] [--features F,F,...] [--consistency W] [--device cpu|cuda]
@@ -69,6 +70,13 @@ Settings Parse(int argc, char** argv) {
   return s;
 }
 
+double CpuSeconds(const rusage& usage) {
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 int Measure(const Settings& s) {
   tr::PhantomSource cases(6, s.session.training.patch, s.session.network.classes, 1);
   if (s.session.training.consistency_weight > 0) cases.DropLabelsFrom(3);
@@ -82,10 +90,11 @@ int Measure(const Settings& s) {
   getrusage(RUSAGE_SELF, &after);
   const tr::SizeDhw& p = s.session.training.patch;
   const double voxels = static_cast<double>(s.steps * s.session.training.batch * p[0] * p[1] * p[2]);
-  std::printf("%-8s %8.3f s/step  %10.0f voxels/s  %8ld faults/step  %6ld MiB peak\n",
-              s.allocator.c_str(), took.count() / static_cast<double>(s.steps),
-              voxels / took.count(), (after.ru_minflt - before.ru_minflt) / s.steps,
-              after.ru_maxrss / 1024);
+  const double steps = static_cast<double>(s.steps);
+  std::printf("%-8s %7.3f s/step %7.3f CPU s/step %10.0f voxels/s %8ld faults/step %6ld MiB peak\n",
+              s.allocator.c_str(), took.count() / steps,
+              (CpuSeconds(after) - CpuSeconds(before)) / steps, voxels / took.count(),
+              (after.ru_minflt - before.ru_minflt) / s.steps, after.ru_maxrss / 1024);
   return 0;
 }
 

@@ -20,7 +20,9 @@ void AdamW::Step(const std::vector<at::Tensor>& gradients, double learning_rate)
   ++step_;
   const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(step_));
   const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(step_));
-  at::_foreach_mul_(decayed_, 1.0 - learning_rate * options_.weight_decay);
+  if (!decayed_.empty()) {  // foreach calls refuse an empty list
+    at::_foreach_mul_(decayed_, 1.0 - learning_rate * options_.weight_decay);
+  }
   at::_foreach_mul_(mean_, options_.beta1);
   at::_foreach_add_(mean_, gradients, 1.0 - options_.beta1);
   at::_foreach_mul_(square_, options_.beta2);
