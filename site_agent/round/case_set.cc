@@ -23,6 +23,12 @@ bool IsFaultOfTheCase(const absl::Status& status) {
   return absl::IsInvalidArgument(status) || absl::IsDataLoss(status) || absl::IsNotFound(status);
 }
 
+absl::StatusOr<CaseResult> LoadAndEvaluate(Segmenter& model, SampleCache& cache,
+                                           const CohortCase& item) {
+  CSL_ASSIGN_OR_RETURN(PreparedCase prepared, cache.Load(item));
+  return EvaluateCase(model, std::move(prepared));
+}
+
 template <typename Keep>
 Cohort Filter(const Cohort& cohort, Keep keep) {
   Cohort part;
@@ -101,6 +107,29 @@ CaseSet CasesFor(SampleCache& cache, const Cohort& cohort) {
     return loaded;
   };
   return set;
+}
+
+absl::StatusOr<EvaluationResult> EvaluateCases(
+    Segmenter& model, SampleCache& cache, const Cohort& cohort,
+    const std::function<absl::Status(int64_t done, int64_t total)>& report) {
+  EvaluationResult result;
+  const auto total = static_cast<int64_t>(cohort.cases.size());
+  for (int64_t i = 0; i < total; ++i) {
+    CSL_RETURN_IF_ERROR(report(i, total));
+    const CohortCase& item = cohort.cases[static_cast<size_t>(i)];
+    absl::StatusOr<CaseResult> measured = LoadAndEvaluate(model, cache, item);
+    if (measured.ok()) {
+      result.cases.push_back(*std::move(measured));
+    } else if (IsFaultOfTheCase(measured.status())) {
+      Log(LogLevel::kWarning, "case left out: it cannot be evaluated",
+          {LogField(Key::kCase, item.record.case_id),
+           LogField(Key::kCode, absl::StatusCodeToString(measured.status().code()))});
+    } else {
+      return measured.status();
+    }
+  }
+  CSL_RETURN_IF_ERROR(report(total, total));
+  return result;
 }
 
 absl::StatusOr<CaseResult> EvaluateCase(Segmenter& model, PreparedCase prepared) {

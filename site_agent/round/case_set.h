@@ -37,6 +37,12 @@ absl::StatusOr<Cohort> PrepareCases(
 // `cache` and `cohort` must outlive the set.
 CaseSet CasesFor(SampleCache& cache, const Cohort& cohort);
 
+// Segments every case of `cohort` (labelled ones) with `model` and compares. Cases that cannot be
+// read or whose label does not fit are logged by id and left out. `report` as in PrepareCases.
+absl::StatusOr<EvaluationResult> EvaluateCases(
+    Segmenter& model, SampleCache& cache, const Cohort& cohort,
+    const std::function<absl::Status(int64_t done, int64_t total)>& report);
+
 // Segments a labelled case with `model` and compares on the image's original grid, not on the
 // plan's: what a clinic gets is what is measured.
 absl::StatusOr<CaseResult> EvaluateCase(Segmenter& model, PreparedCase prepared);
