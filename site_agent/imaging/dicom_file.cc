@@ -30,20 +30,14 @@ constexpr const char* kDeflatedUid = "1.2.840.10008.1.2.1.99";
 constexpr const char* kExplicitBigUid = "1.2.840.10008.1.2.2";
 constexpr absl::string_view kStandardRoot = "1.2.840.10008.1.2";
 
-// What a deflated data set may grow to: bit masks reach 130:1 honestly, so small ones are free and
-// large ones get a ratio well under deflate's 1032:1.
-constexpr uint64_t kInflatedBytesFree = 64ull << 20;
+// What a deflated data set may grow to. Bit masks reach 130:1 honestly, deflate itself 1032:1.
 constexpr uint64_t kInflatedRatioMax = 200;
+constexpr uint64_t kInflatedBytesFree = 16ull << 20;
 constexpr uint64_t kInflatedBytesMax = 1ull << 30;
 
-uint64_t InflateBudget(uint64_t deflated_bytes) {
-  const uint64_t by_ratio =
-      deflated_bytes > (1ull << 20) ? kInflatedRatioMax * deflated_bytes : kInflatedBytesFree;
-  return std::min(kInflatedBytesMax, std::max(kInflatedBytesFree, by_ratio));
-}
-
 absl::StatusOr<std::string> Inflate(absl::string_view deflated) {
-  const uint64_t budget = InflateBudget(deflated.size());
+  const uint64_t budget = std::clamp<uint64_t>(kInflatedRatioMax * deflated.size(),
+                                                kInflatedBytesFree, kInflatedBytesMax);
   z_stream stream = {};
   if (inflateInit2(&stream, -15) != Z_OK) return absl::InternalError("zlib does not start");
   std::string out;

@@ -23,7 +23,7 @@ struct TestSeries {
   double column_spacing_mm = 0.75;
   std::string transfer_syntax_uid = "1.2.840.10008.1.2.1";  // explicit LE, RLE or JPEG-LS
   // Called on each slice's data set before it is written.
-  std::function<void(DcmDataset&, int64_t slice)> change;
+  std::function<void(DcmDataset&, int64_t slice)> change = {};
 };
 
 // What voxel (column, row, slice) of a written series holds.
