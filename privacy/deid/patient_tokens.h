@@ -30,6 +30,8 @@ class PatientTokens {
 
   // True when `utf8` holds a token, as a word or (tokens of five letters and more) inside one.
   bool Hits(absl::string_view utf8) const;
+  // True when `utf8` as a whole is a token: for numbers, where chance hits inside are common.
+  bool IsToken(absl::string_view utf8) const;
   // `utf8` without the words that are tokens; empty when a token spans words.
   std::string Scrub(absl::string_view utf8) const;
   // For bytes that are no text (lookup tables, code streams): finds tokens of five letters and more.
