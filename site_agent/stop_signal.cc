@@ -46,14 +46,13 @@ void StopSignal::Watch() {
 }
 
 void StopSignal::Request() {
-  std::function<void()> action;
   {
     absl::MutexLock lock(&mutex_);
     requested_ = true;
-    action = action_;
     changed_.SignalAll();
   }
-  if (action) action();
+  absl::MutexLock lock(&action_mutex_);
+  if (action_) action_();
 }
 
 bool StopSignal::Sleep(absl::Duration duration) {
@@ -69,11 +68,9 @@ bool StopSignal::Sleep(absl::Duration duration) {
 }
 
 void StopSignal::OnStop(std::function<void()> action) {
-  {
-    absl::MutexLock lock(&mutex_);
-    action_ = action;
-  }
-  if (requested_ && action) action();
+  absl::MutexLock lock(&action_mutex_);
+  action_ = std::move(action);
+  if (requested_ && action_) action_();
 }
 
 }  // namespace consilium::agent

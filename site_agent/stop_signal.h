@@ -24,7 +24,8 @@ class StopSignal {
   const std::atomic<bool>& requested() const { return requested_; }
   // Waits; false at once when a stop is or gets requested.
   bool Sleep(absl::Duration duration);
-  // Called on the watching thread when the stop comes, or now if it has come.
+  // Called on the watching thread when the stop comes, or now if it has come. After a further
+  // OnStop has returned, the action before it is not running and will not run.
   void OnStop(std::function<void()> action);
 
  private:
@@ -35,7 +36,8 @@ class StopSignal {
   std::atomic<bool> done_{false};
   absl::Mutex mutex_;
   absl::CondVar changed_;
-  std::function<void()> action_ ABSL_GUARDED_BY(mutex_);
+  absl::Mutex action_mutex_;  // held while the action runs: what it refers to must not go away
+  std::function<void()> action_ ABSL_GUARDED_BY(action_mutex_);
   std::thread watcher_;
 };
 

@@ -175,10 +175,15 @@ absl::StatusOr<Spool> Spool::Open(const std::string& home) {
   return spool;
 }
 
-absl::StatusOr<std::vector<FinishedTask>> Spool::List() const {
+absl::StatusOr<std::vector<FinishedTask>> Spool::ListOf(const std::string& home) {
+  const std::string folder = JoinPath(home, "spool");
+  return PathExists(folder) ? ListIn(folder) : std::vector<FinishedTask>();
+}
+
+absl::StatusOr<std::vector<FinishedTask>> Spool::ListIn(const std::string& folder) {
   std::vector<std::pair<fs::file_time_type, FinishedTask>> found;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
     const fs::path path = entry.path() / kResultName;
     const auto text = ReadFile(path.string(), kResultBytesMax);
     if (absl::IsNotFound(text.status())) continue;

@@ -34,7 +34,9 @@ class Spool {
   static absl::StatusOr<Spool> Open(const std::string& home);
 
   // What is spooled, oldest first.
-  absl::StatusOr<std::vector<FinishedTask>> List() const;
+  absl::StatusOr<std::vector<FinishedTask>> List() const { return ListIn(folder_); }
+  // The same for a home whose agent may be running; none where there is no spool.
+  static absl::StatusOr<std::vector<FinishedTask>> ListOf(const std::string& home);
 
   // An empty folder for the task's files.
   absl::StatusOr<std::string> BeginWork(const std::string& task_id);
@@ -48,6 +50,7 @@ class Spool {
 
  private:
   explicit Spool(std::string folder) : folder_(std::move(folder)) {}
+  static absl::StatusOr<std::vector<FinishedTask>> ListIn(const std::string& folder);
   std::string TaskFolder(const std::string& task_id) const;
 
   std::string folder_;
