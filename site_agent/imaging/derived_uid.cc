@@ -1,15 +1,12 @@
 #include "site_agent/imaging/derived_uid.h"
 
 #include "absl/numeric/int128.h"
-#include <openssl/hmac.h>
+#include "privacy/crypto/sha256.h"
 
 namespace consilium::imaging {
 
 std::string DerivedUid(absl::string_view key, absl::string_view text) {
-  std::string digest(32, '\0');
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-       reinterpret_cast<const unsigned char*>(text.data()), text.size(),
-       reinterpret_cast<unsigned char*>(digest.data()), nullptr);
+  const std::string digest = privacy::HmacSha256(key, text);
   absl::uint128 number = 0;
   for (int i = 0; i < 16; ++i) number = number << 8 | static_cast<unsigned char>(digest[i]);
   // The form of a random UUID (RFC 4122 4.4), which is what 2.25 stands for.
