@@ -103,7 +103,7 @@ struct RunResult {
 struct SessionOptions {
   NetworkConfig network;
   TrainingConfig training;
-  int threads = 0;           // intra-op; 0: all cores. LibTorch's own default is 1 on small machines
+  int threads = 0;           // intra-op; 0: all cores (LibTorch's own default may be 1)
   std::string device;        // "", "cpu" or "cuda"; empty: cuda where there is one
   uint64_t init_seed = 0;    // of the initial weights
 };
@@ -111,8 +111,9 @@ struct SessionOptions {
 // One network with its optimiser. Not thread-safe; the thread count is LibTorch's, so two sessions
 // of one process share the one set last. Creating the first session makes a caching allocator
 // LibTorch's own for CPU tensors (CONSILIUM_TORCH_MALLOC=system in the environment prevents it).
-// Equal seeds and inputs give equal weights and predictions on one machine. Throws std::invalid_argument on a configuration
-// or array that does not fit, std::runtime_error on a failure of LibTorch.
+// Equal seeds and inputs give equal weights and predictions on one machine. Throws
+// std::invalid_argument on a configuration or array that does not fit, std::runtime_error on a
+// failure of LibTorch.
 class Session {
  public:
   static std::unique_ptr<Session> Create(const SessionOptions& options);

@@ -89,7 +89,8 @@ int Measure(const Settings& s) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   getrusage(RUSAGE_SELF, &after);
   const tr::SizeDhw& p = s.session.training.patch;
-  const double voxels = static_cast<double>(s.steps * s.session.training.batch * p[0] * p[1] * p[2]);
+  const double voxels =
+      static_cast<double>(s.steps * s.session.training.batch * p[0] * p[1] * p[2]);
   const double steps = static_cast<double>(s.steps);
   std::printf("%-8s %7.3f s/step %7.3f CPU s/step %10.0f voxels/s %8ld faults/step %6ld MiB peak\n",
               s.allocator.c_str(), took.count() / steps,

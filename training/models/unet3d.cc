@@ -223,8 +223,9 @@ std::vector<NamedArray> ExportFrom(const Unet3d& network) {
 void ImportInto(Unet3d& network, const std::vector<NamedArray>& weights) {
   const std::vector<NamedTensor>& parameters = network.parameters();
   if (weights.size() != parameters.size()) {
-    throw std::invalid_argument("weights: " + std::to_string(weights.size()) + " arrays where the " +
-                                "network has " + std::to_string(parameters.size()));
+    throw std::invalid_argument("weights: " + std::to_string(weights.size()) +
+                                " arrays where the network has " +
+                                std::to_string(parameters.size()));
   }
   for (size_t i = 0; i < weights.size(); ++i) {
     const NamedArray& array = weights[i];
