@@ -1,11 +1,10 @@
 // The folder that `consilium init` makes and `consilium-coordinator` runs in.
 //
-//   coordinator.yaml            what an administrator may change
-//   ca/ca.crt, ca/ca.key        the federation's root; the key may be taken offline after enrolments
-//   server.crt, server.key      this coordinator
-//   admin/ca.crt, client.crt, client.key, endpoint.json   credentials of the first administrator
-//   sealing.key                 X25519, updates are sealed to it
-//   store/                      RocksDB
+//   coordinator.yaml            what an administrator may change; written last: it marks a whole
+//   home ca/ca.crt, ca/ca.key        the federation's root; the key may be taken offline after
+//   enrolments server.crt, server.key      this coordinator admin/ca.crt, client.crt, client.key,
+//   endpoint.json   credentials of the first administrator sealing.key                 X25519
+//   private key, 32 raw bytes; updates are sealed to it store/                      RocksDB
 //   models/<sha256>.safetensors versions, by digest
 //   staging/                    uploads in progress and accepted updates of running rounds
 #ifndef CONSILIUM_COORDINATOR_HOME_H_
@@ -21,20 +20,31 @@ namespace consilium::coordinator {
 
 // coordinator.yaml. Unknown keys are errors.
 struct CoordinatorOptions {
-  std::string federation;                    // its name; part of every identity
-  std::string listen = "127.0.0.1:7443";     // Federation and Admin, mutual TLS
+  std::string federation;                 // its name; part of every identity
+  std::string listen = "127.0.0.1:7443";  // Federation and Admin, mutual TLS
   std::string enrolment_listen = "127.0.0.1:7444";
   std::vector<std::string> hosts = {"localhost", "127.0.0.1"};  // names in the server certificate
-  std::string advertise;                     // host:port sites connect to; empty: `listen`
+  std::string advertise;  // host:port sites connect to; empty: `listen`
   std::string enrolment_advertise;
   int64_t site_certificate_days = 90;
   uint64_t upload_bytes_max = uint64_t{4} << 30;
 };
 
-// Makes the home: keys (0600), certificates, configuration. ALREADY_EXISTS if DIR holds one.
+// OK, or INVALID_ARGUMENT that names the key and says what it may be.
+absl::Status CheckCoordinatorOptions(const CoordinatorOptions& options);
+
+// Where sites and administrators connect to, and where a site enrols: `advertise` or, where that is
+// empty, `listen`, with the first of `hosts` in place of an address that means "every interface".
+std::string AdvertisedAddress(const CoordinatorOptions& options);
+std::string AdvertisedEnrolmentAddress(const CoordinatorOptions& options);
+
+// Makes the home: keys (0600), certificates, configuration. ALREADY_EXISTS if DIR holds one;
+// FAILED_PRECONDITION if DIR holds anything else (an empty folder is taken).
 // A failure leaves no half-made home behind.
 absl::Status InitHome(const std::string& dir, const CoordinatorOptions& options);
 
+// NOT_FOUND: DIR is no home. INVALID_ARGUMENT: names the key, and its line, that is unknown, given
+// twice, or not of its type or range. Keys left out keep their default; `federation` is required.
 absl::StatusOr<CoordinatorOptions> ReadCoordinatorOptions(const std::string& dir);
 
 // How a CLI reaches a coordinator: <dir>/endpoint.json beside client.crt, client.key and ca.crt.
@@ -43,6 +53,7 @@ struct AdminEndpoint {
   std::string address;      // host:port
   std::string server_name;  // name in the server's certificate
 };
+// NOT_FOUND: no endpoint.json there. INVALID_ARGUMENT: it is not what InitHome writes.
 absl::StatusOr<AdminEndpoint> ReadAdminEndpoint(const std::string& credentials_dir);
 
 }  // namespace consilium::coordinator

@@ -1,0 +1,96 @@
+#include "coordinator/round/aggregation_worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/round/update_reader.h"
+#include "proto/base/status.h"
+#include "proto/wire/safetensors.h"
+
+namespace consilium::coordinator {
+
+privacy::SealContext AggregationWorker::SealOf(const Context& context,
+                                               const FoldUpdate& update) const {
+  return {.federation = federation_,
+          .study = context.study,
+          .round = context.round,
+          .site = update.site,
+          .task_id = update.task_id};
+}
+
+absl::Status AggregationWorker::Fold(const Context& context, const FoldUpdate& update) {
+  const auto it = sums_.find(context.study);
+  if (it == sums_.end() || it->second.round != context.round) {
+    sums_.insert_or_assign(
+        context.study,
+        Sum{context.round, aggregation::WeightedMean(context.parameters), FoldUpdate{}});
+  }
+  Sum& sum = sums_.at(context.study);
+  if (context.round == 0) {
+    sum.first = update;
+    return absl::OkStatus();
+  }
+  CSL_ASSIGN_OR_RETURN(
+      UpdateReader reader,
+      UpdateReader::Open(staging_.Path(context.study, context.round, update.upload_id), key_,
+                         SealOf(context, update)));
+  // It was checked when it was accepted. A difference now is damage of the stored bytes.
+  if (reader.header().layout.parameters() != sum.mean.parameters()) {
+    return absl::DataLossError("a stored update no longer fits the model");
+  }
+  CSL_RETURN_IF_ERROR(sum.mean.Begin(update.weight));
+  return reader.ForEachBlock([&](int64_t offset, absl::Span<const float> values) {
+    CSL_RETURN_IF_ERROR(aggregation::CheckUpdateValues(values));
+    sum.mean.Fold(offset, values);
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<wire::TensorMap> AggregationWorker::ReadFirst(const Context& context,
+                                                             const Sum& sum) const {
+  CSL_ASSIGN_OR_RETURN(
+      UpdateReader reader,
+      UpdateReader::Open(staging_.Path(context.study, 0, sum.first.upload_id), key_,
+                         SealOf(context, sum.first)));
+  wire::TensorMap map;
+  map.layout = reader.header().layout;
+  map.values.resize(static_cast<size_t>(map.layout.parameters()));
+  CSL_RETURN_IF_ERROR(reader.ForEachBlock([&](int64_t offset, absl::Span<const float> values) {
+    std::copy(values.begin(), values.end(), map.values.begin() + offset);
+    return absl::OkStatus();
+  }));
+  return map;
+}
+
+absl::StatusOr<wire::TensorMap> AggregationWorker::BasePlusMean(const Context& context,
+                                                                const Sum& sum) const {
+  CSL_ASSIGN_OR_RETURN(const std::string path, models_.Path(context.base_sha256));
+  CSL_ASSIGN_OR_RETURN(wire::SafetensorsFile base, wire::ReadSafetensors(path));
+  CSL_RETURN_IF_ERROR(sum.mean.AddMeanTo(absl::MakeSpan(base.map.values)));
+  return std::move(base.map);
+}
+
+absl::StatusOr<NewModel> AggregationWorker::Aggregate(const Context& context) {
+  const auto it = sums_.find(context.study);
+  if (it == sums_.end() || it->second.round != context.round) {
+    return absl::InternalError("nothing was folded for this round");
+  }
+  absl::StatusOr<wire::TensorMap> map = context.round == 0 ? ReadFirst(context, it->second)
+                                                           : BasePlusMean(context, it->second);
+  sums_.erase(it);
+  CSL_RETURN_IF_ERROR(map.status());
+  CSL_RETURN_IF_ERROR(wire::CheckFinite(*map));
+  const std::string temporary =
+      models_.TemporaryPath(absl::StrCat(context.study, "-", context.round));
+  CSL_RETURN_IF_ERROR(wire::WriteSafetensors(
+      temporary, *map,
+      {{"format", "pt"},
+       {wire::kPlanMetadataKey, context.plan_json},
+       {wire::kVersionMetadataKey, absl::StrCat(context.study, "/", context.round)}}));
+  CSL_ASSIGN_OR_RETURN(const ModelFile file, models_.Adopt(temporary));
+  return NewModel{file.sha256, static_cast<int64_t>(file.bytes), map->layout.parameters(),
+                  LayoutSha256(map->layout)};
+}
+
+}  // namespace consilium::coordinator

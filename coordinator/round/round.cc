@@ -1,0 +1,205 @@
+#include "coordinator/round/round.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "aggregation/weighted_mean.h"
+#include "proto/base/check.h"
+
+namespace consilium::coordinator {
+namespace {
+
+constexpr bool MayMove(RoundPhase from, RoundPhase to) {
+  switch (from) {
+    case RoundPhase::kCollecting:
+      return to == RoundPhase::kAggregating || to == RoundPhase::kFailed;
+    case RoundPhase::kAggregating:
+      return to == RoundPhase::kCommitted || to == RoundPhase::kFailed;
+    case RoundPhase::kCommitted:
+    case RoundPhase::kFailed:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+Round Round::Open(const Options& options, const std::vector<Invitee>& invitees) {
+  RoundRecord record;
+  record.study = options.study;
+  record.number = options.number;
+  record.quorum = options.quorum;
+  record.base_version = options.base_version;
+  record.base_sha256 = options.base_sha256;
+  record.started_us = absl::ToUnixMicros(options.now);
+  record.deadline_us = absl::ToUnixMicros(options.now + options.deadline);
+  for (const Invitee& invitee : invitees) {
+    ContributionRecord contribution;
+    contribution.site = invitee.site;
+    contribution.task_id = invitee.task_id;
+    contribution.weight_max_milli = invitee.weight_max_milli;
+    contribution.reason = invitee.skip_reason;
+    contribution.outcome = invitee.skip_reason.empty() ? Outcome::kAwaited : Outcome::kSkipped;
+    record.contributions.push_back(std::move(contribution));
+  }
+  return Round(std::move(record));
+}
+
+void Round::MoveTo(RoundPhase next) {
+  CSL_CHECK(MayMove(record_.phase, next));
+  record_.phase = next;
+}
+
+const ContributionRecord* Round::Find(absl::string_view site) const {
+  for (const ContributionRecord& contribution : record_.contributions) {
+    if (contribution.site == site) return &contribution;
+  }
+  return nullptr;
+}
+
+ContributionRecord* Round::FindMutable(absl::string_view site) {
+  return const_cast<ContributionRecord*>(Find(site));
+}
+
+bool Round::Awaits(absl::string_view site) const {
+  const ContributionRecord* contribution = Find(site);
+  return open() && contribution != nullptr && contribution->outcome == Outcome::kAwaited;
+}
+
+int64_t Round::Count(Outcome outcome) const {
+  return std::count_if(record_.contributions.begin(), record_.contributions.end(),
+                       [&](const ContributionRecord& c) { return c.outcome == outcome; });
+}
+
+FoldUpdate Round::Fold(const ContributionRecord& contribution) const {
+  // The fold's weights have a bound. A federation beyond it is scaled down as a whole, by what the
+  // round could weigh at most, so that the factor does not depend on who answers.
+  int64_t total_max = 0;
+  for (const ContributionRecord& c : record_.contributions) {
+    if (c.outcome != Outcome::kSkipped) total_max += c.weight_max_milli;
+  }
+  const int64_t divisor = total_max / aggregation::kWeightTotalMaxMilli + 1;
+  return {contribution.site, contribution.task_id, contribution.upload_id,
+          std::max<int64_t>(1, contribution.weight_milli / divisor)};
+}
+
+absl::StatusOr<RoundEffects> Round::OnUpdateVerified(absl::string_view site,
+                                                     const VerifiedUpdate& update,
+                                                     absl::Time now) {
+  ContributionRecord* contribution = FindMutable(site);
+  if (contribution == nullptr || contribution->outcome == Outcome::kSkipped) {
+    return absl::NotFoundError(absl::StrCat(site, " is not part of round ", record_.number));
+  }
+  if (contribution->outcome == Outcome::kAccepted || contribution->outcome == Outcome::kFolded) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("another update of ", site, " was accepted for round ", record_.number));
+  }
+  if (!open() || now > deadline() || contribution->outcome != Outcome::kAwaited) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("round ", record_.number, " no longer awaits an update of ", site));
+  }
+  contribution->outcome = Outcome::kAccepted;
+  contribution->upload_id = update.upload_id;
+  contribution->bytes = update.bytes;
+  contribution->labelled_cases = update.labelled_cases;
+  contribution->unlabelled_cases = update.unlabelled_cases;
+  contribution->weight_milli = std::min(update.weight_milli, contribution->weight_max_milli);
+  contribution->summary = update.summary;
+  RoundEffects effects = {Fold(*contribution)};
+  Settle(now, effects);
+  return effects;
+}
+
+absl::StatusOr<RoundEffects> Round::OnUpdateRefused(absl::string_view site,
+                                                    absl::string_view reason, absl::Time now) {
+  if (!Awaits(site)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("round ", record_.number, " no longer awaits an update of ", site));
+  }
+  ContributionRecord* contribution = FindMutable(site);
+  contribution->outcome = Outcome::kRefused;
+  contribution->reason = std::string(reason);
+  RoundEffects effects;
+  Settle(now, effects);
+  return effects;
+}
+
+RoundEffects Round::OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now) {
+  RoundEffects effects;
+  if (!Awaits(site)) return effects;
+  ContributionRecord* contribution = FindMutable(site);
+  contribution->outcome = Outcome::kMissing;
+  contribution->reason = std::string(reason);
+  Settle(now, effects);
+  return effects;
+}
+
+RoundEffects Round::OnTime(absl::Time now) {
+  RoundEffects effects;
+  if (!open() || now <= deadline()) return effects;
+  for (ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome != Outcome::kAwaited) continue;
+    contribution.outcome = Outcome::kMissing;
+    contribution.reason = "no update before the deadline";
+  }
+  Settle(now, effects);
+  return effects;
+}
+
+RoundEffects Round::OnFailure(absl::string_view reason, absl::Time now) {
+  RoundEffects effects;
+  if (phase() == RoundPhase::kCollecting || phase() == RoundPhase::kAggregating) {
+    Fail(reason, now, effects);
+  }
+  return effects;
+}
+
+void Round::OnCommitted(absl::string_view new_version, absl::Time now) {
+  MoveTo(RoundPhase::kCommitted);
+  record_.new_version = std::string(new_version);
+  record_.ended_us = absl::ToUnixMicros(now);
+  for (ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome == Outcome::kAccepted) contribution.outcome = Outcome::kFolded;
+  }
+}
+
+void Round::Extend(absl::Duration by) {
+  if (open()) record_.deadline_us += absl::ToInt64Microseconds(by);
+}
+
+RoundEffects Round::Resume() const {
+  RoundEffects effects;
+  if (phase() != RoundPhase::kCollecting && phase() != RoundPhase::kAggregating) return effects;
+  for (const ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome == Outcome::kAccepted) effects.push_back(Fold(contribution));
+  }
+  if (phase() == RoundPhase::kAggregating) effects.push_back(Aggregate{});
+  return effects;
+}
+
+void Round::Settle(absl::Time now, RoundEffects& effects) {
+  const int64_t accepted = Count(Outcome::kAccepted), awaited = Count(Outcome::kAwaited);
+  if (accepted + awaited < record_.quorum) {
+    Fail(absl::StrCat(accepted, " updates where the quorum is ", record_.quorum,
+                      ", and too few sites are left"),
+         now, effects);
+  } else if (awaited == 0) {
+    MoveTo(RoundPhase::kAggregating);
+    effects.push_back(Aggregate{});
+  }
+}
+
+void Round::Fail(absl::string_view reason, absl::Time now, RoundEffects& effects) {
+  MoveTo(RoundPhase::kFailed);
+  record_.reason = std::string(reason);
+  record_.ended_us = absl::ToUnixMicros(now);
+  for (ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome == Outcome::kAwaited) {
+      contribution.outcome = Outcome::kMissing;
+      contribution.reason = "the round ended before";
+    }
+  }
+  effects.push_back(RoundFailed{record_.reason});
+}
+
+}  // namespace consilium::coordinator

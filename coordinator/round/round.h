@@ -1,0 +1,115 @@
+// One round as a value: event and time in, effects out. No lock, clock, I/O or thread.
+//
+//   kCollecting -> kAggregating -> kCommitted
+//        |              |
+//        +--------------+--------> kFailed
+//
+// The driver persists record() before it acts on an effect or answers a caller. A restart builds the
+// same round from the record and asks for Effects again with Resume(), which names every accepted
+// update that has to be folded.
+//
+// Straggler policy: at the deadline the round goes on with what it has if that is the quorum, and
+// fails if not. It also fails as soon as the quorum can no longer be reached. An update accepted
+// before its site was suspended stays in.
+//
+// Order: Open or FromRecord, then events as they happen; OnTime before any other event of that
+// moment. Thread-compatible. An event that returns an error has changed nothing.
+// Errors: FAILED_PRECONDITION: the round has moved on. ALREADY_EXISTS: another update of the site
+// was accepted. NOT_FOUND: the site is not part of the round.
+#ifndef CONSILIUM_COORDINATOR_ROUND_ROUND_H_
+#define CONSILIUM_COORDINATOR_ROUND_ROUND_H_
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "coordinator/store/records.h"
+
+namespace consilium::coordinator {
+
+// Fold this accepted update into the sum; `weight` is already within the aggregation's range.
+struct FoldUpdate {
+  std::string site;
+  std::string task_id;
+  std::string upload_id;
+  int64_t weight = 0;
+};
+struct Aggregate {};  // every update is named: make the new version of what was folded
+struct RoundFailed {
+  std::string reason;
+};
+using RoundEffect = std::variant<FoldUpdate, Aggregate, RoundFailed>;
+using RoundEffects = std::vector<RoundEffect>;
+
+// What the driver found out about an update before it offers it.
+struct VerifiedUpdate {
+  std::string upload_id;
+  int64_t bytes = 0;
+  int64_t labelled_cases = 0;
+  int64_t unlabelled_cases = 0;
+  int64_t weight_milli = 0;
+  SummaryRecord summary;
+};
+
+class Round {
+ public:
+  struct Invitee {
+    std::string site;
+    std::string task_id;
+    int64_t weight_max_milli = 0;
+    std::string skip_reason;  // not empty: recorded as skipped, not awaited
+  };
+  struct Options {
+    std::string study;
+    int64_t number = 0;
+    int64_t quorum = 1;
+    std::string base_version;
+    std::string base_sha256;
+    absl::Time now;
+    absl::Duration deadline;
+  };
+  static Round Open(const Options& options, const std::vector<Invitee>& invitees);
+  explicit Round(RoundRecord record) : record_(std::move(record)) {}
+
+  const RoundRecord& record() const { return record_; }
+  RoundPhase phase() const { return record_.phase; }
+  bool open() const { return phase() == RoundPhase::kCollecting; }
+  absl::Time deadline() const { return absl::FromUnixMicros(record_.deadline_us); }
+  // nullptr: not part of the round.
+  const ContributionRecord* Find(absl::string_view site) const;
+  bool Awaits(absl::string_view site) const;
+
+  absl::StatusOr<RoundEffects> OnUpdateVerified(absl::string_view site,
+                                                const VerifiedUpdate& update, absl::Time now);
+  // The site's update can never be taken: it is out of this round.
+  absl::StatusOr<RoundEffects> OnUpdateRefused(absl::string_view site, absl::string_view reason,
+                                               absl::Time now);
+  // Suspended, revoked. Nothing happens if nothing is awaited from it.
+  RoundEffects OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now);
+  RoundEffects OnTime(absl::Time now);
+  // Ends the round from outside: the study was stopped, or folding failed.
+  RoundEffects OnFailure(absl::string_view reason, absl::Time now);
+  void OnCommitted(absl::string_view new_version, absl::Time now);
+  // Moves an open deadline by the time a study was paused.
+  void Extend(absl::Duration by);
+
+  // What is under way, for a driver that starts anew.
+  RoundEffects Resume() const;
+
+ private:
+  void MoveTo(RoundPhase next);
+  ContributionRecord* FindMutable(absl::string_view site);
+  int64_t Count(Outcome outcome) const;
+  FoldUpdate Fold(const ContributionRecord& contribution) const;
+  // Goes on if nothing is awaited, fails if the quorum is out of reach.
+  void Settle(absl::Time now, RoundEffects& effects);
+  void Fail(absl::string_view reason, absl::Time now, RoundEffects& effects);
+
+  RoundRecord record_;
+};
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_ROUND_ROUND_H_

@@ -1,0 +1,404 @@
+#include "coordinator/round/study.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "coordinator/round/planner.h"
+#include "coordinator/round/yaml_reader.h"
+#include "proto/base/ids.h"
+#include "proto/base/status.h"
+
+namespace consilium::coordinator {
+namespace {
+
+constexpr size_t kEvaluatorsMax = 1000;
+constexpr absl::Duration kDeadlineMin = absl::Seconds(1);
+constexpr absl::Duration kDeadlineMax = absl::Hours(24 * 30);
+
+absl::Status Refuse(const YAML::Node& node, absl::string_view key, absl::string_view what) {
+  return YamlReader::Refuse(node, key, what);
+}
+
+// A text that has to be one of a few, with a word on those that are planned.
+struct Choice {
+  const char* value;
+  const char* refusal;  // nullptr: allowed
+};
+
+auto OneOf(std::string& out, std::vector<Choice> choices) {
+  return [&out, choices = std::move(choices)](const YAML::Node& node, const std::string& path) {
+    std::string text;
+    std::vector<std::string> allowed;
+    if (!YamlReader::Read(node, text)) return Refuse(node, path, "must be a text");
+    for (const Choice& choice : choices) {
+      if (choice.refusal == nullptr) allowed.push_back(choice.value);
+      if (text != choice.value) continue;
+      if (choice.refusal != nullptr) return Refuse(node, path, choice.refusal);
+      out = text;
+      return absl::OkStatus();
+    }
+    return Refuse(node, path, absl::StrCat("must be ", absl::StrJoin(allowed, " or ")));
+  };
+}
+
+absl::Status ReadTask(const YAML::Node& node, const std::string& path, StudySpec& spec) {
+  YamlReader reader(node, path);
+  std::map<int64_t, std::string> names, codes;
+  const auto read_map = [](std::map<int64_t, std::string>& out) {
+    return [&out](const YAML::Node& map, const std::string& key) {
+      if (!map.IsMap()) return Refuse(map, key, "must map label values 1, 2, 3 to texts");
+      for (const auto& entry : map) {
+        int64_t value = 0;
+        std::string text;
+        if (!YamlReader::Read(entry.first, value) || !YamlReader::Read(entry.second, text)) {
+          return Refuse(entry.first, key, "must map label values 1, 2, 3 to texts");
+        }
+        if (!out.emplace(value, text).second) {
+          return Refuse(entry.first, key, absl::StrCat("has ", value, " twice"));
+        }
+      }
+      return absl::OkStatus();
+    };
+  };
+  reader.Require("labels", reader.GetWith("labels", read_map(names)));
+  reader.GetWith("codes", read_map(codes));
+  CSL_RETURN_IF_ERROR(reader.Finish());
+  for (const auto& [value, name] : names) {
+    if (value != static_cast<int64_t>(spec.labels.size()) + 1) {
+      return Refuse(node, reader.Path("labels"),
+                    "values must run 1, 2, 3 without a gap; 0 is background and is not listed");
+    }
+    spec.labels.push_back({static_cast<int>(value), name, codes[value]});
+  }
+  for (const auto& [value, code] : codes) {
+    if (!names.contains(value)) {
+      return Refuse(node, reader.Path("codes"), absl::StrCat("has ", value, ", which is no label"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadSeries(const YAML::Node& node, const std::string& path, StudySpec& spec) {
+  YamlReader reader(node, path);
+  reader.Get("modality", spec.modality);
+  reader.GetWith("rules", [&](const YAML::Node& rules, const std::string& key) {
+    constexpr const char* kForm = "must be a list such as [{SliceThickness: \"<= 3\"}]";
+    if (!rules.IsSequence()) return Refuse(rules, key, kForm);
+    for (const YAML::Node& rule : rules) {
+      if (!rule.IsMap()) return Refuse(rule, key, kForm);
+      for (const auto& entry : rule) {
+        wire::SeriesRule out;
+        if (!YamlReader::Read(entry.first, out.keyword) ||
+            !YamlReader::Read(entry.second, out.condition)) {
+          return Refuse(rule, key, kForm);
+        }
+        spec.rules.push_back(std::move(out));
+      }
+    }
+    return absl::OkStatus();
+  });
+  return reader.Finish();
+}
+
+// Reads a value, or leaves `out` empty for "auto".
+template <typename T>
+void GetOrAuto(YamlReader& reader, const char* key, std::optional<T>& out) {
+  reader.GetWith(key, [&](const YAML::Node& node, const std::string& path) {
+    if (node.IsScalar() && node.Scalar() == "auto") return absl::OkStatus();
+    T value{};
+    if (!YamlReader::Read(node, value)) {
+      return Refuse(node, path, "must be auto, or the value or list of values written out");
+    }
+    out = std::move(value);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status ReadPlan(const YAML::Node& node, const std::string& path, StudySpec& spec) {
+  if (node.IsScalar() && node.Scalar() == "auto") return absl::OkStatus();
+  if (!node.IsMap()) return Refuse(node, path, "must be auto, or a mapping of the keys to fix");
+  YamlReader reader(node, path);
+  GetOrAuto(reader, "spacing_xyz_mm", spec.plan.spacing_xyz_mm);
+  GetOrAuto(reader, "patch_xyz", spec.plan.patch_xyz);
+  GetOrAuto(reader, "features", spec.plan.features);
+  GetOrAuto(reader, "strides_xyz", spec.plan.strides_xyz);
+  GetOrAuto(reader, "steps_per_round", spec.plan.steps_per_round);
+  std::string normalisation;
+  reader.GetWith("normalisation", OneOf(normalisation, {{"z-score", nullptr}}));
+  wire::PlanTraining& t = spec.plan.training;
+  reader.Get("batch", t.batch);
+  reader.Get("learning_rate", t.learning_rate);
+  reader.Get("weight_decay", t.weight_decay);
+  reader.Get("ema_decay", t.ema_decay);
+  reader.Get("consistency_weight", t.consistency_weight);
+  reader.Get("consistency_rampup_steps", t.consistency_rampup_steps);
+  reader.Get("augment", t.augment);
+  reader.Get("mirror_xyz", t.mirror_xyz);
+  reader.Get("foreground_fraction", t.foreground_fraction);
+  reader.Get("local_validation_fraction", t.local_validation_fraction);
+  return reader.Finish();
+}
+
+absl::Status ReadAggregation(const YAML::Node& node, const std::string& path, StudySpec& spec) {
+  YamlReader reader(node, path);
+  std::string ignored;
+  reader.GetWith("strategy", OneOf(ignored, {{"fedavg", nullptr}}));
+  reader.GetWith("server_optimizer", OneOf(ignored, {{"none", nullptr}}));
+  reader.Get("min_sites", spec.min_sites);
+  reader.Get("unlabelled_weight", spec.unlabelled_weight);
+  reader.Get("unlabelled_after", spec.unlabelled_after);
+  return reader.Finish();
+}
+
+// Returns whether the quorum was written out, so that it can follow min_sites if not.
+absl::Status ReadRounds(const YAML::Node& node, const std::string& path, StudySpec& spec,
+                        std::optional<int64_t>& quorum) {
+  YamlReader reader(node, path);
+  reader.Get("count", spec.rounds);
+  reader.Get("local_epochs", spec.local_epochs);
+  reader.Get("deadline", spec.deadline);
+  int64_t value = 0;
+  if (reader.Get("quorum", value)) quorum = value;
+  return reader.Finish();
+}
+
+absl::Status ReadFlatKeys(YamlReader& reader, StudySpec& spec) {
+  reader.GetWith("network",
+                 OneOf(spec.network, {{"unet", nullptr},
+                                      {"swin_unetr", "swin_unetr is not there yet; write unet"}}));
+  reader.GetWith("semi_supervised",
+                 OneOf(spec.semi_supervised, {{"mean_teacher", nullptr}, {"none", nullptr}}));
+  std::string ignored;
+  reader.GetWith(
+      "protection",
+      OneOf(ignored,
+            {{"sealed", nullptr},
+             {"secure-aggregation",
+              "secure-aggregation comes with a later version; what there is today is sealed (each "
+              "update is encrypted to the aggregator, which sees single updates). Write sealed, or "
+              "leave the key out"}}));
+  reader.GetWith("privacy", [](const YAML::Node& node, const std::string& path) {
+    YamlReader privacy(node, path);
+    std::string level;
+    constexpr const char* kLater =
+        "differential privacy comes with a later version; the only level today is none";
+    privacy.GetWith("level",
+                    OneOf(level, {{"none", nullptr}, {"sample", kLater}, {"site", kLater}}));
+    return privacy.Finish();
+  });
+  reader.GetWith("sites", [&](const YAML::Node& node, const std::string& path) {
+    YamlReader sites(node, path);
+    sites.Get("evaluators", spec.evaluators);
+    return sites.Finish();
+  });
+  reader.GetWith("evaluation", [&](const YAML::Node& node, const std::string& path) {
+    YamlReader evaluation(node, path);
+    evaluation.Get("every", spec.evaluate_every);
+    return evaluation.Finish();
+  });
+  reader.Get("seed", spec.seed);
+  return absl::OkStatus();
+}
+
+absl::Status Check(bool holds, absl::string_view key, absl::string_view what) {
+  return holds ? absl::OkStatus()
+               : absl::InvalidArgumentError(absl::StrCat("study: ", key, ": ", what));
+}
+
+absl::Status CheckStudy(const StudySpec& spec) {
+  CSL_RETURN_IF_ERROR(CheckName("study: name", spec.name));
+  CSL_RETURN_IF_ERROR(Check(spec.min_sites >= 1 && spec.min_sites <= 10'000,
+                            "aggregation.min_sites", "must be between 1 and 10000"));
+  CSL_RETURN_IF_ERROR(Check(spec.quorum >= 1, "rounds.quorum", "must be at least 1"));
+  CSL_RETURN_IF_ERROR(
+      Check(spec.quorum <= spec.min_sites, "rounds.quorum",
+            absl::StrCat("is ", spec.quorum, ", more than aggregation.min_sites (", spec.min_sites,
+                         "): a round that opens with so few sites could never end; lower the "
+                         "quorum or raise min_sites")));
+  CSL_RETURN_IF_ERROR(
+      Check(spec.unlabelled_weight >= 0.001 && spec.unlabelled_weight <= 1,
+            "aggregation.unlabelled_weight",
+            "must be between 0.001 and 1; to keep sites without labels out, write "
+            "semi_supervised: none"));
+  CSL_RETURN_IF_ERROR(Check(spec.unlabelled_after >= 0, "aggregation.unlabelled_after",
+                            "must be 0 or more"));
+  CSL_RETURN_IF_ERROR(Check(spec.rounds >= 1 && spec.rounds <= 100'000, "rounds.count",
+                            "must be between 1 and 100000"));
+  CSL_RETURN_IF_ERROR(Check(spec.local_epochs >= 1 && spec.local_epochs <= 1000,
+                            "rounds.local_epochs", "must be between 1 and 1000"));
+  CSL_RETURN_IF_ERROR(Check(spec.deadline >= kDeadlineMin && spec.deadline <= kDeadlineMax,
+                            "rounds.deadline", "must be between 1s and 720h"));
+  CSL_RETURN_IF_ERROR(Check(spec.evaluate_every >= 0, "evaluation.every",
+                            "must be 0 (only at the end) or a number of rounds"));
+  CSL_RETURN_IF_ERROR(Check(spec.evaluators.size() <= kEvaluatorsMax, "sites.evaluators",
+                            "has too many names"));
+  std::set<std::string> seen;
+  for (const std::string& site : spec.evaluators) {
+    CSL_RETURN_IF_ERROR(CheckName("study: sites.evaluators", site));
+    CSL_RETURN_IF_ERROR(Check(seen.insert(site).second, "sites.evaluators",
+                              absl::StrCat("has ", site, " twice")));
+  }
+  // What is written out of the plan is judged now, not when the sites have already prepared.
+  return Annotate(wire::CheckPlan(ProvisionalPlan(spec)), "study");
+}
+
+absl::StatusOr<StudySpec> ReadStudy(const YAML::Node& root) {
+  StudySpec spec;
+  std::optional<int64_t> quorum;
+  YamlReader reader(root, "");
+  const auto section = [&](absl::Status (*read)(const YAML::Node&, const std::string&,
+                                                StudySpec&)) {
+    return [&spec, read](const YAML::Node& node, const std::string& path) {
+      return read(node, path, spec);
+    };
+  };
+  reader.Require("name", reader.Get("name", spec.name));
+  reader.Require("task", reader.GetWith("task", section(ReadTask)));
+  reader.GetWith("series", section(ReadSeries));
+  reader.GetWith("plan", section(ReadPlan));
+  reader.GetWith("aggregation", section(ReadAggregation));
+  reader.GetWith("rounds", [&](const YAML::Node& node, const std::string& path) {
+    return ReadRounds(node, path, spec, quorum);
+  });
+  CSL_RETURN_IF_ERROR(ReadFlatKeys(reader, spec));
+  CSL_RETURN_IF_ERROR(reader.Finish());
+  spec.quorum = quorum.value_or(spec.min_sites);
+  CSL_RETURN_IF_ERROR(CheckStudy(spec));
+  return spec;
+}
+
+template <typename T>
+void EmitList(YAML::Emitter& out, const T& values) {
+  out << YAML::Flow << YAML::BeginSeq;
+  for (const auto& value : values) out << value;
+  out << YAML::EndSeq;
+}
+
+template <typename T, typename F>
+void EmitOrAuto(YAML::Emitter& out, const char* key, const std::optional<T>& value, F emit) {
+  out << YAML::Key << key << YAML::Value;
+  if (value) {
+    emit(*value);
+  } else {
+    out << "auto";
+  }
+}
+
+void EmitPlan(YAML::Emitter& out, const PlanSpec& plan) {
+  const auto list = [&](const auto& values) { EmitList(out, values); };
+  out << YAML::Key << "plan" << YAML::Value << YAML::BeginMap;
+  EmitOrAuto(out, "spacing_xyz_mm", plan.spacing_xyz_mm, list);
+  EmitOrAuto(out, "patch_xyz", plan.patch_xyz, list);
+  EmitOrAuto(out, "features", plan.features, list);
+  EmitOrAuto(out, "strides_xyz", plan.strides_xyz, [&](const auto& strides) {
+    out << YAML::Flow << YAML::BeginSeq;
+    for (const auto& stride : strides) EmitList(out, stride);
+    out << YAML::EndSeq;
+  });
+  EmitOrAuto(out, "steps_per_round", plan.steps_per_round, [&](int64_t steps) { out << steps; });
+  const wire::PlanTraining& t = plan.training;
+  const auto number = [&](const char* key, double value) {
+    out << YAML::Key << key << YAML::Value << absl::StrCat(value);
+  };
+  out << YAML::Key << "normalisation" << YAML::Value << "z-score";
+  out << YAML::Key << "batch" << YAML::Value << t.batch;
+  number("learning_rate", t.learning_rate);
+  number("weight_decay", t.weight_decay);
+  number("ema_decay", t.ema_decay);
+  number("consistency_weight", t.consistency_weight);
+  out << YAML::Key << "consistency_rampup_steps" << YAML::Value << t.consistency_rampup_steps;
+  out << YAML::Key << "augment" << YAML::Value << t.augment;
+  out << YAML::Key << "mirror_xyz" << YAML::Value;
+  EmitList(out, t.mirror_xyz);
+  number("foreground_fraction", t.foreground_fraction);
+  number("local_validation_fraction", t.local_validation_fraction);
+  out << YAML::EndMap;
+}
+
+void EmitTask(YAML::Emitter& out, const StudySpec& spec) {
+  out << YAML::Key << "task" << YAML::Value << YAML::BeginMap;
+  out << YAML::Key << "labels" << YAML::Value << YAML::BeginMap;
+  for (const wire::PlanLabel& label : spec.labels) {
+    out << YAML::Key << label.value << YAML::Value << YAML::DoubleQuoted << label.name;
+  }
+  out << YAML::EndMap << YAML::Key << "codes" << YAML::Value << YAML::BeginMap;
+  for (const wire::PlanLabel& label : spec.labels) {
+    if (!label.code.empty()) {
+      out << YAML::Key << label.value << YAML::Value << YAML::DoubleQuoted << label.code;
+    }
+  }
+  out << YAML::EndMap << YAML::EndMap;
+  out << YAML::Key << "series" << YAML::Value << YAML::BeginMap;
+  out << YAML::Key << "modality" << YAML::Value << spec.modality;
+  out << YAML::Key << "rules" << YAML::Value << YAML::BeginSeq;
+  for (const wire::SeriesRule& rule : spec.rules) {
+    out << YAML::Flow << YAML::BeginMap << YAML::Key << rule.keyword << YAML::Value
+        << YAML::DoubleQuoted << rule.condition << YAML::EndMap;
+  }
+  out << YAML::EndSeq << YAML::EndMap;
+}
+
+}  // namespace
+
+bool StudySpec::IsEvaluator(absl::string_view site) const {
+  return std::find(evaluators.begin(), evaluators.end(), site) != evaluators.end();
+}
+
+absl::StatusOr<StudySpec> ParseStudy(const std::string& yaml) {
+  if (yaml.size() > kStudyBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("study: the file is longer than ", kStudyBytesMax, " bytes"));
+  }
+  try {  // yaml-cpp reports faults by exception; none leaves this function
+    return ReadStudy(YAML::Load(yaml));
+  } catch (const YAML::Exception& e) {
+    return absl::InvalidArgumentError(absl::StrCat("study: is not YAML: ", e.what()));
+  }
+}
+
+std::string StudyToYaml(const StudySpec& spec) {
+  YAML::Emitter out;
+  const auto key = [&](const char* name) -> YAML::Emitter& {
+    return out << YAML::Key << name << YAML::Value;
+  };
+  out << YAML::BeginMap;
+  key("name") << YAML::DoubleQuoted << spec.name;
+  EmitTask(out, spec);
+  EmitPlan(out, spec.plan);
+  key("network") << spec.network;
+  key("semi_supervised") << spec.semi_supervised;
+  key("aggregation") << YAML::BeginMap;
+  key("strategy") << "fedavg";
+  key("server_optimizer") << "none";
+  key("min_sites") << spec.min_sites;
+  key("unlabelled_weight") << absl::StrCat(spec.unlabelled_weight);
+  key("unlabelled_after") << spec.unlabelled_after;
+  out << YAML::EndMap;
+  key("protection") << "sealed";
+  key("privacy") << YAML::BeginMap;
+  key("level") << "none";
+  out << YAML::EndMap;
+  key("rounds") << YAML::BeginMap;
+  key("count") << spec.rounds;
+  key("local_epochs") << spec.local_epochs;
+  key("deadline") << absl::FormatDuration(spec.deadline);
+  key("quorum") << spec.quorum;
+  out << YAML::EndMap;
+  key("sites") << YAML::BeginMap;
+  key("evaluators");
+  EmitList(out, spec.evaluators);
+  out << YAML::EndMap;
+  key("evaluation") << YAML::BeginMap;
+  key("every") << spec.evaluate_every;
+  out << YAML::EndMap;
+  key("seed") << spec.seed;
+  out << YAML::EndMap;
+  return absl::StrCat(out.c_str(), "\n");
+}
+
+}  // namespace consilium::coordinator

@@ -1,0 +1,65 @@
+// A study file: what an administrator writes, read strictly and with every default filled in.
+//
+// An unknown key, a key given twice, a wrong type or a value that cannot work is INVALID_ARGUMENT;
+// the message names the key, its line, and what to write instead. Functions are pure.
+#ifndef CONSILIUM_COORDINATOR_ROUND_STUDY_H_
+#define CONSILIUM_COORDINATOR_ROUND_STUDY_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "proto/wire/plan.h"
+
+namespace consilium::coordinator {
+
+inline constexpr size_t kStudyBytesMax = 64 * 1024;
+
+// The part of the plan that a study may leave to the sites' data: an empty one is "auto".
+struct PlanSpec {
+  std::optional<std::array<double, 3>> spacing_xyz_mm;
+  std::optional<std::array<int64_t, 3>> patch_xyz;
+  std::optional<std::vector<int64_t>> features;
+  std::optional<std::vector<std::array<int64_t, 3>>> strides_xyz;
+  std::optional<int64_t> steps_per_round;
+  // The rest is fixed; patch_xyz, steps_per_round, rounds, seed and semi_supervised in it are not
+  // read from here.
+  wire::PlanTraining training;
+};
+
+struct StudySpec {
+  std::string name;
+  std::vector<wire::PlanLabel> labels;
+  std::string modality = "MR";
+  std::vector<wire::SeriesRule> rules;
+  PlanSpec plan;
+  std::string network = "unet";
+  std::string semi_supervised = "mean_teacher";
+  // At least so many trainers before the plan is fixed and before a round opens.
+  int64_t min_sites = 2;
+  double unlabelled_weight = 0.2;  // of a case without labels, against one with
+  int64_t unlabelled_after = 2;    // committed rounds before sites without labels train
+  int64_t rounds = 20;             // committed ones
+  int64_t local_epochs = 1;
+  absl::Duration deadline = absl::Minutes(30);  // of a round, and of an evaluation
+  int64_t quorum = 2;  // updates with which a round may end at its deadline; at most min_sites
+  std::vector<std::string> evaluators;  // sites that only evaluate
+  int64_t evaluate_every = 0;           // rounds; 0: only at the end
+  uint64_t seed = 0;
+
+  bool IsEvaluator(absl::string_view site) const;
+};
+
+absl::StatusOr<StudySpec> ParseStudy(const std::string& yaml);
+
+// The whole study with every default written out. ParseStudy gives `spec` back.
+std::string StudyToYaml(const StudySpec& spec);
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_ROUND_STUDY_H_

@@ -1,0 +1,168 @@
+// A study's life as a value: who prepares, which round runs, what comes next. Pure, like Round.
+//
+//   draft -> preparing -> running -> finished
+//               |           |  \-> failed (two rounds in a row, no first weights; `resume` tries anew)
+//               +-> paused <+      stopped
+// and, while it runs: initialising -> between rounds -> round -> (evaluating ->) between rounds ...
+//
+// Preparing ends when min_sites trainers have reported their cohort and either every approved site
+// has, or kGrace has passed since. The plan is then fixed for the study's life; a site that joins
+// later prepares by it and trains from the next round on. One site makes the first weights (round
+// 0); if it fails, another tries, kInitialisationsMax times in all.
+//
+// A round opens when min_sites trainers are connected and either all are, or kGrace has passed.
+// Sites without labels join after `unlabelled_after` committed rounds. A failed round is tried once
+// more under the next number; a second failure in a row fails the study. Version numbers are round
+// numbers, so a failed round leaves a gap.
+//
+// A pause stops new tasks and deadlines; updates on their way are still taken.
+//
+// Order: OnTime before any other event of that moment. Thread-compatible; copy it, apply an event to
+// the copy, persist what `step` says, then put it in place of the old one. An event that returns an
+// error has changed nothing that has to be persisted.
+#ifndef CONSILIUM_COORDINATOR_ROUND_STUDY_RUN_H_
+#define CONSILIUM_COORDINATOR_ROUND_STUDY_RUN_H_
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "coordinator/round/round.h"
+#include "coordinator/round/study.h"
+#include "coordinator/store/audit_entry.h"
+#include "coordinator/store/records.h"
+
+namespace consilium::coordinator {
+
+inline constexpr absl::Duration kGrace = absl::Seconds(10);
+inline constexpr int64_t kInitialisationsMax = 3;
+inline constexpr int64_t kRoundFailuresMax = 2;  // in a row
+
+enum class TaskKind { kPrepare, kInitialise, kTrain, kEvaluate };
+
+// A task as the site gets it, less the sealing key.
+struct SiteTask {
+  std::string task_id;
+  TaskKind kind = TaskKind::kPrepare;
+  std::string study;
+  int64_t round = 0;
+  std::string plan_json;
+  std::string plan_sha256;
+  std::string model_version;  // empty: no model
+  std::string model_sha256;
+  int64_t model_bytes = 0;
+  absl::Duration deadline;  // from now; zero: none
+  bool evaluator = false;
+};
+
+// A site as the study sees it.
+struct SiteView {
+  std::string name;
+  bool approved = false;
+  bool connected = false;
+};
+
+struct StudyFold {
+  int64_t round = 0;
+  FoldUpdate update;
+};
+struct StudyAggregate {
+  int64_t round = 0;
+};
+struct DropUploads {  // the round is over: its staged updates are no longer needed
+  int64_t round = 0;
+};
+using StudyEffect = std::variant<StudyFold, StudyAggregate, DropUploads>;
+
+// What an event leads to: write `rounds`, `evaluations` (in order, later ones win), the study itself
+// and `audit` in one batch; then act on `effects`.
+struct Step {
+  std::vector<RoundRecord> rounds;
+  std::vector<EvaluationRecord> evaluations;
+  std::vector<AuditFacts> audit;
+  std::vector<StudyEffect> effects;
+  bool changed() const { return !audit.empty(); }
+};
+
+// A new model file, to become a version.
+struct NewModel {
+  std::string sha256;
+  int64_t bytes = 0;
+  int64_t parameters = 0;
+  std::string layout_sha256;
+};
+
+class StudyRun {
+ public:
+  // INVALID_ARGUMENT: see ParseStudy.
+  static absl::StatusOr<StudyRun> Create(const std::string& yaml, absl::string_view run_id,
+                                         absl::Time now);
+  // DATA_LOSS: the records do not fit together.
+  static absl::StatusOr<StudyRun> FromRecords(StudyRecord study, std::optional<RoundRecord> round,
+                                              std::optional<EvaluationRecord> evaluation);
+
+  const StudySpec& spec() const { return spec_; }
+  const StudyRecord& record() const { return record_; }
+  // The round opened last; absent before the first.
+  const std::optional<Round>& round() const { return round_; }
+  const std::optional<EvaluationRecord>& evaluation() const { return evaluation_; }
+  const CohortRecord* Cohort(absl::string_view site) const;
+
+  // `action` is start, pause, resume or stop. FAILED_PRECONDITION: not in this state.
+  absl::Status OnControl(absl::string_view action, absl::string_view reason, absl::Time now,
+                         Step& step);
+  void OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  // Idempotent. FAILED_PRECONDITION: not the site's PREPARE task. INVALID_ARGUMENT: no such cohort.
+  absl::Status OnCohortReport(const CohortRecord& report, absl::string_view task_id,
+                              absl::Time now, Step& step);
+  absl::Status OnUpdateVerified(absl::string_view site, VerifiedUpdate update, absl::Time now,
+                                Step& step);
+  absl::Status OnUpdateRefused(absl::string_view site, absl::string_view reason, absl::Time now,
+                               Step& step);
+  void OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now, Step& step);
+  // The round's model is on disk. Returns the version to commit in the same batch.
+  // FAILED_PRECONDITION: the round ended meanwhile; the file is not needed.
+  absl::StatusOr<VersionRecord> OnModelReady(const NewModel& model, absl::Time now, Step& step);
+  void OnAggregationFailed(absl::string_view reason, absl::Time now, Step& step);
+  // Idempotent. INVALID_ARGUMENT: more cases than reported, a Dice value outside 0..1.
+  absl::Status OnEvaluationReport(absl::string_view site, absl::string_view task_id,
+                                  std::vector<CaseDiceRecord> cases, absl::Time now, Step& step);
+
+  // What the site should do now, if anything. The same task until its result is here.
+  std::optional<SiteTask> TaskFor(absl::string_view site, absl::Time now) const;
+  // Effects of a round that was under way when the process ended.
+  std::vector<StudyEffect> Resume() const;
+  // The id of a task that this study gave or gives to the site; kinds and rounds never share one.
+  std::string TaskId(TaskKind kind, int64_t number, absl::string_view site) const;
+
+ private:
+  StudyRun(StudyRecord record, StudySpec spec) : record_(std::move(record)), spec_(std::move(spec)) {}
+  bool ended() const;
+  bool IsTrainer(const CohortRecord& cohort) const;
+  std::string SkipReason(const CohortRecord& cohort, const SiteView* site) const;
+  int64_t WeightMilli(int64_t labelled, int64_t unlabelled, const CohortRecord& cohort) const;
+  void FinishPreparing(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  void OpenInitialisation(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  void OpenRound(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  void OpenEvaluation(absl::Time now, Step& step);
+  void SettleEvaluation(absl::Time now, Step& step);
+  void AfterCommit(absl::Time now, Step& step);
+  void Apply(const RoundEffects& effects, absl::Time now, Step& step);
+  void OnRoundFailed(absl::string_view reason, absl::Time now, Step& step);
+  void Enter(Stage stage, absl::Time now);
+  void End(StudyState state, absl::string_view reason, Step& step);
+  AuditFacts Facts(absl::string_view action) const;
+  SiteTask MakeTask(TaskKind kind, absl::string_view site) const;
+
+  StudyRecord record_;
+  StudySpec spec_;
+  std::optional<Round> round_;
+  std::optional<EvaluationRecord> evaluation_;
+};
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_ROUND_STUDY_RUN_H_

@@ -1,0 +1,205 @@
+#include "coordinator/store/records.h"
+
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+
+namespace consilium::coordinator {
+namespace {
+
+using Json = nlohmann::json;
+
+template <typename E>
+struct Named {
+  E value;
+  const char* name;
+};
+
+constexpr Named<SiteState> kSiteStates[] = {{SiteState::kInvited, "invited"},
+                                            {SiteState::kPending, "pending"},
+                                            {SiteState::kApproved, "approved"},
+                                            {SiteState::kSuspended, "suspended"},
+                                            {SiteState::kRevoked, "revoked"}};
+constexpr Named<StudyState> kStudyStates[] = {
+    {StudyState::kDraft, "draft"},       {StudyState::kPreparing, "preparing"},
+    {StudyState::kRunning, "running"},   {StudyState::kPaused, "paused"},
+    {StudyState::kFinished, "finished"}, {StudyState::kStopped, "stopped"},
+    {StudyState::kFailed, "failed"}};
+constexpr Named<Stage> kStages[] = {
+    {Stage::kIdle, "idle"},
+    {Stage::kPreparing, "preparing"},
+    {Stage::kInitialising, "initialising"},
+    {Stage::kBetweenRounds, "between-rounds"},
+    {Stage::kRound, "round"},
+    {Stage::kEvaluating, "evaluating"}};
+constexpr Named<RoundPhase> kPhases[] = {{RoundPhase::kCollecting, "collecting"},
+                                         {RoundPhase::kAggregating, "aggregating"},
+                                         {RoundPhase::kCommitted, "committed"},
+                                         {RoundPhase::kFailed, "failed"}};
+constexpr Named<Outcome> kOutcomes[] = {
+    {Outcome::kAwaited, "awaited"}, {Outcome::kAccepted, "accepted"},
+    {Outcome::kFolded, "folded"},   {Outcome::kRefused, "refused"},
+    {Outcome::kMissing, "missing"}, {Outcome::kSkipped, "skipped"}};
+constexpr Named<ReportState> kReportStates[] = {{ReportState::kAwaited, "awaited"},
+                                                {ReportState::kReported, "reported"},
+                                                {ReportState::kMissing, "missing"}};
+
+std::span<const Named<SiteState>> Table(SiteState) { return kSiteStates; }
+std::span<const Named<StudyState>> Table(StudyState) { return kStudyStates; }
+std::span<const Named<Stage>> Table(Stage) { return kStages; }
+std::span<const Named<RoundPhase>> Table(RoundPhase) { return kPhases; }
+std::span<const Named<Outcome>> Table(Outcome) { return kOutcomes; }
+std::span<const Named<ReportState>> Table(ReportState) { return kReportStates; }
+
+template <typename E>
+absl::string_view NameOf(E value) {
+  for (const auto& entry : Table(value)) {
+    if (entry.value == value) return entry.name;
+  }
+  return "?";
+}
+
+}  // namespace
+
+absl::string_view Name(SiteState state) { return NameOf(state); }
+absl::string_view Name(StudyState state) { return NameOf(state); }
+absl::string_view Name(Stage stage) { return NameOf(stage); }
+absl::string_view Name(RoundPhase phase) { return NameOf(phase); }
+absl::string_view Name(Outcome outcome) { return NameOf(outcome); }
+absl::string_view Name(ReportState state) { return NameOf(state); }
+
+absl::StatusOr<SiteState> SiteStateFromName(absl::string_view name) {
+  for (const auto& entry : kSiteStates) {
+    if (name == entry.name) return entry.value;
+  }
+  return absl::InvalidArgumentError(
+      "a site's state is one of invited, pending, approved, suspended, revoked");
+}
+
+// nlohmann finds these by argument-dependent lookup. A missing key or wrong type throws; Decode
+// turns that into a Status. An unknown name leaves the default, which the comparison in Decode sees.
+#define CSL_ENUM_JSON(E)                                                  \
+  static void to_json(Json& json, E value) { json = std::string(NameOf(value)); } \
+  static void from_json(const Json& json, E& value) {                     \
+    const std::string name = json.get<std::string>();                     \
+    for (const auto& entry : Table(value)) {                              \
+      if (name == entry.name) value = entry.value;                        \
+    }                                                                     \
+  }
+CSL_ENUM_JSON(SiteState)
+CSL_ENUM_JSON(StudyState)
+CSL_ENUM_JSON(Stage)
+CSL_ENUM_JSON(RoundPhase)
+CSL_ENUM_JSON(Outcome)
+CSL_ENUM_JSON(ReportState)
+#undef CSL_ENUM_JSON
+
+// JSON has no NaN: a Dice value that does not exist is null.
+static Json DiceToJson(const std::vector<double>& dice) {
+  Json json = Json::array();
+  for (const double value : dice) json.push_back(std::isnan(value) ? Json(nullptr) : Json(value));
+  return json;
+}
+
+static std::vector<double> DiceFromJson(const Json& json) {
+  std::vector<double> dice;
+  for (const Json& value : json) {
+    dice.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                   : value.get<double>());
+  }
+  return dice;
+}
+
+static void to_json(Json& json, const CaseDiceRecord& r) {
+  json = {{"case_pseudonym", r.case_pseudonym}, {"dice", DiceToJson(r.dice)}};
+}
+static void from_json(const Json& json, CaseDiceRecord& r) {
+  r.case_pseudonym = json.at("case_pseudonym").get<std::string>();
+  r.dice = DiceFromJson(json.at("dice"));
+}
+static void to_json(Json& json, const SiteEvaluationRecord& r) {
+  json = {{"site", r.site},           {"role", r.role},
+          {"task_id", r.task_id},     {"state", r.state},
+          {"cases_max", r.cases_max}, {"mean_dice", DiceToJson(r.mean_dice)},
+          {"cases", r.cases}};
+}
+static void from_json(const Json& json, SiteEvaluationRecord& r) {
+  r.site = json.at("site").get<std::string>();
+  r.role = json.at("role").get<std::string>();
+  r.task_id = json.at("task_id").get<std::string>();
+  r.state = json.at("state").get<ReportState>();
+  r.cases_max = json.at("cases_max").get<int64_t>();
+  r.mean_dice = DiceFromJson(json.at("mean_dice"));
+  r.cases = json.at("cases").get<std::vector<CaseDiceRecord>>();
+}
+
+#define CSL_JSON(Type, ...)                                                                     \
+  static void to_json(Json& nlohmann_json_j, const Type& nlohmann_json_t) {                     \
+    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))                    \
+  }                                                                                             \
+  static void from_json(const Json& nlohmann_json_j, Type& nlohmann_json_t) {                   \
+    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_FROM, __VA_ARGS__))                  \
+  }
+CSL_JSON(AdminRecord, name, key_sha256, enrolled_us)
+CSL_JSON(SiteRecord, name, state, key_sha256, enrolled_us, last_seen_us, software_version,
+         retired_keys)
+CSL_JSON(InvitationRecord, token_sha256, site, expires_us, used_us)
+CSL_JSON(CohortRecord, site, cases, labelled_cases, held_out_cases, median_spacing_xyz_mm,
+         median_size_xyz, rejected_by_reason)
+CSL_JSON(StudyRecord, name, run_id, yaml, state, stage, reason, created_us, stage_since_us,
+         ready_us, paused_us, plan_json, plan_sha256, round, rounds_committed, failures_in_row, attempt, latest_version,
+         latest_sha256, latest_bytes, layout_sha256, parameters, cohort)
+CSL_JSON(SummaryRecord, steps, seconds, mean_loss, mean_supervised_loss, mean_consistency_loss,
+         teacher_certainty, pseudo_foreground_fraction)
+CSL_JSON(ContributionRecord, site, outcome, reason, task_id, labelled_cases, unlabelled_cases,
+         weight_max_milli, weight_milli, upload_id, bytes, summary)
+CSL_JSON(RoundRecord, study, number, phase, reason, started_us, deadline_us, ended_us, quorum,
+         base_version, base_sha256, new_version, contributions)
+CSL_JSON(EvaluationRecord, study, version, number, started_us, deadline_us, ended_us, sites)
+CSL_JSON(VersionRecord, version, study, number, sha256, bytes, parameters, created_us, round,
+         parent, plan_sha256, audit_index)
+CSL_JSON(AliasRecord, study, alias, version)
+CSL_JSON(PublicationRecord, target, manifest_sha256, time_us)
+CSL_JSON(ReleaseRecord, name, version, model_sha256, created_us, created_by, publications)
+CSL_JSON(UploadRecord, upload_id, task_id, site, study, round, sha256, bytes, accepted, reason)
+#undef CSL_JSON
+
+template <typename Record>
+std::string Encode(const Record& record) {
+  // Foreign text reaches records only after a check, but a store must not die of a bad byte.
+  return Json(record).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+template <typename Record>
+absl::StatusOr<Record> Decode(absl::string_view text) {
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return absl::DataLossError("a stored record is not JSON");
+  Record record;
+  try {
+    record = json.get<Record>();
+  } catch (const Json::exception& e) {
+    return absl::DataLossError(absl::StrCat("a stored record does not read: ", e.what()));
+  }
+  if (Json(record) != json) return absl::DataLossError("a stored record has an unknown key or name");
+  return record;
+}
+
+#define CSL_CODEC(Type)                       \
+  template std::string Encode(const Type&);   \
+  template absl::StatusOr<Type> Decode(absl::string_view);
+CSL_CODEC(AdminRecord)
+CSL_CODEC(SiteRecord)
+CSL_CODEC(InvitationRecord)
+CSL_CODEC(StudyRecord)
+CSL_CODEC(RoundRecord)
+CSL_CODEC(EvaluationRecord)
+CSL_CODEC(VersionRecord)
+CSL_CODEC(AliasRecord)
+CSL_CODEC(ReleaseRecord)
+CSL_CODEC(UploadRecord)
+#undef CSL_CODEC
+
+}  // namespace consilium::coordinator

@@ -1,0 +1,218 @@
+// What the coordinator remembers, as plain values.
+//
+// Every record is stored as canonical JSON (sorted keys, no spaces). Decoding is strict: an unknown
+// or missing key, a wrong type or an unknown state is DATA_LOSS, because only this program writes
+// them. Times are microseconds since 1970, UTC; weights are thousandths of a case.
+#ifndef CONSILIUM_COORDINATOR_STORE_RECORDS_H_
+#define CONSILIUM_COORDINATOR_STORE_RECORDS_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace consilium::coordinator {
+
+enum class SiteState { kInvited, kPending, kApproved, kSuspended, kRevoked };
+enum class StudyState { kDraft, kPreparing, kRunning, kPaused, kFinished, kStopped, kFailed };
+// What a study is busy with. It outlives a pause, so that a resumed study goes on where it was.
+enum class Stage { kIdle, kPreparing, kInitialising, kBetweenRounds, kRound, kEvaluating };
+enum class RoundPhase { kCollecting, kAggregating, kCommitted, kFailed };
+enum class Outcome { kAwaited, kAccepted, kFolded, kRefused, kMissing, kSkipped };
+enum class ReportState { kAwaited, kReported, kMissing };
+
+absl::string_view Name(SiteState state);    // "approved"
+absl::string_view Name(StudyState state);   // "running"
+absl::string_view Name(Stage stage);        // "between-rounds"
+absl::string_view Name(RoundPhase phase);   // "collecting"
+absl::string_view Name(Outcome outcome);    // "folded"
+absl::string_view Name(ReportState state);  // "reported"
+// INVALID_ARGUMENT lists the names there are.
+absl::StatusOr<SiteState> SiteStateFromName(absl::string_view name);
+
+// Whoever holds a certificate of role admin; enrolled by its key like a site.
+struct AdminRecord {
+  std::string name;
+  std::string key_sha256;
+  int64_t enrolled_us = 0;
+};
+
+struct SiteRecord {
+  std::string name;
+  SiteState state = SiteState::kInvited;
+  std::string key_sha256;  // of the SubjectPublicKeyInfo; empty until enrolled
+  int64_t enrolled_us = 0;
+  int64_t last_seen_us = 0;  // as of the last start or Hello; the driver knows better
+  std::string software_version;
+  std::vector<std::string> retired_keys;  // never accepted again
+};
+
+struct InvitationRecord {
+  std::string token_sha256;  // the token itself is with the site only
+  std::string site;
+  int64_t expires_us = 0;
+  int64_t used_us = 0;  // 0: not yet
+};
+
+struct CohortRecord {
+  std::string site;
+  int64_t cases = 0;
+  int64_t labelled_cases = 0;
+  int64_t held_out_cases = 0;  // some of the labelled ones
+  std::vector<double> median_spacing_xyz_mm;
+  std::vector<double> median_size_xyz;
+  std::map<std::string, int64_t> rejected_by_reason;
+  int64_t trainable_labelled() const { return labelled_cases - held_out_cases; }
+  int64_t unlabelled() const { return cases - labelled_cases; }
+};
+
+struct StudyRecord {
+  std::string name;
+  std::string run_id;  // random; part of every task id
+  std::string yaml;    // as given, with every default filled in
+  StudyState state = StudyState::kDraft;
+  Stage stage = Stage::kIdle;
+  std::string reason;  // why it is paused, stopped or failed
+  int64_t created_us = 0;
+  int64_t stage_since_us = 0;
+  int64_t ready_us = 0;   // since when enough sites are there for the stage to end; 0: not yet
+  int64_t paused_us = 0;  // since when; 0: is not
+  std::string plan_json;  // empty until the plan is fixed
+  std::string plan_sha256;
+  int64_t round = 0;             // opened last; failed ones count
+  int64_t rounds_committed = 0;  // of those the study asks for
+  int64_t failures_in_row = 0;
+  int64_t attempt = 0;  // counts initialisations
+  std::string latest_version;
+  std::string latest_sha256;
+  int64_t latest_bytes = 0;
+  std::string layout_sha256;
+  int64_t parameters = 0;
+  std::vector<CohortRecord> cohort;
+};
+
+struct SummaryRecord {
+  int64_t steps = 0;
+  double seconds = 0;
+  double mean_loss = 0;
+  double mean_supervised_loss = 0;
+  double mean_consistency_loss = 0;
+  double teacher_certainty = 0;
+  double pseudo_foreground_fraction = 0;
+};
+
+struct ContributionRecord {
+  std::string site;
+  Outcome outcome = Outcome::kAwaited;
+  std::string reason;
+  std::string task_id;
+  int64_t labelled_cases = 0;
+  int64_t unlabelled_cases = 0;
+  int64_t weight_max_milli = 0;  // what the cohort report allows
+  int64_t weight_milli = 0;      // as folded
+  std::string upload_id;
+  int64_t bytes = 0;
+  SummaryRecord summary;
+};
+
+struct RoundRecord {
+  std::string study;
+  int64_t number = 0;  // 0: the first weights
+  RoundPhase phase = RoundPhase::kCollecting;
+  std::string reason;  // of a failure
+  int64_t started_us = 0;
+  int64_t deadline_us = 0;
+  int64_t ended_us = 0;
+  int64_t quorum = 0;
+  std::string base_version;  // empty for round 0
+  std::string base_sha256;
+  std::string new_version;
+  std::vector<ContributionRecord> contributions;
+};
+
+struct CaseDiceRecord {
+  std::string case_pseudonym;
+  std::vector<double> dice;  // NaN: neither image has the structure
+};
+
+struct SiteEvaluationRecord {
+  std::string site;
+  std::string role;
+  std::string task_id;
+  ReportState state = ReportState::kAwaited;
+  int64_t cases_max = 0;  // what the cohort report allows
+  std::vector<double> mean_dice;
+  std::vector<CaseDiceRecord> cases;
+};
+
+struct EvaluationRecord {
+  std::string study;
+  std::string version;
+  int64_t number = 0;
+  int64_t started_us = 0;
+  int64_t deadline_us = 0;
+  int64_t ended_us = 0;
+  std::vector<SiteEvaluationRecord> sites;
+};
+
+struct VersionRecord {
+  std::string version;  // STUDY/NUMBER
+  std::string study;
+  int64_t number = 0;
+  std::string sha256;
+  int64_t bytes = 0;
+  int64_t parameters = 0;
+  int64_t created_us = 0;
+  int64_t round = 0;
+  std::string parent;
+  std::string plan_sha256;
+  int64_t audit_index = 0;  // filled by the commit
+};
+
+struct AliasRecord {
+  std::string study;
+  std::string alias;
+  std::string version;
+};
+
+struct PublicationRecord {
+  std::string target;
+  std::string manifest_sha256;
+  int64_t time_us = 0;
+};
+
+struct ReleaseRecord {
+  std::string name;
+  std::string version;
+  std::string model_sha256;
+  int64_t created_us = 0;
+  std::string created_by;
+  std::vector<PublicationRecord> publications;
+};
+
+// The first answer to a committed upload, kept so that a repeat gets the same.
+struct UploadRecord {
+  std::string upload_id;
+  std::string task_id;
+  std::string site;
+  std::string study;
+  int64_t round = 0;
+  std::string sha256;
+  int64_t bytes = 0;
+  int64_t accepted = 0;  // 1 or 0
+  std::string reason;
+};
+
+// For AdminRecord, SiteRecord, InvitationRecord, StudyRecord, RoundRecord, EvaluationRecord,
+// VersionRecord, AliasRecord, ReleaseRecord and UploadRecord.
+template <typename Record>
+std::string Encode(const Record& record);
+template <typename Record>
+absl::StatusOr<Record> Decode(absl::string_view text);
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_STORE_RECORDS_H_

@@ -1,0 +1,61 @@
+# Sourced by deploy/demo and deploy/test: what Consilium needs from Debian 12, and how to get it.
+
+# What building and running needs.
+CONSILIUM_PACKAGES=(
+  ca-certificates cmake ninja-build g++ ccache pkg-config
+  libtorch-dev libopenblas0-pthread
+  libinsighttoolkit5-dev libdcmtk-dev dcmtk libgdcm-tools
+  libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
+  librocksdb-dev libabsl-dev libssl-dev zlib1g-dev
+  libgtest-dev libgmock-dev libbenchmark-dev
+  libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
+  jq openssl
+)
+# What the tests use to check our output with somebody else's programs.
+CONSILIUM_TEST_PACKAGES=(
+  dicom3tools python3 python3-torch python3-numpy python3-pydicom python3-nibabel python3-scipy
+)
+
+step() { printf '\n== %s\n' "$*"; }
+
+# Installs those of the named packages that are missing. Needs root, or sudo.
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+      missing+=("$package")
+  done
+  if [ ${#missing[@]} -eq 0 ]; then return; fi
+  step "Installing ${#missing[@]} Debian packages"
+  local run=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+      echo "Run this as root once, or install: ${missing[*]}" >&2
+      exit 2
+    }
+    run=(sudo)
+  fi
+  local log
+  log=$(mktemp)
+  if ! { "${run[@]}" apt-get update -q &&
+         "${run[@]}" env DEBIAN_FRONTEND=noninteractive \
+           apt-get install -y -q --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "apt-get failed; the packages needed are: ${missing[*]}" >&2
+    rm -f "$log"
+    exit 3
+  fi
+  rm -f "$log"
+}
+
+# Configures and builds the tree at $1 into $2 (further arguments go to cmake).
+build_tree() {
+  local source=$1 build=$2
+  shift 2
+  step "Building (the first time takes up to 25 minutes on two cores)"
+  cmake -S "$source" -B "$build" -G Ninja "$@" >"$build.configure.log" 2>&1 || {
+    tail -n 40 "$build.configure.log" >&2
+    exit 5
+  }
+  ninja -C "$build" --quiet || exit 5
+}

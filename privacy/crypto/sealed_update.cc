@@ -1,0 +1,97 @@
+#include "privacy/crypto/sealed_update.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/bytes.h"
+#include "proto/base/status.h"
+
+namespace consilium::privacy {
+namespace {
+
+constexpr uint64_t kSealedPiece = kSealedPieceBytes + kHpkeTagBytes;
+
+uint64_t Pieces(uint64_t plaintext_bytes) {
+  return std::max<uint64_t>(1, (plaintext_bytes + kSealedPieceBytes - 1) / kSealedPieceBytes);
+}
+
+// Every field is preceded by its length, so that no two contexts give the same text.
+std::string Info(const SealContext& context) {
+  std::string info = "consilium/v1 update";
+  for (const std::string& field : {context.federation, context.study,
+                                   absl::StrCat(context.round), context.site, context.task_id}) {
+    absl::StrAppend(&info, BigEndian64(field.size()), field);
+  }
+  return info;
+}
+
+std::string Aad(uint64_t piece, uint64_t pieces) {
+  return BigEndian64(piece) + (piece + 1 == pieces ? '\1' : '\0');
+}
+
+uint64_t PieceBytes(uint64_t piece, uint64_t plaintext_bytes) {
+  return std::min<uint64_t>(kSealedPieceBytes, plaintext_bytes - piece * kSealedPieceBytes);
+}
+
+absl::Status SealPieces(const File& in, uint64_t bytes, HpkeSender& sender, File& out) {
+  CSL_RETURN_IF_ERROR(out.WriteAt(0, sender.enc()));
+  const uint64_t pieces = Pieces(bytes);
+  std::string plaintext;
+  for (uint64_t piece = 0; piece < pieces; ++piece) {
+    plaintext.resize(PieceBytes(piece, bytes));
+    CSL_RETURN_IF_ERROR(in.ReadAt(piece * kSealedPieceBytes, plaintext.data(), plaintext.size()));
+    CSL_ASSIGN_OR_RETURN(const std::string sealed, sender.Seal(Aad(piece, pieces), plaintext));
+    CSL_RETURN_IF_ERROR(out.WriteAt(kHpkeKeyBytes + piece * kSealedPiece, sealed));
+  }
+  return out.Sync();
+}
+
+}  // namespace
+
+uint64_t SealedBytes(uint64_t plaintext_bytes) {
+  return kHpkeKeyBytes + plaintext_bytes + Pieces(plaintext_bytes) * kHpkeTagBytes;
+}
+
+absl::Status SealFile(const std::string& source, const std::string& target,
+                      absl::string_view recipient_public_key, const SealContext& context) {
+  CSL_ASSIGN_OR_RETURN(HpkeSender sender, HpkeSender::Create(recipient_public_key, Info(context)));
+  CSL_ASSIGN_OR_RETURN(const File in, File::Open(source, File::Mode::kRead));
+  CSL_ASSIGN_OR_RETURN(const uint64_t bytes, in.Bytes());
+  const std::string temporary = target + ".sealing";
+  {
+    CSL_ASSIGN_OR_RETURN(File out, File::Open(temporary, File::Mode::kReadWriteCreate));
+    CSL_RETURN_IF_ERROR(out.Truncate(0));  // of an attempt that a crash left behind
+    CSL_RETURN_IF_ERROR(SealPieces(in, bytes, sender, out));
+  }
+  return RenameDurably(temporary, target);
+}
+
+absl::StatusOr<SealedReader> SealedReader::Open(const std::string& path, const HpkeKeyPair& key,
+                                                const SealContext& context) {
+  CSL_ASSIGN_OR_RETURN(File file, File::Open(path, File::Mode::kRead));
+  CSL_ASSIGN_OR_RETURN(const uint64_t bytes, file.Bytes());
+  if (bytes < SealedBytes(0)) return absl::InvalidArgumentError("sealed update: too short");
+  const uint64_t body = bytes - kHpkeKeyBytes;
+  const uint64_t pieces = (body + kSealedPiece - 1) / kSealedPiece;
+  // The last piece holds its tag and, unless it is the only one, at least a byte of plaintext.
+  const uint64_t last = body - (pieces - 1) * kSealedPiece;
+  if (last < kHpkeTagBytes || (pieces > 1 && last == kHpkeTagBytes)) {
+    return absl::InvalidArgumentError("sealed update: no plaintext has this length");
+  }
+  std::string enc(kHpkeKeyBytes, '\0');
+  CSL_RETURN_IF_ERROR(file.ReadAt(0, enc.data(), enc.size()));
+  CSL_ASSIGN_OR_RETURN(HpkeRecipient recipient, HpkeRecipient::Create(key, enc, Info(context)));
+  return SealedReader(std::move(file), std::move(recipient), body - pieces * kHpkeTagBytes, pieces);
+}
+
+absl::StatusOr<std::string> SealedReader::Next() {
+  if (done()) return absl::OutOfRangeError("sealed update: read to its end");
+  std::string sealed(PieceBytes(piece_, plaintext_bytes_) + kHpkeTagBytes, '\0');
+  CSL_RETURN_IF_ERROR(
+      file_.ReadAt(kHpkeKeyBytes + piece_ * kSealedPiece, sealed.data(), sealed.size()));
+  CSL_ASSIGN_OR_RETURN(std::string plaintext, recipient_.Open(Aad(piece_, pieces_), sealed));
+  ++piece_;
+  return plaintext;
+}
+
+}  // namespace consilium::privacy
