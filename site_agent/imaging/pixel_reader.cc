@@ -145,7 +145,8 @@ absl::Status FilePixels::DecodeJpeg2000(const PixelFormat& format, int64_t frame
   const auto& fragments = file_.layout().fragments;
   // The first fragment is the offset table. Several fragments make one frame only where the object
   // has a single one.
-  if (fragments.size() < 2 || (frames > 1 && static_cast<int64_t>(fragments.size()) != frames + 1)) {
+  if (fragments.size() < 2 ||
+      (frames > 1 && static_cast<int64_t>(fragments.size()) != frames + 1)) {
     return file_.Fault("JPEG 2000 fragments that do not match the frames");
   }
   if (frame_bytes_ > kDecodedBytesFree &&
@@ -158,8 +159,7 @@ absl::Status FilePixels::DecodeJpeg2000(const PixelFormat& format, int64_t frame
     const size_t first = 1 + static_cast<size_t>(frame);
     const size_t last = frames == 1 ? fragments.size() - 1 : first;
     for (size_t i = first; i <= last; ++i) {
-      absl::StrAppend(&codestream,
-                      file_.dataset().substr(fragments[i].first, fragments[i].second));
+      absl::StrAppend(&codestream, file_.dataset().substr(fragments[i].first, fragments[i].second));
     }
     absl::StatusOr<std::string> bytes = DecodeJpeg2000Frame(codestream, format);
     if (!bytes.ok()) return Annotate(bytes.status(), file_.name());

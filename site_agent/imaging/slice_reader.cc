@@ -128,7 +128,8 @@ absl::Status ReadFrame(DcmDataset& dataset, const FrameScope& scope, const Dicom
   slice.rescale_slope = Number(transformation, DCM_RescaleSlope).value_or(1);
   slice.rescale_intercept = Number(transformation, DCM_RescaleIntercept).value_or(0);
   if (slice.rescale_slope == 0) return file.Fault("a rescale slope of zero");
-  if (std::abs(slice.rescale_slope) > kRescaleMax || std::abs(slice.rescale_intercept) > kRescaleMax) {
+  if (std::abs(slice.rescale_slope) > kRescaleMax ||
+      std::abs(slice.rescale_intercept) > kRescaleMax) {
     return file.Fault("a rescale that leaves the range of numbers");
   }
   return absl::OkStatus();
@@ -169,8 +170,7 @@ absl::StatusOr<std::vector<Slice>> ReadSlices(const std::string& path) {
       SequenceItems(*dataset, DCM_PerFrameFunctionalGroupsSequence);
   const double frames = Number(*dataset, DCM_NumberOfFrames).value_or(1);
   if (per_frame.empty() && frames == 1) {
-    CSL_RETURN_IF_ERROR(
-        ReadFrame(*dataset, FrameScope(*dataset, shared, nullptr), file, object));
+    CSL_RETURN_IF_ERROR(ReadFrame(*dataset, FrameScope(*dataset, shared, nullptr), file, object));
     return std::vector<Slice>{std::move(object)};
   }
   if (per_frame.empty()) return file.Fault("several frames without a position for each");
