@@ -107,7 +107,13 @@ absl::Status FillMeta(DcmFileFormat& file, E_TransferSyntax syntax) {
       meta.putAndInsertString(DCM_TransferSyntaxUID, DcmXfer(syntax).getXferID()).good() &&
       meta.putAndInsertString(DCM_ImplementationClassUID, kImplementationUid).good() &&
       meta.putAndInsertString(DCM_ImplementationVersionName, kImplementationVersion).good();
-  return good ? absl::OkStatus() : absl::InternalError("the meta header cannot be written");
+  if (!good || meta.putAndInsertUint32(DCM_FileMetaInformationGroupLength, 0).bad() ||
+      meta.computeGroupLengthAndPadding(EGL_recalcGL, EPD_noChange, EXS_LittleEndianExplicit,
+                                        EET_ExplicitLength)
+          .bad()) {
+    return absl::InternalError("the meta header cannot be written");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Save(std::unique_ptr<DcmDataset> dataset, const std::string& path) {
@@ -121,9 +127,10 @@ absl::Status Save(std::unique_ptr<DcmDataset> dataset, const std::string& path) 
   if (!File::Open(part, File::Mode::kReadWriteCreate, kPrivateFile).ok()) {
     return absl::UnavailableError("the output file cannot be made");
   }
+  // "Update" would put DCMTK's own implementation UID in the place of ours.
   const OFCondition saved =
       file.saveFile(part.c_str(), syntax, EET_ExplicitLength, EGL_withoutGL, EPD_withoutPadding, 0,
-                    0, EWM_updateMeta);
+                    0, EWM_dontUpdateMeta);
   if (saved.bad() || std::rename(part.c_str(), path.c_str()) != 0) {
     ::unlink(part.c_str());
     return absl::UnavailableError("the output file cannot be written");
@@ -149,6 +156,7 @@ void DeidReport::Add(const DeidReport& other) {
 struct Deidentifier::Rep {
   IdentityMap identities;
   uint64_t file_bytes_max;
+  SecondaryImages secondary_images;
 };
 
 Deidentifier::Deidentifier(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
@@ -161,8 +169,8 @@ absl::StatusOr<Deidentifier> Deidentifier::Create(Options options) {
     return absl::InvalidArgumentError(absl::StrCat("site key: must have ", kSiteKeyBytes, " bytes"));
   }
   PrepareDcmtk();
-  return Deidentifier(std::make_unique<Rep>(
-      Rep{IdentityMap(std::move(options.site_key)), options.file_bytes_max}));
+  return Deidentifier(std::make_unique<Rep>(Rep{
+      IdentityMap(std::move(options.site_key)), options.file_bytes_max, options.secondary_images}));
 }
 
 absl::Status Deidentifier::CollectTokens(const std::string& path, PatientTokens& tokens) const {
@@ -178,7 +186,7 @@ absl::StatusOr<DeidReport> Deidentifier::Deidentify(const std::string& in_path,
   CSL_ASSIGN_OR_RETURN(ParsedFile parsed, Parse(in_path, rep_->file_bytes_max, Extent::kWhole));
   DcmDataset& dataset = *parsed.dataset;
   CSL_RETURN_IF_ERROR(CheckCovered(dataset));
-  CSL_RETURN_IF_ERROR(CheckPixelsMayStay(dataset));
+  CSL_RETURN_IF_ERROR(CheckPixelsMayStay(dataset, rep_->secondary_images));
   DeidReport report;
   report.files = 1;
   report.hidden_bytes_dropped = parsed.hidden_bytes;

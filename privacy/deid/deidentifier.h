@@ -38,6 +38,10 @@ struct DeidReport {
   void Add(const DeidReport& other);
 };
 
+// Derived MR and CT images of value 2 SECONDARY in ImageType: reformats, crops, and also screen
+// captures with the patient's name on them. Nobody can tell from the header.
+enum class SecondaryImages { kHoldBack, kAllow };
+
 // Thread-safe after Create: every method is const and keeps nothing. Errors carry no value, name
 // or path: a hospital's file names hold names of patients.
 class Deidentifier {
@@ -45,6 +49,7 @@ class Deidentifier {
   struct Options {
     SecretBytes site_key;  // kSiteKeyBytes; the same key gives the same pseudonyms for all time
     uint64_t file_bytes_max = uint64_t{2} << 30;
+    SecondaryImages secondary_images = SecondaryImages::kHoldBack;
   };
 
   // INVALID_ARGUMENT: the key has another length.

@@ -24,24 +24,24 @@ struct PixelShape {
   bool is_signed = false;
 };
 
+// DCMTK sets the result to 0 where the attribute is absent.
+Uint16 Number(DcmDataset& dataset, const DcmTagKey& key, Uint16 absent) {
+  Uint16 value = 0;
+  return dataset.findAndGetUint16(key, value).good() ? value : absent;
+}
+
 absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset) {
   PixelShape shape;
-  Uint16 rows = 0, columns = 0, samples = 1, representation = 0;
+  const uint64_t rows = Number(dataset, DCM_Rows, 0);
+  const uint64_t columns = Number(dataset, DCM_Columns, 0);
+  const uint64_t samples = Number(dataset, DCM_SamplesPerPixel, 1);
   Sint32 frames = 1;
-  if (dataset.findAndGetUint16(DCM_Rows, rows).bad() ||
-      dataset.findAndGetUint16(DCM_Columns, columns).bad() ||
-      dataset.findAndGetUint16(DCM_BitsAllocated, shape.allocated).bad() || rows == 0 ||
-      columns == 0) {
-    return absl::InvalidArgumentError("the image has no size");
-  }
-  (void)dataset.findAndGetUint16(DCM_SamplesPerPixel, samples);
-  (void)dataset.findAndGetUint16(DCM_PixelRepresentation, representation);
-  (void)dataset.findAndGetSint32(DCM_NumberOfFrames, frames);
-  shape.stored = shape.allocated;
-  (void)dataset.findAndGetUint16(DCM_BitsStored, shape.stored);
-  shape.high_bit = static_cast<Uint16>(shape.stored - 1);
-  (void)dataset.findAndGetUint16(DCM_HighBit, shape.high_bit);
-  shape.is_signed = representation == 1;
+  if (dataset.findAndGetSint32(DCM_NumberOfFrames, frames).bad()) frames = 1;
+  shape.allocated = Number(dataset, DCM_BitsAllocated, 0);
+  shape.stored = Number(dataset, DCM_BitsStored, shape.allocated);
+  shape.high_bit = Number(dataset, DCM_HighBit, static_cast<Uint16>(shape.stored - 1));
+  shape.is_signed = Number(dataset, DCM_PixelRepresentation, 0) == 1;
+  if (rows == 0 || columns == 0) return absl::InvalidArgumentError("the image has no size");
   if (shape.allocated != 1 && shape.allocated != 8 && shape.allocated != 16) {
     return absl::UnimplementedError("pixels that have neither 1, 8 nor 16 bits");
   }
@@ -49,7 +49,7 @@ absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset) {
       shape.stored > shape.allocated) {
     return absl::InvalidArgumentError("the image has no valid pixel format");
   }
-  shape.bits = uint64_t{rows} * columns * samples * static_cast<uint64_t>(frames) * shape.allocated;
+  shape.bits = rows * columns * samples * static_cast<uint64_t>(frames) * shape.allocated;
   shape.bytes = (shape.bits + 7) / 8;
   return shape;
 }
@@ -136,7 +136,7 @@ absl::Status CutFragments(DcmPixelData& pixels, E_TransferSyntax syntax,
 
 }  // namespace
 
-absl::Status CheckPixelsMayStay(DcmDataset& dataset) {
+absl::Status CheckPixelsMayStay(DcmDataset& dataset, SecondaryImages secondary) {
   if (TextOf(dataset, DCM_BurnedInAnnotation) == "YES") {
     return absl::FailedPreconditionError("the file says that its pixels show text");
   }
@@ -146,8 +146,11 @@ absl::Status CheckPixelsMayStay(DcmDataset& dataset) {
   }
   const std::string type = TextOf(dataset, DCM_ImageType);
   const std::vector<absl::string_view> values = absl::StrSplit(type, '\\');
-  if ((values.size() > 1 && values[1] == "SECONDARY") || absl::StrContains(type, "SCREEN SAVE")) {
-    return absl::FailedPreconditionError("a secondary or screen image may show text");
+  if (absl::StrContains(type, "SCREEN SAVE")) {
+    return absl::FailedPreconditionError("a screen image may show text");
+  }
+  if (secondary == SecondaryImages::kHoldBack && values.size() > 1 && values[1] == "SECONDARY") {
+    return absl::FailedPreconditionError("a secondary image may show text");
   }
   return absl::OkStatus();
 }

@@ -12,7 +12,7 @@ namespace consilium::privacy {
 
 // FAILED_PRECONDITION: signs of text in the picture (screen captures, colour, BurnedInAnnotation).
 // That there are none is no proof; the marker BurnedInAnnotation is never set here.
-absl::Status CheckPixelsMayStay(DcmDataset& dataset);
+absl::Status CheckPixelsMayStay(DcmDataset& dataset, SecondaryImages secondary);
 
 // Decodes what DCMTK can decode, so that no comment of a codec stays; cuts native pixels to rows x
 // columns x samples x frames x bits and clears what lies outside the stored bits. JPEG 2000 stays

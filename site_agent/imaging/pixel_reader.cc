@@ -53,29 +53,48 @@ void SwapPixels(std::string& bytes, size_t width) {
 
 // Stored bits to numbers. Raw is the unsigned type of bits_allocated.
 template <typename Raw>
-bool Convert(const char* bytes, const Slice& slice, float* out) {
-  const PixelFormat& format = slice.format;
-  const int shift = format.high_bit + 1 - format.bits_stored;
-  const uint64_t mask = (uint64_t{1} << format.bits_stored) - 1;
-  const int64_t sign = format.is_signed ? int64_t{1} << (format.bits_stored - 1) : 0;
-  // Lowest plus highest storable value: x -> mirror - x turns the scale around.
-  const int64_t mirror = static_cast<int64_t>(mask) - 2 * sign;
-  const int64_t pad_from = format.padding ? (*format.padding)[0] : 1;
-  const int64_t pad_to = format.padding ? (*format.padding)[1] : 0;
-  bool padded = false;
-  for (int64_t i = 0; i < format.frame_voxels(); ++i) {
+class StoredBits {
+ public:
+  explicit StoredBits(const PixelFormat& format)
+      : shift_(format.high_bit + 1 - format.bits_stored),
+        mask_(static_cast<int64_t>((uint64_t{1} << format.bits_stored) - 1)),
+        sign_(format.is_signed ? int64_t{1} << (format.bits_stored - 1) : 0) {}
+
+  int64_t Value(const char* bytes, int64_t i) const {
     Raw raw;
     std::memcpy(&raw, bytes + i * static_cast<int64_t>(sizeof(Raw)), sizeof(Raw));
-    int64_t value = static_cast<int64_t>((uint64_t{raw} >> shift) & mask);
-    value = (value ^ sign) - sign;  // extends the sign; nothing where sign is 0
-    if (value >= pad_from && value <= pad_to) {
-      out[i] = std::numeric_limits<float>::quiet_NaN();
-      padded = true;
-      continue;
-    }
-    if (format.darker_is_higher) value = mirror - value;
-    out[i] = static_cast<float>(static_cast<double>(value) * slice.rescale_slope +
-                                slice.rescale_intercept);
+    const int64_t value = (int64_t{raw} >> shift_) & mask_;
+    return (value ^ sign_) - sign_;  // extends the sign; nothing where sign_ is 0
+  }
+  // Lowest plus highest storable value: x -> mirror - x turns the scale around.
+  int64_t mirror() const { return mask_ - 2 * sign_; }
+
+ private:
+  const int shift_;
+  const int64_t mask_;
+  const int64_t sign_;
+};
+
+template <typename Raw>
+bool Convert(const char* bytes, const Slice& slice, float* out) {
+  const PixelFormat& format = slice.format;
+  const StoredBits<Raw> stored(format);
+  double slope = slice.rescale_slope, intercept = slice.rescale_intercept;
+  if (format.darker_is_higher) {
+    intercept += slope * static_cast<double>(stored.mirror());
+    slope = -slope;
+  }
+  const int64_t count = format.frame_voxels();
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = static_cast<float>(static_cast<double>(stored.Value(bytes, i)) * slope + intercept);
+  }
+  if (!format.padding) return false;
+  bool padded = false;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t value = stored.Value(bytes, i);
+    if (value < (*format.padding)[0] || value > (*format.padding)[1]) continue;
+    out[i] = std::numeric_limits<float>::quiet_NaN();
+    padded = true;
   }
   return padded;
 }

@@ -57,6 +57,13 @@ class GridMap {
     BuildTables(target);
   }
 
+  bool aligned() const { return aligned_; }
+  // Aligned grids: the source axis that moves along target axis x, and its neighbours by i.
+  int axis_of_x() const {
+    return static_cast<int>(std::find(driver_.begin(), driver_.end(), 0) - driver_.begin());
+  }
+  const std::vector<Between>& table(int source_axis) const { return table_[source_axis]; }
+
   // The neighbours of target voxel (i, j, k), by source axis.
   void At(const std::array<int64_t, 3>& ijk, std::array<Between, 3>& out) const {
     for (int s = 0; s < 3; ++s) {
@@ -125,13 +132,23 @@ void Expand(const std::array<Between, 3>& between, Corners& corners) {
 // Calls `visit(index, between)` for every voxel of `target`, x fastest.
 template <typename Visit>
 void ForEachVoxel(const Geometry& source, const Geometry& target, Visit visit) {
+  if (target.voxels() == 0) return;
   const GridMap map(source, target);
   std::array<Between, 3> between;
   size_t index = 0;
   for (int64_t k = 0; k < target.size_xyz[2]; ++k) {
     for (int64_t j = 0; j < target.size_xyz[1]; ++j) {
-      for (int64_t i = 0; i < target.size_xyz[0]; ++i) {
-        map.At({i, j, k}, between);
+      if (!map.aligned()) {
+        for (int64_t i = 0; i < target.size_xyz[0]; ++i) {
+          map.At({i, j, k}, between);
+          visit(index++, between);
+        }
+        continue;
+      }
+      map.At({0, j, k}, between);
+      Between& moving = between[static_cast<size_t>(map.axis_of_x())];
+      for (const Between& x : map.table(map.axis_of_x())) {
+        moving = x;
         visit(index++, between);
       }
     }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dctk.h"
 #include "proto/base/file.h"
@@ -14,6 +15,8 @@
 namespace consilium::imaging {
 namespace {
 
+// Segmentation Storage is .4, Label Map Segmentation Storage .7; the others are no images either.
+constexpr const char* kAnySegmentationUid = "1.2.840.10008.5.1.4.1.1.66.";
 // Times 32 bits of stored value this still fits a float.
 constexpr double kRescaleMax = 1e24;
 
@@ -132,6 +135,9 @@ absl::Status ReadFrame(DcmDataset& dataset, const FrameScope& scope, const Dicom
 }
 
 absl::Status ReadObject(DcmDataset& dataset, const DicomFile& file, Slice& slice) {
+  if (absl::StartsWith(Text(dataset, DCM_SOPClassUID), kAnySegmentationUid)) {
+    return file.Fault("a segmentation, not an image");
+  }
   if (!file.layout().has_pixels) return file.Fault("no pixel data");
   slice.sop_instance_uid = Text(dataset, DCM_SOPInstanceUID);
   slice.series_uid = Text(dataset, DCM_SeriesInstanceUID);

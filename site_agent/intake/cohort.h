@@ -33,10 +33,10 @@ struct Cohort {
 
 // Applies the plan's modality and series rules. A case whose segmentation lacks a label of the plan
 // stays in, unlabelled. Of the labelled cases about plan.training.local_validation_fraction become
-// local validation: whole patients, chosen by a hash of the pseudonym, so that the choice depends
-// on nothing but the patient and the plan's seed; none when there are fewer than
-// kValidationLabelledMin, and never all.
-// INVALID_ARGUMENT: a condition of the plan that cannot be read ("<= many").
+// local validation: whole patients, in the order of a hash of pseudonym and plan seed; none when
+// fewer than kValidationLabelledMin are labelled or the fraction is 0, else at least one, never all.
+// INVALID_ARGUMENT: a condition of the plan that cannot be read ("<= many"), or a keyword that the
+// store knows nothing of.
 absl::StatusOr<Cohort> SelectCohort(const Catalog& catalog, const wire::Plan& plan);
 
 inline constexpr int64_t kValidationLabelledMin = 5;

@@ -58,6 +58,7 @@ std::string IngestToJson(const IngestReport& report);
 struct IngestOptions {
   IndexOptions index;
   int64_t slices_min = 4;
+  privacy::SecondaryImages secondary_images = privacy::SecondaryImages::kHoldBack;
 };
 
 // HOME/site.key: 32 random bytes, 0600, made at the first call. FAILED_PRECONDITION: others may
