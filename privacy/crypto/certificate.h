@@ -1,7 +1,10 @@
 // The federation's certificates: a root CA, and leaf certificates whose only identity is a URI SAN.
 //
 // Identity URI: consilium://FEDERATION/ROLE/NAME with ROLE one of coordinator, admin, site.
-// Keys are ECDSA P-256 in PKCS#8 PEM; the CA signs with P-384. RFC 5280.
+// Keys are ECDSA P-256 in PKCS#8 PEM; the CA signs with P-384. RFC 5280, RFC 2986.
+//
+// Thread-safe functions. A PEM text given here holds exactly one block of the kind asked for, with
+// nothing but white space around it, and at most 64 KiB; whatever else is INVALID_ARGUMENT.
 #ifndef CONSILIUM_PRIVACY_CRYPTO_CERTIFICATE_H_
 #define CONSILIUM_PRIVACY_CRYPTO_CERTIFICATE_H_
 
@@ -34,11 +37,14 @@ struct KeyAndCertificate {
 };
 
 // A self-signed root: CA:TRUE, pathlen 0, keyCertSign and cRLSign only.
+// INVALID_ARGUMENT: a federation that is not a CheckName() name, or a validity outside 1970 to
+// 9999.
 absl::StatusOr<KeyAndCertificate> MakeRootCa(absl::string_view federation, absl::Time not_before,
                                              absl::Duration lifetime);
 
 absl::StatusOr<SecretBytes> GenerateKeyPem();
 // PKCS#10 request for `key`, self-signed (proof of possession); subject CN is `name`.
+// INVALID_ARGUMENT: a key that is not P-256, a name that is not a CheckName() name.
 absl::StatusOr<std::string> MakeCsrPem(const SecretBytes& key_pem, absl::string_view name);
 
 struct IssueOptions {
@@ -49,8 +55,11 @@ struct IssueOptions {
   absl::Duration lifetime;
 };
 // A certificate for the request's key. Everything but the key is taken from `options`, nothing from
-// the request. EKU: serverAuth for the coordinator, clientAuth for the others.
-// INVALID_ARGUMENT: the request does not parse, is not signed by its key, or its key is not P-256.
+// the request. EKU: serverAuth for the coordinator, clientAuth for the others. It ends with the CA
+// at the latest, even if `lifetime` is longer.
+// INVALID_ARGUMENT: the request does not parse, is not signed by its key, or its key is not P-256;
+// `ca` is not a CA of the identity's federation, does not fit its key, or ends before `not_before`;
+// a name in `options` is not well formed.
 absl::StatusOr<std::string> IssueCertificate(const KeyAndCertificate& ca, absl::string_view csr_pem,
                                              const IssueOptions& options);
 
@@ -62,7 +71,9 @@ absl::StatusOr<std::string> CertificateSha256Hex(absl::string_view certificate_p
 // The identity in the URI SAN. INVALID_ARGUMENT: none, or more than one.
 absl::StatusOr<Identity> CertificateIdentity(absl::string_view certificate_pem);
 absl::StatusOr<absl::Time> CertificateNotAfter(absl::string_view certificate_pem);
-// OK when `certificate_pem` was signed by `ca_pem` and is valid at `now`.
+// OK when `certificate_pem` is a leaf signed by the root `ca_pem` and both are valid at `now`.
+// PERMISSION_DENIED: not signed by it, or a CA itself. FAILED_PRECONDITION: expired or not yet
+// valid. Says nothing about the role or about revocation.
 absl::Status VerifyCertificate(absl::string_view certificate_pem, absl::string_view ca_pem,
                                absl::Time now);
 

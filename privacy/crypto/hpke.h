@@ -1,8 +1,11 @@
 // Hybrid public key encryption, RFC 9180: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM,
 // base mode. An update is sealed to the aggregation key of its round's coordinator with it.
+//
+// The functions are thread-safe. The sender is not authenticated by this mode: it is by TLS.
 #ifndef CONSILIUM_PRIVACY_CRYPTO_HPKE_H_
 #define CONSILIUM_PRIVACY_CRYPTO_HPKE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,6 +18,7 @@ namespace consilium::privacy {
 
 inline constexpr size_t kHpkeKeyBytes = 32;  // public key, and `enc`
 inline constexpr size_t kHpkeTagBytes = 16;  // ciphertext is this much longer than plaintext
+inline constexpr uint64_t kHpkeMessagesMax = uint64_t{1} << 32;  // of one sender
 
 struct HpkeKeyPair {
   SecretBytes private_key;
@@ -25,7 +29,7 @@ HpkeKeyPair GenerateHpkeKeyPair();
 // INVALID_ARGUMENT: not 32 bytes.
 absl::StatusOr<HpkeKeyPair> HpkeKeyPairFromPrivate(absl::string_view private_key);
 
-// Seals messages in sequence. Thread-compatible. RESOURCE_EXHAUSTED when the sequence would repeat.
+// Seals messages in sequence. Thread-compatible. RESOURCE_EXHAUSTED after kHpkeMessagesMax.
 class HpkeSender {
  public:
   // INVALID_ARGUMENT: a public key that is not a valid point of the group, or gives an all-zero
@@ -44,9 +48,11 @@ class HpkeSender {
   std::unique_ptr<Rep> rep_;
 };
 
-// Opens them in the same sequence. After one failure every further Open fails (FAILED_PRECONDITION).
+// Opens them in the same sequence. Thread-compatible. After one failure every further Open fails
+// (FAILED_PRECONDITION).
 class HpkeRecipient {
  public:
+  // INVALID_ARGUMENT: `enc` is not a valid point of the group, as for HpkeSender.
   static absl::StatusOr<HpkeRecipient> Create(const HpkeKeyPair& key, absl::string_view enc,
                                               absl::string_view info);
   HpkeRecipient(HpkeRecipient&&) noexcept;

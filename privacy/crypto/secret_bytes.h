@@ -1,4 +1,7 @@
 // Key bytes that are wiped when they go. Move-only, so that no copy stays behind by accident.
+//
+// Thread-compatible. The bytes may still be paged out or appear in a core dump: the unit files in
+// deploy/ switch both off.
 #ifndef CONSILIUM_PRIVACY_CRYPTO_SECRET_BYTES_H_
 #define CONSILIUM_PRIVACY_CRYPTO_SECRET_BYTES_H_
 
@@ -14,7 +17,7 @@ class SecretBytes {
   SecretBytes() = default;
   explicit SecretBytes(absl::string_view bytes) : bytes_(bytes.begin(), bytes.end()) {}
   explicit SecretBytes(size_t size) : bytes_(size, 0) {}
-  SecretBytes(SecretBytes&& other) noexcept;
+  SecretBytes(SecretBytes&& other) noexcept;  // leaves `other` empty
   SecretBytes& operator=(SecretBytes&& other) noexcept;
   SecretBytes(const SecretBytes&) = delete;
   SecretBytes& operator=(const SecretBytes&) = delete;
@@ -29,6 +32,9 @@ class SecretBytes {
   void Wipe();
   std::vector<char> bytes_;
 };
+
+// Whether two secrets (tokens, tags) are equal, in a time that depends on their lengths only.
+bool SecretsEqual(absl::string_view a, absl::string_view b);
 
 }  // namespace consilium::privacy
 

@@ -1,7 +1,8 @@
-// SHA-256 (FIPS 180-4) and HMAC-SHA256 (RFC 2104).
+// SHA-256 (FIPS 180-4) and HMAC-SHA256 (RFC 2104). The functions are thread-safe.
 #ifndef CONSILIUM_PRIVACY_CRYPTO_SHA256_H_
 #define CONSILIUM_PRIVACY_CRYPTO_SHA256_H_
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -12,8 +13,8 @@ namespace consilium::privacy {
 
 inline constexpr size_t kSha256Bytes = 32;
 
-std::string Sha256(absl::string_view data);     // 32 bytes
-std::string Sha256Hex(absl::string_view data);  // 64 lower-case hex digits
+std::string Sha256(absl::string_view data);                             // 32 bytes
+std::string Sha256Hex(absl::string_view data);                          // 64 lower-case hex digits
 std::string HmacSha256(absl::string_view key, absl::string_view data);  // 32 bytes
 
 // SHA-256 of data that arrives in pieces. Thread-compatible.
@@ -30,7 +31,8 @@ class Sha256Stream {
   std::unique_ptr<Rep> rep_;
 };
 
-// Digest of a file, read in 1 MiB pieces; lower-case hex.
+// Digest of a file, read in 1 MiB pieces; lower-case hex. NOT_FOUND and the other errors of
+// proto/base/file.h; OUT_OF_RANGE: the file was cut while it was read.
 absl::StatusOr<std::string> Sha256HexOfFile(const std::string& path);
 
 }  // namespace consilium::privacy

@@ -1,0 +1,230 @@
+#include "privacy/crypto/hpke_core.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <initializer_list>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "privacy/crypto/hkdf.h"
+#include "privacy/crypto/openssl_handles.h"
+#include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
+#include "proto/base/check.h"
+#include "proto/base/status.h"
+
+namespace consilium::privacy {
+namespace {
+
+constexpr uint16_t kKemX25519HkdfSha256 = 0x0020;
+constexpr uint16_t kKdfHkdfSha256 = 0x0001;
+constexpr size_t kPskBytesMin = 32;
+
+const unsigned char* Bytes(absl::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+// I2OSP(value, 2).
+std::string BigEndian16(size_t value) {
+  return std::string({static_cast<char>(value >> 8), static_cast<char>(value)});
+}
+
+SecretBytes Concat(std::initializer_list<absl::string_view> parts) {
+  size_t size = 0;
+  for (const absl::string_view part : parts) size += part.size();
+  SecretBytes joined(size);
+  char* out = joined.data();
+  for (const absl::string_view part : parts) out = std::copy(part.begin(), part.end(), out);
+  return joined;
+}
+
+std::string KemSuite() { return absl::StrCat("KEM", BigEndian16(kKemX25519HkdfSha256)); }
+
+std::string HpkeSuite(HpkeAead aead) {
+  return absl::StrCat("HPKE", BigEndian16(kKemX25519HkdfSha256), BigEndian16(kKdfHkdfSha256),
+                      BigEndian16(static_cast<uint16_t>(aead)));
+}
+
+SecretBytes LabeledExtract(absl::string_view suite, absl::string_view salt, absl::string_view label,
+                           absl::string_view input_key) {
+  return HkdfExtract(salt, Concat({"HPKE-v1", suite, label, input_key}).view());
+}
+
+absl::StatusOr<SecretBytes> LabeledExpand(absl::string_view suite, const SecretBytes& key,
+                                          absl::string_view label, absl::string_view info,
+                                          size_t output_bytes) {
+  return HkdfExpand(key.view(),
+                    Concat({BigEndian16(output_bytes), "HPKE-v1", suite, label, info}).view(),
+                    output_bytes);
+}
+
+// For lengths fixed in this file.
+SecretBytes LabeledExpandFixed(absl::string_view suite, const SecretBytes& key,
+                               absl::string_view label, absl::string_view info,
+                               size_t output_bytes) {
+  absl::StatusOr<SecretBytes> output = LabeledExpand(suite, key, label, info, output_bytes);
+  CSL_CHECK(output.ok());
+  return *std::move(output);
+}
+
+// X25519, RFC 7748.
+absl::StatusOr<SecretBytes> DiffieHellman(absl::string_view private_key,
+                                          absl::string_view public_key) {
+  if (private_key.size() != kHpkeKeyBytes || public_key.size() != kHpkeKeyBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("X25519 key: not ", kHpkeKeyBytes, " bytes"));
+  }
+  const OpensslErrorScope errors;
+  const PkeyPtr own(EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, Bytes(private_key),
+                                                 private_key.size()));
+  const PkeyPtr peer(
+      EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, Bytes(public_key), public_key.size()));
+  CSL_CHECK(own != nullptr && peer != nullptr);
+  const PkeyCtxPtr context(EVP_PKEY_CTX_new(own.get(), nullptr));
+  CSL_CHECK(context != nullptr && EVP_PKEY_derive_init(context.get()) == 1);
+  SecretBytes secret(kHpkeKeyBytes);
+  size_t size = secret.size();
+  const bool derived =
+      EVP_PKEY_derive_set_peer(context.get(), peer.get()) == 1 &&
+      EVP_PKEY_derive(context.get(), reinterpret_cast<unsigned char*>(secret.data()), &size) == 1;
+  // RFC 9180 section 7.1.4. OpenSSL looks for the all-zero secret itself; that is not relied upon.
+  if (!derived || size != kHpkeKeyBytes ||
+      SecretsEqual(secret.view(), SecretBytes(kHpkeKeyBytes).view())) {
+    return absl::InvalidArgumentError("X25519: the public key is a point of low order");
+  }
+  return secret;
+}
+
+SecretBytes ExtractAndExpand(const SecretBytes& shared, absl::string_view enc,
+                             absl::string_view recipient_public_key) {
+  const std::string suite = KemSuite();
+  return LabeledExpandFixed(suite, LabeledExtract(suite, "", "eae_prk", shared.view()),
+                            "shared_secret", absl::StrCat(enc, recipient_public_key), kSha256Bytes);
+}
+
+absl::StatusOr<AeadAlgorithm> AlgorithmOf(HpkeAead aead) {
+  switch (aead) {
+    case HpkeAead::kAes128Gcm:
+      return AeadAlgorithm::kAes128Gcm;
+    case HpkeAead::kAes256Gcm:
+      return AeadAlgorithm::kAes256Gcm;
+    case HpkeAead::kChaCha20Poly1305:
+      return AeadAlgorithm::kChaCha20Poly1305;
+    case HpkeAead::kExportOnly:
+      break;
+  }
+  return absl::InvalidArgumentError("HPKE: an export-only context has no messages");
+}
+
+}  // namespace
+
+absl::StatusOr<HpkeKeyPair> HpkeKeyPairFromPrivate(absl::string_view private_key) {
+  if (private_key.size() != kHpkeKeyBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("HPKE private key: ", kHpkeKeyBytes, " bytes, not ", private_key.size()));
+  }
+  const PkeyPtr key(EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, Bytes(private_key),
+                                                 private_key.size()));
+  CSL_CHECK(key != nullptr);
+  std::string public_key(kHpkeKeyBytes, '\0');
+  size_t size = public_key.size();
+  CSL_CHECK(EVP_PKEY_get_raw_public_key(
+                key.get(), reinterpret_cast<unsigned char*>(public_key.data()), &size) == 1 &&
+            size == kHpkeKeyBytes);
+  return HpkeKeyPair{SecretBytes(private_key), std::move(public_key)};
+}
+
+HpkeKeyPair DeriveHpkeKeyPair(absl::string_view input_key) {
+  const std::string suite = KemSuite();
+  const SecretBytes private_key = LabeledExpandFixed(
+      suite, LabeledExtract(suite, "", "dkp_prk", input_key), "sk", "", kHpkeKeyBytes);
+  absl::StatusOr<HpkeKeyPair> pair = HpkeKeyPairFromPrivate(private_key.view());
+  CSL_CHECK(pair.ok());
+  return *std::move(pair);
+}
+
+absl::StatusOr<SecretBytes> HpkeEncap(absl::string_view recipient_public_key,
+                                      const HpkeKeyPair& ephemeral) {
+  CSL_ASSIGN_OR_RETURN(const SecretBytes shared,
+                       DiffieHellman(ephemeral.private_key.view(), recipient_public_key));
+  return ExtractAndExpand(shared, ephemeral.public_key, recipient_public_key);
+}
+
+absl::StatusOr<SecretBytes> HpkeDecap(absl::string_view enc, const HpkeKeyPair& recipient) {
+  CSL_ASSIGN_OR_RETURN(const SecretBytes shared, DiffieHellman(recipient.private_key.view(), enc));
+  return ExtractAndExpand(shared, enc, recipient.public_key);
+}
+
+absl::StatusOr<HpkeKeys> HpkeKeySchedule(HpkeAead aead, absl::string_view shared_secret,
+                                         absl::string_view info, HpkePsk psk) {
+  if (psk.psk.empty() != psk.psk_id.empty()) {
+    return absl::InvalidArgumentError("HPKE: a pre-shared key and its id go together");
+  }
+  if (!psk.psk.empty() && psk.psk.size() < kPskBytesMin) {
+    return absl::InvalidArgumentError("HPKE: a pre-shared key has at least 32 bytes");
+  }
+  const std::string suite = HpkeSuite(aead);
+  const char mode = psk.psk.empty() ? 0 : 1;
+  const SecretBytes context = Concat({absl::string_view(&mode, 1),
+                                      LabeledExtract(suite, "", "psk_id_hash", psk.psk_id).view(),
+                                      LabeledExtract(suite, "", "info_hash", info).view()});
+  const SecretBytes secret = LabeledExtract(suite, shared_secret, "secret", psk.psk);
+  HpkeKeys keys;
+  if (const absl::StatusOr<AeadAlgorithm> algorithm = AlgorithmOf(aead); algorithm.ok()) {
+    keys.key = LabeledExpandFixed(suite, secret, "key", context.view(), AeadKeyBytes(*algorithm));
+    keys.base_nonce =
+        LabeledExpandFixed(suite, secret, "base_nonce", context.view(), kAeadNonceBytes);
+  }
+  keys.exporter_secret = LabeledExpandFixed(suite, secret, "exp", context.view(), kSha256Bytes);
+  return keys;
+}
+
+absl::StatusOr<SecretBytes> HpkeExport(HpkeAead aead, const HpkeKeys& keys,
+                                       absl::string_view context, size_t output_bytes) {
+  return LabeledExpand(HpkeSuite(aead), keys.exporter_secret, "sec", context, output_bytes);
+}
+
+absl::StatusOr<HpkeMessages> HpkeMessages::Create(HpkeAead aead, const HpkeKeys& keys,
+                                                  uint64_t messages_max) {
+  CSL_ASSIGN_OR_RETURN(const AeadAlgorithm algorithm, AlgorithmOf(aead));
+  CSL_ASSIGN_OR_RETURN(Aead cipher, Aead::Create(algorithm, keys.key.view()));
+  CSL_CHECK(keys.base_nonce.size() == kAeadNonceBytes);
+  return HpkeMessages(std::move(cipher), keys.base_nonce.Clone(), messages_max);
+}
+
+absl::StatusOr<SecretBytes> HpkeMessages::NextNonce() const {
+  if (sequence_ >= messages_max_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("HPKE: ", messages_max_, " messages is the most for one context"));
+  }
+  SecretBytes nonce = base_nonce_.Clone();
+  const std::string number = BigEndian64(sequence_);
+  for (size_t i = 0; i < number.size(); ++i) {
+    nonce.data()[kAeadNonceBytes - number.size() + i] ^= number[i];
+  }
+  return nonce;
+}
+
+absl::StatusOr<std::string> HpkeMessages::Seal(absl::string_view aad, absl::string_view plaintext) {
+  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, NextNonce());
+  CSL_ASSIGN_OR_RETURN(std::string ciphertext, aead_.Seal(nonce.view(), aad, plaintext));
+  ++sequence_;
+  return ciphertext;
+}
+
+absl::StatusOr<std::string> HpkeMessages::Open(absl::string_view aad,
+                                               absl::string_view ciphertext) {
+  if (failed_) {
+    return absl::FailedPreconditionError("HPKE: an earlier message of this context did not open");
+  }
+  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, NextNonce());
+  absl::StatusOr<std::string> plaintext = aead_.Open(nonce.view(), aad, ciphertext);
+  if (plaintext.ok()) {
+    ++sequence_;
+  } else {
+    failed_ = true;
+  }
+  return plaintext;
+}
+
+}  // namespace consilium::privacy
