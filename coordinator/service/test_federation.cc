@@ -21,12 +21,6 @@ void Pause() {
   never.WaitForNotificationWithTimeout(absl::Milliseconds(20));
 }
 
-grpc::ChannelArguments Fresh() {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return arguments;
-}
-
 }  // namespace
 
 wire::TensorLayout TestLayout() {
