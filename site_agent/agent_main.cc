@@ -1,7 +1,6 @@
 // consilium-agent: everything that a hospital's side of a federation does.
-#include <unistd.h>
-
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,8 +9,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
 #include "privacy/crypto/random.h"
 #include "privacy/log/log.h"
 #include "proto/base/cli.h"
@@ -62,10 +60,11 @@ struct Arguments {
 
 using Command = std::function<absl::Status(const Arguments&, StopSignal&)>;
 
-// Prints a table, or the JSON as it is; in jsonl, on one line where it is one object.
+// Prints a table, or the JSON as it is; in jsonl on one line.
 void Print(OutputFormat format, const std::vector<std::vector<std::string>>& table,
            const std::string& json) {
-  const std::string text = format == OutputFormat::kTable ? FormatTable(table) : json;
+  std::string text = format == OutputFormat::kTable ? FormatTable(table) : json;
+  if (format == OutputFormat::kJsonl) text = nlohmann::ordered_json::parse(json).dump();
   std::fputs(text.c_str(), stdout);
   if (!text.empty() && text.back() != '\n') std::fputc('\n', stdout);
 }
@@ -293,5 +292,6 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   consilium::wire::RequireTls13();
+  ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // one log, in one form: ours
   return consilium::agent::Main(argc, argv);
 }

@@ -15,6 +15,8 @@
 #include "site_agent/imaging/dicom_series.h"
 #include "site_agent/imaging/seg_writer.h"
 #include "site_agent/intake/cohort.h"
+#include "site_agent/intake/ingest.h"
+#include "site_agent/intake/sop_class.h"
 #include "site_agent/intake/study_index.h"
 #include "site_agent/round/segmenter.h"
 
@@ -48,6 +50,30 @@ struct Candidate {
   std::optional<std::string> refused;  // why it is not taken
 };
 
+bool IsLocalizer(const imaging::DicomHeader& header) {
+  const auto type = header.attributes.find("ImageType");
+  return type != header.attributes.end() &&
+         std::any_of(type->second.begin(), type->second.end(), [](const std::string& value) {
+           return value == "LOCALIZER" || value == "SCOUT";
+         });
+}
+
+// What intake would not take into a store, a model has not learned from.
+std::optional<std::string> IntakeObjection(const IndexedSeries& series) {
+  for (const imaging::DicomHeader& header : series.files) {
+    const SopKind kind = SopKindOf(header.sop_class_uid);
+    if (kind == SopKind::kNoImage) return RejectText(RejectReason::kNotAnImage);
+    if (kind != SopKind::kVolumeSlice) return RejectText(RejectReason::kUnsupportedClass);
+  }
+  if (std::all_of(series.files.begin(), series.files.end(), IsLocalizer)) {
+    return RejectText(RejectReason::kLocalizer);
+  }
+  if (static_cast<int64_t>(series.files.size()) < IngestOptions().slices_min) {
+    return RejectText(RejectReason::kTooFewSlices);
+  }
+  return std::nullopt;
+}
+
 std::string NumberedId(size_t number) { return absl::StrFormat("%012d", number); }
 
 // By series UID. Applies the same rules as the training's cohort.
@@ -55,7 +81,9 @@ absl::StatusOr<std::vector<Candidate>> Candidates(const StudyIndex& index,
                                                   const wire::Plan& plan) {
   std::vector<Candidate> candidates;
   for (const IndexedPatient& patient : index.patients) {
-    for (const IndexedSeries& series : patient.series) candidates.push_back({&series, {}});
+    for (const IndexedSeries& series : patient.series) {
+      candidates.push_back({&series, IntakeObjection(series)});
+    }
   }
   std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
     return a.series->series_uid < b.series->series_uid;
@@ -76,6 +104,7 @@ absl::StatusOr<std::vector<Candidate>> Candidates(const StudyIndex& index,
   std::set<std::string> seen;
   for (size_t i = 0; i < candidates.size(); ++i) {
     const std::string& uid = candidates[i].series->series_uid;
+    if (candidates[i].refused) continue;
     const auto found = rejected.find(NumberedId(i));
     if (found != rejected.end()) {
       candidates[i].refused = found->second;

@@ -78,7 +78,8 @@ TEST_F(InvitationTest, EveryBadFieldIsRefusedByName) {
 }
 
 TEST_F(InvitationTest, MissingFieldIsRefused) {
-  for (const auto& item : Good().items()) {
+  const Json good = Good();
+  for (const auto& item : good.items()) {
     Json json = Good();
     json.erase(item.key());
     EXPECT_TRUE(absl::IsInvalidArgument(Parse(json.dump()))) << item.key();
