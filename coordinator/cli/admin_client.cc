@@ -47,9 +47,9 @@ void AdminClient::SetDeadline(grpc::ClientContext& context) {
 absl::Status AdminClient::Explain(const grpc::Status& status) const {
   const absl::Status plain = wire::FromGrpc(status);
   if (absl::IsUnavailable(plain)) {
-    return absl::UnavailableError(
-        absl::StrCat("no coordinator answers at ", address_,
-                     "; is consilium-coordinator running there? (", plain.message(), ")"));
+    return absl::UnavailableError(absl::StrCat("no coordinator answers at ", address_,
+                                               "; is consilium-coordinator running there? (",
+                                               plain.message(), ")"));
   }
   if (absl::IsDeadlineExceeded(plain)) {
     return absl::DeadlineExceededError(
@@ -102,8 +102,8 @@ absl::Status AdminClient::Receive(const v1::Model& model, const std::string& pat
   }
   if (const grpc::Status status = reader->Finish(); !status.ok()) return Explain(status);
   if (offset != model.bytes() || HexEncode(digest.Finish()) != model.sha256()) {
-    return absl::DataLossError(absl::StrCat(
-        "what arrived for ", model.version(), " does not have its digest; nothing was written"));
+    return absl::DataLossError(absl::StrCat("what arrived for ", model.version(),
+                                            " does not have its digest; nothing was written"));
   }
   return file.Sync();
 }

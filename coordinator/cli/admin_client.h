@@ -27,7 +27,7 @@ class AdminClient {
   // client.Call(&v1::Admin::Stub::ListSites, request)
   template <typename Request, typename Reply>
   absl::StatusOr<Reply> Call(grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*,
-                                                                    const Request&, Reply*),
+                                                                     const Request&, Reply*),
                              const Request& request) {
     grpc::ClientContext context;
     SetDeadline(context);

@@ -80,7 +80,8 @@ absl::StatusOr<ExitCode> ShowEntry(Cli& cli, const AuditArguments& arguments) {
 void AddSearch(CLI::App& audit, Cli& cli) {
   auto arguments = std::make_shared<AuditArguments>();
   CLI::App* search = audit.add_subcommand("search", "Entries that fit all of the conditions");
-  search->add_option("--since", arguments->since, "2026-01-31, 2026-01-31T08:00:00Z, 24h or 7d ago");
+  search->add_option("--since", arguments->since,
+                     "2026-01-31, 2026-01-31T08:00:00Z, 24h or 7d ago");
   search->add_option("--until", arguments->until, "The same");
   search->add_option("--actor", arguments->actor, "Who: a site, an administrator, coordinator");
   search->add_option("--action", arguments->action, "What was done, such as site.approve");
@@ -112,8 +113,9 @@ absl::StatusOr<absl::Time> ParseAuditTime(absl::string_view option, const std::s
   absl::Duration ago;
   if (absl::ParseDuration(text, &ago) && ago >= absl::ZeroDuration()) return now - ago;
   return absl::InvalidArgumentError(
-      absl::StrCat(option, ": a day (2026-01-31), a time (2026-01-31T08:00:00Z), or how long ago "
-                           "(90m, 24h, 7d)"));
+      absl::StrCat(option,
+                   ": a day (2026-01-31), a time (2026-01-31T08:00:00Z), or how long ago "
+                   "(90m, 24h, 7d)"));
 }
 
 void AddAuditCommands(CLI::App& app, Cli& cli) {

@@ -50,7 +50,8 @@ absl::StatusOr<std::unique_ptr<AdminClient>> Cli::Connect() const {
     }
     if (home.empty()) {
       return absl::InvalidArgumentError(
-          "which coordinator? Give --home DIR, or --coordinator HOST:PORT --credentials DIR, or set "
+          "which coordinator? Give --home DIR, or --coordinator HOST:PORT --credentials DIR, or "
+          "set "
           "CONSILIUM_HOME");
     }
     folder = JoinPath(home, "admin");

@@ -81,8 +81,8 @@ class FakeAdmin final : public v1::Admin::Service {
   grpc::Status ExportModel(grpc::ServerContext*, const v1::GetModelRequest*,
                            grpc::ServerWriter<v1::Chunk>* writer) override {
     for (size_t offset = 0; offset < weights.size(); offset += wire::kChunkBytesMax) {
-      writer->Write(wire::MakeChunk(
-          offset, absl::string_view(weights).substr(offset, wire::kChunkBytesMax)));
+      writer->Write(
+          wire::MakeChunk(offset, absl::string_view(weights).substr(offset, wire::kChunkBytesMax)));
     }
     return grpc::Status::OK;
   }
@@ -195,9 +195,15 @@ TEST_F(CliTest, ListInTheThreeFormats) {
 }
 
 TEST_F(CliTest, MistakesInTheCommandAreUsage) {
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {}, {"site"}, {"site", "frobnicate"}, {"site", "invite"}, {"--output", "xml", "site", "list"},
-           {"round", "show", "h", "0"}, {"site", "list"}, {"--coordinator", "x:1", "site", "list"}}) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{},
+                                             {"site"},
+                                             {"site", "frobnicate"},
+                                             {"site", "invite"},
+                                             {"--output", "xml", "site", "list"},
+                                             {"round", "show", "h", "0"},
+                                             {"site", "list"},
+                                             {"--coordinator", "x:1", "site", "list"}}) {
     EXPECT_EQ(RunBare(arguments), 2) << out_.str() << err_.str();
     EXPECT_THAT(err_.str(), HasSubstr("consilium: "));
   }
@@ -220,20 +226,44 @@ TEST_F(CliTest, ForeignAuthorityIsNotTrusted) {
   CoordinatorOptions options;
   options.federation = "other";
   ASSERT_TRUE(InitHome(Path("other"), options).ok());
-  EXPECT_EQ(RunBare({"--coordinator", address_, "--credentials", Path("other/admin"), "site", "list"}),
-            3);
+  EXPECT_EQ(
+      RunBare({"--coordinator", address_, "--credentials", Path("other/admin"), "site", "list"}),
+      3);
 }
 
 TEST_F(CliTest, HelpOfEveryCommandHasAnExample) {
-  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
-           {}, {"init"}, {"site"}, {"site", "invite"}, {"site", "list"}, {"site", "show"},
-           {"site", "approve"}, {"site", "suspend"}, {"site", "revoke"}, {"study"},
-           {"study", "create"}, {"study", "list"}, {"study", "show"}, {"study", "start"},
-           {"study", "pause"}, {"study", "resume"}, {"study", "stop"}, {"study", "plan"}, {"watch"},
-           {"round", "list"}, {"round", "show"}, {"model", "list"}, {"model", "show"},
-           {"model", "export"}, {"model", "alias", "set"}, {"release", "create"},
-           {"release", "list"}, {"release", "show"}, {"release", "publish"}, {"audit", "search"},
-           {"audit", "show"}}) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{},
+                                             {"init"},
+                                             {"site"},
+                                             {"site", "invite"},
+                                             {"site", "list"},
+                                             {"site", "show"},
+                                             {"site", "approve"},
+                                             {"site", "suspend"},
+                                             {"site", "revoke"},
+                                             {"study"},
+                                             {"study", "create"},
+                                             {"study", "list"},
+                                             {"study", "show"},
+                                             {"study", "start"},
+                                             {"study", "pause"},
+                                             {"study", "resume"},
+                                             {"study", "stop"},
+                                             {"study", "plan"},
+                                             {"watch"},
+                                             {"round", "list"},
+                                             {"round", "show"},
+                                             {"model", "list"},
+                                             {"model", "show"},
+                                             {"model", "export"},
+                                             {"model", "alias", "set"},
+                                             {"release", "create"},
+                                             {"release", "list"},
+                                             {"release", "show"},
+                                             {"release", "publish"},
+                                             {"audit", "search"},
+                                             {"audit", "show"}}) {
     std::vector<std::string> arguments = command;
     arguments.push_back("--help");
     EXPECT_EQ(RunBare(arguments), 0);

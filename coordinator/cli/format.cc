@@ -189,8 +189,8 @@ std::string FormatRelease(const v1::Release& release) {
                             {"by", release.created_by()}});
   Table table({"published", "time", "manifest sha256"});
   for (const v1::Publication& publication : release.publications()) {
-    table.Add({publication.target(), FormatTime(publication.time_unix()),
-               publication.manifest_sha256()});
+    table.Add(
+        {publication.target(), FormatTime(publication.time_unix()), publication.manifest_sha256()});
   }
   if (!table.empty()) absl::StrAppend(&text, "\n", table.Text());
   return text;
@@ -211,8 +211,8 @@ std::string FormatAudit(const std::vector<v1::AuditEntry>& entries) {
 
 std::string FormatAuditEntry(const v1::AuditEntry& entry) {
   const nlohmann::json json = ParseEntry(entry);
-  std::vector<std::pair<std::string, std::string>> pairs = {
-      {"index", absl::StrCat(entry.index())}, {"time", AuditTime(json)}};
+  std::vector<std::pair<std::string, std::string>> pairs = {{"index", absl::StrCat(entry.index())},
+                                                            {"time", AuditTime(json)}};
   for (const auto& [key, value] : json.items()) {
     if (key != "index") pairs.emplace_back(key, TextOf(json, key.c_str()));
   }

@@ -29,10 +29,10 @@ class Table {
 
 // Without control characters.
 std::string Clean(absl::string_view text);
-std::string FormatTime(int64_t unix_seconds);                   // UTC; "-" for 0
-std::string FormatAge(int64_t unix_seconds, absl::Time now);    // "3 min ago"
-std::string FormatDice(double dice);                            // "0.812", "-" for NaN
-std::string ShortDigest(absl::string_view hex);                 // the first 12 digits
+std::string FormatTime(int64_t unix_seconds);                 // UTC; "-" for 0
+std::string FormatAge(int64_t unix_seconds, absl::Time now);  // "3 min ago"
+std::string FormatDice(double dice);                          // "0.812", "-" for NaN
+std::string ShortDigest(absl::string_view hex);               // the first 12 digits
 
 std::string FormatSites(const v1::ListSitesReply& reply, absl::Time now);
 std::string FormatSite(const v1::Site& site, absl::Time now);

@@ -45,8 +45,8 @@ std::string LossText(const v1::StudySite& site) {
 }
 
 std::string SitesTable(const v1::Study& study) {
-  Table table({"site", "role", "phase", "progress", "loss", "cases", "labelled", "held out", "up",
-               "down"});
+  Table table(
+      {"site", "role", "phase", "progress", "loss", "cases", "labelled", "held out", "up", "down"});
   for (const v1::StudySite& site : study.sites()) {
     table.Add({site.name(), site.role(), site.phase(), ProgressText(site), LossText(site),
                absl::StrCat(site.cases()), absl::StrCat(site.labelled_cases()),
@@ -147,8 +147,8 @@ std::string FormatEvaluations(const v1::Study& study) {
 }
 
 std::string FormatStudy(const v1::Study& study) {
-  std::string text = absl::StrCat("study   ", Clean(study.name()), "\nstate   ", Clean(study.state()),
-                                  "\n");
+  std::string text =
+      absl::StrCat("study   ", Clean(study.name()), "\nstate   ", Clean(study.state()), "\n");
   const auto line = [&text](absl::string_view label, absl::string_view value) {
     if (!value.empty()) absl::StrAppend(&text, label, Clean(value), "\n");
   };
@@ -168,8 +168,9 @@ std::string FormatStudy(const v1::Study& study) {
 std::string FormatWatch(const v1::Study& study, absl::Time now) {
   std::string text = absl::StrCat(
       absl::FormatTime("%H:%M:%SZ", now, absl::UTCTimeZone()), "  ", Clean(study.name()), "  ",
-      Clean(study.state()), study.reason().empty() ? "" : absl::StrCat(" (", Clean(study.reason()), ")"),
-      "  round ", RoundText(study).empty() ? "-" : Clean(RoundText(study)), "  latest ",
+      Clean(study.state()),
+      study.reason().empty() ? "" : absl::StrCat(" (", Clean(study.reason()), ")"), "  round ",
+      RoundText(study).empty() ? "-" : Clean(RoundText(study)), "  latest ",
       study.latest_version().empty() ? "-" : Clean(study.latest_version()), "\n\n",
       SitesTable(study));
   if (study.evaluations_size() > 0) {
@@ -187,7 +188,8 @@ std::map<std::string, std::string> WatchFacts(const v1::Study& study) {
       "study ", Clean(study.name()), ": ", Clean(study.state()),
       study.reason().empty() ? "" : absl::StrCat(" (", Clean(study.reason()), ")"),
       round.empty() ? "" : absl::StrCat(", round ", Clean(round)),
-      study.latest_version().empty() ? "" : absl::StrCat(", latest ", Clean(study.latest_version())));
+      study.latest_version().empty() ? ""
+                                     : absl::StrCat(", latest ", Clean(study.latest_version())));
   for (const v1::StudySite& site : study.sites()) {
     const std::string loss = LossText(site);
     const int64_t tenth =

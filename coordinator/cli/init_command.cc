@@ -30,7 +30,8 @@ absl::StatusOr<ExitCode> Init(Cli& cli, InitArguments& arguments) {
   }
   cli.out << "Made the home of federation " << options.federation << " in " << arguments.dir << "\n"
           << "  sites and administrators connect to  " << AdvertisedAddress(options) << "\n"
-          << "  new sites enrol at                   " << AdvertisedEnrolmentAddress(options) << "\n"
+          << "  new sites enrol at                   " << AdvertisedEnrolmentAddress(options)
+          << "\n"
           << "Next:\n"
           << "  consilium-coordinator --home " << arguments.dir << "\n"
           << "  consilium --home " << arguments.dir << " site invite NAME --out NAME.json\n";
@@ -41,8 +42,10 @@ absl::StatusOr<ExitCode> Init(Cli& cli, InitArguments& arguments) {
 
 void AddInitCommand(CLI::App& app, Cli& cli) {
   auto arguments = std::make_shared<InitArguments>();
-  CLI::App* init = app.add_subcommand("init", "Make a coordinator's home: keys, configuration, store");
-  init->add_option("DIR", arguments->dir, "The folder to make; it must be new or empty")->required();
+  CLI::App* init =
+      app.add_subcommand("init", "Make a coordinator's home: keys, configuration, store");
+  init->add_option("DIR", arguments->dir, "The folder to make; it must be new or empty")
+      ->required();
   init->add_option("--name", arguments->options.federation, "Name of the federation")->required();
   init->add_option("--host", arguments->more_hosts,
                    "Host name or address that others reach this machine by; may be repeated");
@@ -58,7 +61,8 @@ void AddInitCommand(CLI::App& app, Cli& cli) {
   init->footer(
       "Example:\n  consilium init /srv/consilium --name amc-trial --host coordinator.example.org "
       "\\\n      --listen 0.0.0.0:7443 --enrolment-listen 0.0.0.0:7444");
-  init->callback([&cli, arguments] { cli.action = [&cli, arguments] { return Init(cli, *arguments); }; });
+  init->callback(
+      [&cli, arguments] { cli.action = [&cli, arguments] { return Init(cli, *arguments); }; });
 }
 
 }  // namespace consilium::coordinator

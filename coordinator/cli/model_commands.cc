@@ -38,12 +38,12 @@ absl::StatusOr<ExitCode> Export(Cli& cli, const ModelArguments& arguments) {
   CSL_ASSIGN_OR_RETURN(const auto client, cli.Connect());
   CSL_ASSIGN_OR_RETURN(const v1::Model model, GetModel(*client, arguments.version));
   Progress progress("export", "bytes", model.bytes());
-  CSL_RETURN_IF_ERROR(client->Download(model, arguments.to,
-                                       [&progress](uint64_t done) { progress.Update(done); }));
+  CSL_RETURN_IF_ERROR(
+      client->Download(model, arguments.to, [&progress](uint64_t done) { progress.Update(done); }));
   progress.Finish();
-  return cli.Show(model, absl::StrCat(Clean(model.version()), " in ", arguments.to, ", ",
-                                      FormatBytes(model.bytes()), ", sha256 ",
-                                      Clean(model.sha256()), "\n"));
+  return cli.Show(
+      model, absl::StrCat(Clean(model.version()), " in ", arguments.to, ", ",
+                          FormatBytes(model.bytes()), ", sha256 ", Clean(model.sha256()), "\n"));
 }
 
 absl::StatusOr<ExitCode> SetAlias(Cli& cli, const ModelArguments& arguments) {
@@ -67,7 +67,8 @@ void AddExport(CLI::App& model, Cli& cli) {
   CLI::App* command = model.add_subcommand("export", "Write a version's weights to a file");
   command->add_option("VERSION", arguments->version, "STUDY/NUMBER or STUDY@ALIAS")->required();
   command->add_option("--to", arguments->to, "The file to write, NAME.safetensors")->required();
-  command->footer("Example:\n  consilium model export hippocampus/3 --to hippocampus-3.safetensors");
+  command->footer(
+      "Example:\n  consilium model export hippocampus/3 --to hippocampus-3.safetensors");
   command->callback(
       [&cli, arguments] { cli.action = [&cli, arguments] { return Export(cli, *arguments); }; });
 }

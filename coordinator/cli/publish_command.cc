@@ -44,8 +44,7 @@ std::string RecordJson(const v1::Release& release, const v1::Model& model) {
   return absl::StrCat(json.dump(1), "\n");
 }
 
-std::map<std::string, std::string> Annotations(const v1::Release& release,
-                                               const v1::Model& model) {
+std::map<std::string, std::string> Annotations(const v1::Release& release, const v1::Model& model) {
   return {{"org.opencontainers.image.created", Rfc3339(release.created_unix())},
           {"org.opencontainers.image.title", release.name()},
           {"org.opencontainers.image.version", release.version()},
@@ -106,11 +105,11 @@ absl::StatusOr<publish::WrittenImage> WriteImage(AdminClient& client, const std:
 }
 
 absl::Status Record(AdminClient& client, v1::Release& release, const std::string& digest) {
-  const bool known = std::any_of(
-      release.publications().begin(), release.publications().end(),
-      [&digest](const v1::Publication& one) {
-        return one.target() == kTarget && one.manifest_sha256() == digest;
-      });
+  const bool known =
+      std::any_of(release.publications().begin(), release.publications().end(),
+                  [&digest](const v1::Publication& one) {
+                    return one.target() == kTarget && one.manifest_sha256() == digest;
+                  });
   if (known) return absl::OkStatus();
   v1::RecordPublicationRequest request;
   request.set_release(release.name());
@@ -140,11 +139,14 @@ void Print(Cli& cli, const PublishArguments& arguments, const v1::Release& relea
     for (const publish::WrittenLayer& layer : image.layers) {
       layers.push_back({{"title", layer.title}, {"sha256", layer.sha256}, {"bytes", layer.bytes}});
     }
-    const nlohmann::json json = {
-        {"release", release.name()},          {"version", release.version()},
-        {"manifest_sha256", image.manifest_sha256}, {"tag", arguments.tag},
-        {"bytes", image.bytes},               {"layers", layers},
-        {"already_there", image.already_there}, {"run", RunCommand(arguments)}};
+    const nlohmann::json json = {{"release", release.name()},
+                                 {"version", release.version()},
+                                 {"manifest_sha256", image.manifest_sha256},
+                                 {"tag", arguments.tag},
+                                 {"bytes", image.bytes},
+                                 {"layers", layers},
+                                 {"already_there", image.already_there},
+                                 {"run", RunCommand(arguments)}};
     cli.out << json.dump(cli.format == OutputFormat::kJson ? 1 : -1) << "\n";
     return;
   }
@@ -186,8 +188,8 @@ absl::StatusOr<ExitCode> Publish(Cli& cli, const PublishArguments& given) {
   CSL_ASSIGN_OR_RETURN(v1::Release release, GetRelease(*client, arguments.release));
   CSL_ASSIGN_OR_RETURN(const v1::Model model, GetModel(*client, release.version()));
   if (model.sha256() != release.model_sha256()) {
-    return absl::DataLossError(absl::StrCat("the model of ", release.version(),
-                                            " is not the one that was released"));
+    return absl::DataLossError(
+        absl::StrCat("the model of ", release.version(), " is not the one that was released"));
   }
   CSL_RETURN_IF_ERROR(MakeDirs(fs::absolute(arguments.to).parent_path().string()));
   CSL_ASSIGN_OR_RETURN(const publish::WrittenImage image,

@@ -48,8 +48,7 @@ absl::StatusOr<ExitCode> Invite(Cli& cli, const SiteArguments& arguments) {
     cli.err << "consilium: this invitation is a secret until it is used; hand it over safely\n";
     return ExitCode::kOk;
   }
-  CSL_RETURN_IF_ERROR(
-      WriteFileAtomic(arguments.out, InvitationJson(invitation), kPrivateFile));
+  CSL_RETURN_IF_ERROR(WriteFileAtomic(arguments.out, InvitationJson(invitation), kPrivateFile));
   if (cli.format != OutputFormat::kTable) {
     v1::InviteSiteReply shown = invitation;  // the file alone holds the secret
     shown.clear_token();
@@ -91,10 +90,9 @@ absl::StatusOr<ExitCode> SetState(Cli& cli, const SiteArguments& arguments,
   request.set_name(arguments.name);
   request.set_state(state);
   request.set_reason(arguments.reason);
-  CSL_ASSIGN_OR_RETURN(const v1::Site site,
-                       client->Call(&v1::Admin::Stub::SetSiteState, request));
-  return cli.Show(site, absl::StrCat("Site ", Clean(site.name()), " is ", Clean(site.state()),
-                                     ".\n"));
+  CSL_ASSIGN_OR_RETURN(const v1::Site site, client->Call(&v1::Admin::Stub::SetSiteState, request));
+  return cli.Show(site,
+                  absl::StrCat("Site ", Clean(site.name()), " is ", Clean(site.state()), ".\n"));
 }
 
 void AddStateCommand(CLI::App& site, Cli& cli, const std::string& verb, const std::string& state,
@@ -118,9 +116,8 @@ void AddInvite(CLI::App& site, Cli& cli) {
   command->add_option("--valid", arguments->valid, "How long it may be used")
       ->capture_default_str();
   command->footer("Example:\n  consilium site invite amc --out amc.invitation.json --valid 72h");
-  command->callback([&cli, arguments] {
-    cli.action = [&cli, arguments] { return Invite(cli, *arguments); };
-  });
+  command->callback(
+      [&cli, arguments] { cli.action = [&cli, arguments] { return Invite(cli, *arguments); }; });
 }
 
 }  // namespace
@@ -137,9 +134,8 @@ void AddSiteCommands(CLI::App& app, Cli& cli) {
   CLI::App* show = site->add_subcommand("show", "One site");
   show->add_option("NAME", arguments->name, "The site")->required();
   show->footer("Example:\n  consilium site show amc");
-  show->callback([&cli, arguments] {
-    cli.action = [&cli, arguments] { return ShowSite(cli, *arguments); };
-  });
+  show->callback(
+      [&cli, arguments] { cli.action = [&cli, arguments] { return ShowSite(cli, *arguments); }; });
   AddStateCommand(*site, cli, "approve", "approved", "Let an enrolled site take part");
   AddStateCommand(*site, cli, "suspend", "suspended", "Shut a site out for a while");
   AddStateCommand(*site, cli, "revoke", "revoked", "Shut a site's key out for good");

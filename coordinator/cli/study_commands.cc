@@ -40,10 +40,12 @@ absl::StatusOr<ExitCode> Create(Cli& cli, const StudyArguments& arguments) {
     return Annotate(study.status(), BaseName(arguments.file));
   }
   if (!study.ok()) return study.status();
-  return cli.Show(*study, absl::StrCat("Made study ", Clean(study->name()), ". Look at it with "
-                                       "`consilium study show ", Clean(study->name()),
-                                       " --output yaml`, then\n  consilium study start ",
-                                       Clean(study->name()), "\n"));
+  return cli.Show(
+      *study, absl::StrCat("Made study ", Clean(study->name()),
+                           ". Look at it with "
+                           "`consilium study show ",
+                           Clean(study->name()), " --output yaml`, then\n  consilium study start ",
+                           Clean(study->name()), "\n"));
 }
 
 absl::StatusOr<ExitCode> List(Cli& cli) {
@@ -67,9 +69,9 @@ absl::StatusOr<ExitCode> ShowStudy(Cli& cli, const StudyArguments& arguments) {
 absl::StatusOr<ExitCode> ShowPlan(Cli& cli, const StudyArguments& arguments) {
   CSL_ASSIGN_OR_RETURN(const v1::Study study, GetStudy(cli, arguments.name));
   if (study.plan_json().empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the plan of ", arguments.name,
-        " is not fixed yet: it comes from the sites' reports after `study start`"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the plan of ", arguments.name,
+                     " is not fixed yet: it comes from the sites' reports after `study start`"));
   }
   if (cli.format != OutputFormat::kTable) {
     cli.out << study.plan_json() << "\n";  // the exact text that is hashed
@@ -91,8 +93,8 @@ absl::StatusOr<ExitCode> Control(Cli& cli, const StudyArguments& arguments,
   request.set_reason(arguments.reason);
   CSL_ASSIGN_OR_RETURN(const v1::Study study,
                        client->Call(&v1::Admin::Stub::ControlStudy, request));
-  return cli.Show(study, absl::StrCat("Study ", Clean(study.name()), " is ", Clean(study.state()),
-                                      ".\n"));
+  return cli.Show(study,
+                  absl::StrCat("Study ", Clean(study.name()), " is ", Clean(study.state()), ".\n"));
 }
 
 void AddControl(CLI::App& study, Cli& cli, const std::string& action, const std::string& help) {
@@ -114,9 +116,8 @@ void AddShow(CLI::App& study, Cli& cli) {
                    "table, json, jsonl, or yaml: the study file with every default filled in")
       ->check(CLI::IsMember({"table", "json", "jsonl", "yaml"}));
   show->footer("Example:\n  consilium study show hippocampus --output yaml");
-  show->callback([&cli, arguments] {
-    cli.action = [&cli, arguments] { return ShowStudy(cli, *arguments); };
-  });
+  show->callback(
+      [&cli, arguments] { cli.action = [&cli, arguments] { return ShowStudy(cli, *arguments); }; });
 }
 
 }  // namespace
@@ -142,7 +143,8 @@ void AddStudyCommands(CLI::App& app, Cli& cli) {
   auto planned = std::make_shared<StudyArguments>();
   CLI::App* plan = study->add_subcommand("plan", "Everything that decides training, as JSON");
   plan->add_option("NAME", planned->name, "The study")->required();
-  plan->footer("Example:\n  consilium study plan hippocampus --output json | tr -d '\\n' | sha256sum");
+  plan->footer(
+      "Example:\n  consilium study plan hippocampus --output json | tr -d '\\n' | sha256sum");
   plan->callback(
       [&cli, planned] { cli.action = [&cli, planned] { return ShowPlan(cli, *planned); }; });
 }

@@ -111,8 +111,8 @@ absl::StatusOr<ExitCode> Watch(Cli& cli, const WatchArguments& arguments) {
     const bool seen = !last.name().empty();
     if (!lost || !seen || !arguments.until_finished || waited >= kRetryFor) {
       if (!status.ok()) return status;
-      return absl::UnavailableError(absl::StrCat(
-          "the coordinator ended the watch of ", name, " before the study ended; watch it again"));
+      return absl::UnavailableError(absl::StrCat("the coordinator ended the watch of ", name,
+                                                 " before the study ended; watch it again"));
     }
     cli.around.sleep(kRetryInterval);
     waited += kRetryInterval;
@@ -132,9 +132,8 @@ void AddWatchCommand(CLI::App& app, Cli& cli) {
   watch->add_flag("--until-finished", arguments->until_finished,
                   "Go on when the coordinator is restarted");
   watch->footer("Example:\n  consilium watch hippocampus --until-finished");
-  watch->callback([&cli, arguments] {
-    cli.action = [&cli, arguments] { return Watch(cli, *arguments); };
-  });
+  watch->callback(
+      [&cli, arguments] { cli.action = [&cli, arguments] { return Watch(cli, *arguments); }; });
 }
 
 }  // namespace consilium::coordinator

@@ -72,7 +72,8 @@ struct Object {
 
 class Search {
  public:
-  explicit Search(const std::vector<std::string>& system_folders) : system_folders_(system_folders) {}
+  explicit Search(const std::vector<std::string>& system_folders)
+      : system_folders_(system_folders) {}
 
   absl::StatusOr<ElfClosure> Run(const std::string& program) {
     std::error_code error;
@@ -105,8 +106,7 @@ class Search {
           absl::StrCat(BaseName(by.path), " asks for a library by its path; link it by name"));
     }
     if (closure_.libraries.size() == kLibrariesMax) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("more than ", kLibrariesMax, " libraries"));
+      return absl::ResourceExhaustedError(absl::StrCat("more than ", kLibrariesMax, " libraries"));
     }
     absl::Status unusable;
     for (const std::string& folder : FoldersFor(by)) {
@@ -178,7 +178,8 @@ std::vector<std::string> SystemLibraryFolders() {
     folders.push_back(folder);
   }
   std::set<std::string> seen;
-  std::erase_if(folders, [&seen](const std::string& folder) { return !seen.insert(folder).second; });
+  std::erase_if(folders,
+                [&seen](const std::string& folder) { return !seen.insert(folder).second; });
   return folders;
 }
 

@@ -24,9 +24,9 @@ struct ElfClosure {
 // The folders of /etc/ld.so.conf and those that are built into the loader, in order.
 std::vector<std::string> SystemLibraryFolders();
 
-// NOT_FOUND: a library that is nowhere, and who needs it. INVALID_ARGUMENT: a file of the closure is
-// no sound ELF file. FAILED_PRECONDITION: asks for a library by path. RESOURCE_EXHAUSTED: more than
-// 4096 libraries.
+// NOT_FOUND: a library that is nowhere, and who needs it. INVALID_ARGUMENT: a file of the closure
+// is no sound ELF file. FAILED_PRECONDITION: asks for a library by path. RESOURCE_EXHAUSTED: more
+// than 4096 libraries.
 absl::StatusOr<ElfClosure> FindElfClosure(const std::string& program,
                                           const std::vector<std::string>& system_folders);
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <set>
 
@@ -57,10 +58,14 @@ TEST(ElfClosureTest, IsWhatTheLoaderLoads) {
 }
 
 TEST(ElfClosureTest, LargeLibrariesOfOthersToo) {
-  for (const char* library : {"/usr/lib/x86_64-linux-gnu/libtorch_cpu.so",
-                              "/usr/lib/x86_64-linux-gnu/libdcmseg.so"}) {
+  for (const char* library :
+       {"/usr/lib/x86_64-linux-gnu/libtorch_cpu.so", "/usr/lib/x86_64-linux-gnu/libdcmseg.so"}) {
     if (!PathExists(library)) continue;
-    EXPECT_EQ(ClosureFiles(library), LddFiles(library)) << library;
+    std::set<std::string> files = ClosureFiles(library);
+    // A library names no loader, so its loader counts as one more library; ldd leaves it out.
+    std::erase_if(files,
+                  [](const std::string& file) { return absl::StrContains(file, "/ld-linux"); });
+    EXPECT_EQ(files, LddFiles(library)) << library;
   }
 }
 
@@ -81,10 +86,12 @@ TEST(ElfClosureTest, MissingLibraryIsNamedWithWhoNeedsIt) {
 class HostileElfTest : public ::testing::Test {
  protected:
   HostileElfTest()
-      : dir_(*TempDir::Create("elf")), path_(JoinPath(dir_.path(), "x")),
+      : dir_(*TempDir::Create("elf")),
+        path_(JoinPath(dir_.path(), "x")),
         sound_(*ReadFile(fs::canonical("/bin/true").string(), 1 << 24)) {}
   absl::Status Read(absl::string_view bytes) {
-    EXPECT_TRUE(WriteFileAtomic(path_, bytes).ok());
+    std::ofstream(path_, std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     return ReadElf(path_).status();
   }
   TempDir dir_;

@@ -117,8 +117,8 @@ class Reader {
     const uint64_t count = segment->p_filesz / sizeof(Elf64_Dyn);
     if (count > kDynamicEntriesMax) return Broken("too many dynamic entries");
     std::vector<Elf64_Dyn> entries;
-    CSL_RETURN_IF_ERROR(ReadArray(segment->p_offset, static_cast<size_t>(count), entries,
-                                  "dynamic section"));
+    CSL_RETURN_IF_ERROR(
+        ReadArray(segment->p_offset, static_cast<size_t>(count), entries, "dynamic section"));
     const auto end = std::find_if(entries.begin(), entries.end(),
                                   [](const Elf64_Dyn& e) { return e.d_tag == DT_NULL; });
     entries.erase(end, entries.end());
@@ -128,7 +128,8 @@ class Reader {
       if (entry.d_tag == DT_STRTAB) strings_address = entry.d_un.d_ptr;
       if (entry.d_tag == DT_STRSZ) strings_bytes = entry.d_un.d_val;
     }
-    if (strings_bytes == 0) return absl::OkStatus();  // nothing is named: static position-independent
+    if (strings_bytes == 0)
+      return absl::OkStatus();  // nothing is named: static position-independent
     CSL_ASSIGN_OR_RETURN(const uint64_t strings, OffsetOf(strings_address));
     if (!Fits(strings, strings_bytes)) return Broken("string table beyond the end");
     for (const Elf64_Dyn& entry : entries) {

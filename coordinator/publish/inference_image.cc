@@ -33,8 +33,8 @@ absl::StatusOr<std::string> Architecture(uint16_t machine) {
   }
 }
 
-// The dictionaries that DCMTK reads at start, where the program links DCMTK: its libraries carry the
-// number that its data folder carries too.
+// The dictionaries that DCMTK reads at start, where the program links DCMTK: its libraries carry
+// the number that its data folder carries too.
 absl::StatusOr<std::vector<std::string>> FindDictionaries(const InferenceImageOptions& options,
                                                           const ElfClosure& closure) {
   if (!options.dictionaries.empty()) return options.dictionaries;
@@ -96,8 +96,9 @@ absl::StatusOr<Image> MakeInferenceImage(const InferenceImageOptions& options) {
     image.environment.push_back(absl::StrCat("DCMDICTPATH=", absl::StrJoin(inside, ":")));
   }
   image.entrypoint = {"/app/bin/consilium-infer"};
-  image.command = {"--input", "/app/data/input_data", "--output", "/app/data/output_data",
-                   "--model", "/app/model"};
+  image.command = {"--input",  "/app/data/input_data",
+                   "--output", "/app/data/output_data",
+                   "--model",  "/app/model"};
   image.annotations = options.annotations;
   image.layers.push_back(RuntimeLayer(closure, dictionaries));
   ImageLayer application = {"application: consilium-infer", {}};

@@ -20,10 +20,10 @@
 namespace consilium::publish {
 
 struct InferenceImageOptions {
-  std::string program;           // consilium-infer on this machine
-  std::string model_path;        // model.safetensors
-  std::string record_json;       // release.json
-  absl::Time created;            // of the release
+  std::string program;      // consilium-infer on this machine
+  std::string model_path;   // model.safetensors
+  std::string record_json;  // release.json
+  absl::Time created;       // of the release
   std::map<std::string, std::string> annotations;
   // DICOM data dictionaries (dicom.dic, private.dic). Empty: those of the DCMTK that the program
   // links, in /usr/share.

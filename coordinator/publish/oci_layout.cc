@@ -36,7 +36,8 @@ struct Blob {
 };
 
 Json Descriptor(const char* type, const Blob& blob) {
-  return {{"mediaType", type}, {"digest", absl::StrCat("sha256:", blob.sha256)}, {"size", blob.bytes}};
+  return {
+      {"mediaType", type}, {"digest", absl::StrCat("sha256:", blob.sha256)}, {"size", blob.bytes}};
 }
 
 std::string Rfc3339(absl::Time time) {
@@ -164,8 +165,8 @@ absl::Status ClearPartial(const std::string& partial) {
   if (!fs::exists(partial)) return absl::OkStatus();
   for (const auto& entry : fs::directory_iterator(partial)) {
     const std::string name = entry.path().filename().string();
-    const bool ours = name == "blobs" || name.starts_with("index.json") ||
-                      name.starts_with("oci-layout");
+    const bool ours =
+        name == "blobs" || name.starts_with("index.json") || name.starts_with("oci-layout");
     if (!ours) {
       return absl::FailedPreconditionError(
           absl::StrCat(BaseName(partial), " is in the way and not ours; move it"));
@@ -215,8 +216,8 @@ uint64_t ImageBytes(const Image& image) {
 absl::Status CheckTag(const std::string& tag) {
   bool ok = !tag.empty() && tag.size() <= kTagBytesMax && tag.front() != '.' && tag.front() != '-';
   for (const char c : tag) {
-    ok = ok && (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' ||
-                c == '_');
+    ok = ok &&
+         (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_');
   }
   if (ok) return absl::OkStatus();
   return absl::InvalidArgumentError(

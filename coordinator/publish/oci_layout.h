@@ -30,7 +30,7 @@ struct Image {
   std::string architecture;  // as Go names it: amd64, arm64
   absl::Time created;
   std::string user;
-  std::string folder;  // working directory
+  std::string folder;                    // working directory
   std::vector<std::string> environment;  // NAME=value
   std::vector<std::string> entrypoint;
   std::vector<std::string> command;

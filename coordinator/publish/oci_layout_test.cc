@@ -41,12 +41,13 @@ class OciLayoutTest : public ::testing::Test {
 
   // /bin/true stands for consilium-infer: a program with a loader and a library.
   Image SomeImage() const {
-    absl::StatusOr<Image> image = MakeInferenceImage({.program = "/bin/true",
-                                                      .model_path = Path("model"),
-                                                      .record_json = "{}\n",
-                                                      .created = absl::FromUnixSeconds(1'700'000'000),
-                                                      .annotations = {{"consilium.release", "h-3"}},
-                                                      .dictionaries = {}});
+    absl::StatusOr<Image> image =
+        MakeInferenceImage({.program = "/bin/true",
+                            .model_path = Path("model"),
+                            .record_json = "{}\n",
+                            .created = absl::FromUnixSeconds(1'700'000'000),
+                            .annotations = {{"consilium.release", "h-3"}},
+                            .dictionaries = {}});
     EXPECT_TRUE(image.ok()) << image.status();
     return *std::move(image);
   }

@@ -126,7 +126,8 @@ absl::Status WriteEntry(const std::string& path, const TarEntry& entry, const Ta
   CSL_RETURN_IF_ERROR(sink(Headers(path, entry, size)));
   const absl::Status status = WriteSource(file, size, sink);
   if (absl::IsOutOfRange(status)) {
-    return absl::UnavailableError(absl::StrCat(BaseName(entry.source), " changed while it was read"));
+    return absl::UnavailableError(
+        absl::StrCat(BaseName(entry.source), " changed while it was read"));
   }
   CSL_RETURN_IF_ERROR(status);
   const std::string padding = Padding(size);
@@ -159,7 +160,8 @@ void TarTree::AddLink(const std::string& path, std::string target) {
 
 void TarTree::Add(const std::string& path, TarEntry entry) {
   CSL_CHECK(IsSoundPath(path));
-  for (size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+  for (size_t slash = path.find('/'); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
     entries_.try_emplace(path.substr(0, slash),
                          TarEntry{TarEntry::Kind::kFolder, 0755, "", "", ""});
   }

@@ -20,9 +20,9 @@ struct TarEntry {
   enum class Kind { kFile, kFolder, kLink };
   Kind kind = Kind::kFile;
   mode_t mode = 0644;
-  std::string content;    // of a file that has no `source`
-  std::string source;     // a file on this machine whose content to take
-  std::string target;     // of a symbolic link
+  std::string content;  // of a file that has no `source`
+  std::string source;   // a file on this machine whose content to take
+  std::string target;   // of a symbolic link
 };
 
 // A tree to be archived. Paths are relative ("app/bin/x"), without "." or "..".

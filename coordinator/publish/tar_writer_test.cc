@@ -54,7 +54,8 @@ TEST_F(TarWriterTest, GnuTarReadsIt) {
   const std::string path = Write("a.tar", Archive(tree));
   const std::string listing = Output("TZ=UTC tar --numeric-owner -tvf " + path);
   EXPECT_THAT(listing, HasSubstr("-rw-r--r-- 0/0               5 1970-01-01 00:00 etc/passwd"));
-  EXPECT_THAT(listing, HasSubstr("-rwxr-xr-x 0/0            1500 1970-01-01 00:00 app/lib/libx.so.1"));
+  EXPECT_THAT(listing,
+              HasSubstr("-rwxr-xr-x 0/0            1500 1970-01-01 00:00 app/lib/libx.so.1"));
   EXPECT_THAT(listing, HasSubstr("app/data/output -> output_data"));
   EXPECT_THAT(listing, HasSubstr("drwxrwxrwt 0/0               0 1970-01-01 00:00 tmp/"));
   EXPECT_THAT(listing, HasSubstr("drwxr-xr-x 0/0               0 1970-01-01 00:00 app/lib/"));
@@ -95,8 +96,8 @@ TEST_F(TarWriterTest, MissingSourceAndFailingSinkAreErrors) {
   EXPECT_TRUE(absl::IsNotFound(WriteTar(tree, [](absl::string_view) { return absl::OkStatus(); })));
   TarTree small;
   small.AddFile("x", "1");
-  EXPECT_TRUE(absl::IsResourceExhausted(WriteTar(
-      small, [](absl::string_view) { return absl::ResourceExhaustedError("full"); })));
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      WriteTar(small, [](absl::string_view) { return absl::ResourceExhaustedError("full"); })));
 }
 
 }  // namespace
