@@ -1,6 +1,6 @@
 // The shared corpus: series with a known verdict, and files that must do no harm.
-#include <chrono>
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -94,13 +94,13 @@ TEST(SeriesCorpusTest, EqualPicturesGiveEqualVoxels) {
 class HostileFileTest : public testing::Test {
  protected:
   static void ExpectHarmless(const std::string& path) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: a busy machine is no hang
     const auto header = ReadDicomHeader(path);
     const auto series = AssembleSeries({path});
     const auto labels =
         ReadSegmentation(path, Geometry{{4, 4, 4}}, {{.value = 1, .name = "x", .code = ""}});
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 2) << BaseName(path);
+    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    EXPECT_LT(seconds, 2) << BaseName(path);
     EXPECT_FALSE(series.ok()) << BaseName(path);
     EXPECT_FALSE(labels.ok()) << BaseName(path);
     for (const absl::Status& status : {header.status(), series.status(), labels.status()}) {
