@@ -86,3 +86,26 @@ def wire_bytes(grpc_trace):
     for direction, dump in line.findall(grpc_trace):
         out[direction.decode()] += bytes.fromhex(dump.decode())
     return {key: bytes(value) for key, value in out.items()}
+
+
+def main():
+    """identity_search.py HOSPITALS FOLDER: is any identifier of HOSPITALS/*/phi.json in FOLDER?"""
+    import pathlib
+    import sys
+    hospitals, folder = map(pathlib.Path, sys.argv[1:])
+    values = set()
+    for phi_file in sorted(hospitals.glob("*/phi.json")):
+        values |= identifiers(phi_file)
+    searcher = Searcher(values)
+    archive = next(hospitals.glob("*/archive"))
+    if not searcher.in_tree(archive):
+        sys.exit("the search finds nothing even in an archive: it proves nothing")
+    hits = searcher.in_tree(folder)
+    for path, found in hits.items():
+        print(f"{path}: {len(found)} identifiers")
+    print(f"{len(values)} identifiers searched in {folder}: {len(hits)} files hold one")
+    sys.exit(1 if hits else 0)
+
+
+if __name__ == "__main__":
+    main()

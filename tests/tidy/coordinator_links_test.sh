@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The coordinator cannot look at a picture: no LibTorch, ITK, GDCM or DCMTK among the libraries that it
+# or the CLI loads, directly or through others.
+set -euo pipefail
+for binary in "$@"; do
+  loaded=$(ldd "$binary")
+  grep -q 'librocksdb\|libgrpc' <<<"$loaded" || { echo "$binary: ldd shows no library of ours"; exit 1; }
+  if grep -iE 'libtorch|libc10|libITK|libgdcm|libdcm|libofstd' <<<"$loaded"; then
+    echo "$(basename "$binary") links an imaging or training library"
+    exit 1
+  fi
+done
+# And the check can fail: the agent does link them.
+ldd "$(dirname "$1")/consilium-agent" | grep -q libtorch || { echo "consilium-agent links no LibTorch?"; exit 1; }
