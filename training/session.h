@@ -1,6 +1,6 @@
 // Training and inference of one segmentation network, behind a header without LibTorch.
 //
-// This is the only public header of training/, and training/ uses nothing of the project's other
+// With metrics/dice.h, the public header of training/, which uses nothing of the project's other
 // folders: it builds alone with `cmake -S training`. Functions here throw std::exception types on
 // failure; callers outside this folder turn them into a status at one seam
 // (site_agent/round/train_step.cc).
@@ -42,6 +42,10 @@ struct TrainingConfig {
   double ema_decay = 0.99;             // alpha of the EMA teacher; min(1 - 1/(step+1), alpha)
   double consistency_weight = 0.1;     // top of the ramp; 0 switches Mean Teacher off
   int64_t consistency_rampup_steps = 200;
+  double consistency_temperature = 1.0;  // below 1: the teacher's softmax is sharpened first
+  // Factor on the learning rate at a site without labels, on top of the ramp: AdamW undoes the
+  // weight of a loss that is the only one.
+  double unlabelled_rate = 0.1;
   bool augment = true;
   std::array<bool, 3> mirror_dhw = {false, false, false};  // axes along which anatomy is symmetric
   double foreground_fraction = 0.5;    // of patches centred on a foreground voxel
@@ -82,8 +86,8 @@ struct RunOptions {
   int64_t steps = 0;       // optimiser steps of this run
   int64_t start_step = 0;  // position in the study's schedule (round index * steps per round)
   uint64_t seed = 0;       // same seed, data, thread count and machine: same weights, bit for bit
-  // Cases for which this is true are never trained on (a site's own held-out part).
-  std::vector<int64_t> cases;  // indices into the source that may be used; empty: all
+  // Indices into the source that may be used, so that a site can hold some out; empty: all.
+  std::vector<int64_t> cases = {};
 };
 
 struct RunResult {
@@ -99,13 +103,17 @@ struct RunResult {
 struct SessionOptions {
   NetworkConfig network;
   TrainingConfig training;
-  int threads = 0;           // intra-op; 0: all cores. LibTorch's own default is 1 on small machines
+  int threads = 0;           // intra-op; 0: all cores (LibTorch's own default may be 1)
   std::string device;        // "", "cpu" or "cuda"; empty: cuda where there is one
   uint64_t init_seed = 0;    // of the initial weights
 };
 
-// One network with its optimiser. Not thread-safe. Throws std::invalid_argument on a configuration
-// or array that does not fit, std::runtime_error on a failure of LibTorch.
+// One network with its optimiser. Not thread-safe; the thread count is LibTorch's, so two sessions
+// of one process share the one set last. Creating the first session makes a caching allocator
+// LibTorch's own for CPU tensors (CONSILIUM_TORCH_MALLOC=system in the environment prevents it).
+// Equal seeds and inputs give equal weights and predictions on one machine. Throws
+// std::invalid_argument on a configuration or array that does not fit, std::runtime_error on a
+// failure of LibTorch.
 class Session {
  public:
   static std::unique_ptr<Session> Create(const SessionOptions& options);
@@ -116,17 +124,30 @@ class Session {
   virtual std::vector<NamedArray> ExportWeights() const = 0;
   virtual void ImportWeights(const std::vector<NamedArray>& weights) = 0;
 
-  // Trains from the imported weights. The optimiser's moments start fresh at each Run (a round of
-  // federated averaging replaces the weights under them). Labelled cases give Dice + cross-entropy;
-  // all cases give the consistency term against the teacher: the EMA of the student where the site
-  // has labels, the imported global model, frozen, where it has none.
-  // `observe` is called after each step; `stop` (may be null) ends the run at the next step.
+  // Trains from the imported weights, which the session then holds changed. The optimiser's
+  // moments start fresh at each Run (a round of federated averaging replaces the weights under
+  // them); the learning rate, the ramp and the teacher's decay go by start_step.
+  //
+  // What a case gives depends on what the usable cases are:
+  //   some labelled, some not: half of a batch (rounded down, at least one) is unlabelled and gives
+  //     consistency with the teacher; the rest gives Dice + cross-entropy;
+  //   all labelled: the batch gives Dice + cross-entropy, and consistency too;
+  //   none labelled: the batch gives consistency alone.
+  // The teacher starts as the imported model. It follows the student as a moving average where the
+  // site has labels and stays frozen where it has none, so that such a site cannot drift after
+  // itself. consistency_weight 0: unlabelled cases are not used, and no labelled one is an error.
+  //
+  // `observe` is called after each step, on this thread, and may be empty; `stop` (may be null)
+  // ends the run at the next step. Throws std::invalid_argument also on a case that does not fit or
+  // holds NaN, std::runtime_error where loss or gradient stop being finite; the weights are then
+  // those after the last good step.
   virtual RunResult Run(CaseSource& cases, const RunOptions& options,
                         const std::function<void(const StepReport&)>& observe,
                         const std::atomic<bool>* stop) = 0;
 
-  // Class probabilities [classes][D][H][W] by Gaussian-weighted sliding window (half overlap).
-  // `progress` gets the fraction done and may be empty.
+  // Class probabilities [classes][D][H][W] by Gaussian-weighted sliding window of the patch's size
+  // (half overlap); a smaller volume is padded with 0.
+  // `progress` gets the fraction done and may be empty. Memory: classes + 1 volumes of float.
   virtual std::vector<float> Predict(const Case& volume,
                                      const std::function<void(double)>& progress) = 0;
 

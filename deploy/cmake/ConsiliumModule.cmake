@@ -4,6 +4,11 @@
 # ours in a folder that is not listed here stops the configure step. tests/tidy/include_scan.py
 # checks the same arrows, and the homes of heavy libraries, on the #include lines.
 
+# The top folder; training/ alone sets it, as its project starts one folder further down.
+if(NOT CONSILIUM_ROOT)
+  set(CONSILIUM_ROOT ${PROJECT_SOURCE_DIR})
+endif()
+
 set(CONSILIUM_MAY_USE_proto "")
 set(CONSILIUM_MAY_USE_training "")
 set(CONSILIUM_MAY_USE_privacy proto)
@@ -20,7 +25,7 @@ set(CONSILIUM_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
     -Wno-error=maybe-uninitialized)
 
 function(_consilium_folder out)
-  file(RELATIVE_PATH relative ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  file(RELATIVE_PATH relative ${CONSILIUM_ROOT} ${CMAKE_CURRENT_SOURCE_DIR})
   string(REGEX REPLACE "/.*" "" folder "${relative}")
   set(${out} ${folder} PARENT_SCOPE)
 endfunction()
@@ -51,10 +56,10 @@ function(_consilium_tests name folder label deps)
   endif()
   set(target ${name}_${label}_tests)
   add_executable(${target} ${ARGN})
-  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_include_directories(${target} PRIVATE ${CONSILIUM_ROOT})
   target_compile_options(${target} PRIVATE ${CONSILIUM_WARNINGS})
   target_compile_definitions(${target} PRIVATE
-    CONSILIUM_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+    CONSILIUM_SOURCE_DIR="${CONSILIUM_ROOT}"
     CONSILIUM_SHARED_DIR="${CONSILIUM_SHARED_DIR}")
   target_link_libraries(${target} PRIVATE ${deps} GTest::gmock GTest::gtest GTest::gtest_main)
   add_test(NAME ${target} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
@@ -74,12 +79,12 @@ function(consilium_library)
   _consilium_check_deps(${target} ${folder} ${ARG_DEPS} ${ARG_PRIVATE_DEPS})
   if(ARG_SRCS)
     add_library(${target} STATIC ${ARG_SRCS})
-    target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+    target_include_directories(${target} PUBLIC ${CONSILIUM_ROOT})
     target_compile_options(${target} PRIVATE ${CONSILIUM_WARNINGS})
     target_link_libraries(${target} PUBLIC ${ARG_DEPS} PRIVATE ${ARG_PRIVATE_DEPS})
   else()
     add_library(${target} INTERFACE)
-    target_include_directories(${target} INTERFACE ${PROJECT_SOURCE_DIR})
+    target_include_directories(${target} INTERFACE ${CONSILIUM_ROOT})
     target_link_libraries(${target} INTERFACE ${ARG_DEPS})
   endif()
   set_target_properties(${target} PROPERTIES CONSILIUM_FOLDER ${folder})
@@ -95,7 +100,7 @@ function(consilium_program)
   _consilium_folder(folder)
   _consilium_check_deps(${ARG_NAME} ${folder} ${ARG_DEPS})
   add_executable(${ARG_NAME} ${ARG_SRCS})
-  target_include_directories(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_include_directories(${ARG_NAME} PRIVATE ${CONSILIUM_ROOT})
   target_compile_options(${ARG_NAME} PRIVATE ${CONSILIUM_WARNINGS})
   target_compile_definitions(${ARG_NAME} PRIVATE CONSILIUM_VERSION="${PROJECT_VERSION}")
   target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS})

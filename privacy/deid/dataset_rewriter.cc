@@ -1,0 +1,373 @@
+#include "privacy/deid/dataset_rewriter.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "privacy/deid/element_text.h"
+#include "proto/base/status.h"
+
+namespace consilium::privacy {
+namespace {
+
+constexpr const char* kRemoved = "REMOVED";
+constexpr size_t kCodeBytesMax = 16;
+
+enum class IdentityKind { kNone, kName, kIdentifier, kPlace };
+
+// Attributes whose values are the patient, the people around or the place. Names (PN) count
+// whatever their tag is.
+IdentityKind KindOf(uint32_t tag) {
+  switch (tag) {
+    case 0x00080050:  // AccessionNumber
+    case 0x00080094:  // ReferringPhysicianTelephoneNumbers
+    case 0x00081010:  // StationName
+    case 0x00100020:  // PatientID
+    case 0x00100030:  // PatientBirthDate
+    case 0x00101000:  // OtherPatientIDs
+    case 0x00101050:  // InsurancePlanIdentification
+    case 0x00101090:  // MedicalRecordLocator
+    case 0x00102154:  // PatientTelephoneNumbers
+    case 0x00102155:  // PatientTelecomInformation
+    case 0x00120040:  // ClinicalTrialSubjectID
+    case 0x00181000:  // DeviceSerialNumber
+    case 0x0020000D:  // StudyInstanceUID
+    case 0x0020000E:  // SeriesInstanceUID
+    case 0x00200010:  // StudyID
+    case 0x00380010:  // AdmissionID
+    case 0x00400009:  // ScheduledProcedureStepID
+    case 0x00400253:  // PerformedProcedureStepID
+    case 0x00401001:  // RequestedProcedureID
+    case 0x00401103:  // PersonTelephoneNumbers
+    case 0x00402010:  // OrderCallbackPhoneNumber
+    case 0x00402016:  // PlacerOrderNumberImagingServiceRequest
+    case 0x00402017:  // FillerOrderNumberImagingServiceRequest
+      return IdentityKind::kIdentifier;
+    case 0x00080080:  // InstitutionName
+    case 0x00080081:  // InstitutionAddress
+    case 0x00080092:  // ReferringPhysicianAddress
+    case 0x00100021:  // IssuerOfPatientID
+    case 0x00101040:  // PatientAddress
+    case 0x00102297:  // ResponsiblePerson, where it is not written as PN
+    case 0x00102299:  // ResponsibleOrganization
+    case 0x00401102:  // PersonAddress
+      return IdentityKind::kPlace;
+    case 0x00080090:  // ReferringPhysicianName, PatientName and others, as UN or OB
+    case 0x00081050:
+    case 0x00081070:
+    case 0x00100010:
+    case 0x00101001:
+    case 0x00101005:
+    case 0x00101060:
+      return IdentityKind::kName;
+    default:
+      return IdentityKind::kNone;
+  }
+}
+
+void CollectFrom(DcmItem& item, PatientTokens& tokens) {
+  for (DcmElement* element : ElementsOf(item)) {
+    if (element->ident() == EVR_SQ) {
+      auto* sequence = static_cast<DcmSequenceOfItems*>(element);
+      for (unsigned long i = 0; i < sequence->card(); ++i) CollectFrom(*sequence->getItem(i), tokens);
+      continue;
+    }
+    const IdentityKind kind =
+        element->ident() == EVR_PN ? IdentityKind::kName : KindOf(TagOf(*element));
+    if (kind == IdentityKind::kNone) continue;
+    const std::string text = ElementText(*element);
+    for (const absl::string_view value : absl::StrSplit(text, '\\', absl::SkipWhitespace())) {
+      if (kind == IdentityKind::kName) tokens.AddName(value);
+      if (kind == IdentityKind::kIdentifier) tokens.AddIdentifier(value);
+      if (kind == IdentityKind::kPlace) tokens.AddPlace(value);
+    }
+  }
+}
+
+bool IsAscii(absl::string_view text) {
+  // ESC starts an ISO 2022 code, in which ASCII bytes stand for other letters.
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x80 && c != '\x1b';
+  });
+}
+
+}  // namespace
+
+void CollectIdentity(DcmDataset& dataset, PatientTokens& tokens) {
+  const std::string charset = TextOf(dataset, DCM_SpecificCharacterSet);
+  if (!charset.empty() && charset != "ISO_IR 192" && charset != "ISO_IR 6") {
+    // A text that cannot be converted is taken as it is: the words in ASCII still count.
+    (void)dataset.convertToUTF8();
+  }
+  CollectFrom(dataset, tokens);
+}
+
+std::string PatientPseudonymOf(const IdentityMap& identities, absl::string_view patient_id) {
+  const std::string hex = identities.Hex("patient", patient_id, 12);
+  return hex.empty() ? "" : absl::StrCat("C", hex);
+}
+
+absl::Status DatasetRewriter::Rewrite(DcmDataset& dataset) {
+  std::string patient = TextOf(dataset, DCM_PatientID);
+  if (patient.empty()) patient = TextOf(dataset, DCM_StudyInstanceUID);
+  shift_days_ = identities_.DateShiftDays(patient);
+  CSL_RETURN_IF_ERROR(Clean(dataset, 0));
+  if (needs_conversion_) ascii_only_ = dataset.convertToUTF8().bad();
+  ScrubTexts(dataset, 0);
+  const std::string pseudonym = PatientPseudonymOf(identities_, patient);
+  if (dataset.putAndInsertString(DCM_PatientID, pseudonym.c_str()).bad() ||
+      dataset.putAndInsertString(DCM_PatientName, pseudonym.c_str()).bad()) {
+    failed_ = true;
+  }
+  if (failed_) return absl::InvalidArgumentError("an element cannot be rewritten");
+  return Mark(dataset);
+}
+
+absl::Status DatasetRewriter::Clean(DcmItem& item, int depth) {
+  const TagPolicy& policy = TagPolicy::Get();
+  for (DcmElement* element : ElementsOf(item)) {
+    const uint32_t tag = TagOf(*element);
+    const std::string vr = VrOf(*element);
+    const Action action = policy.ActionFor(tag, vr, depth);
+    if (action == Action::kRecurse) {
+      if (element->ident() != EVR_SQ) return absl::InvalidArgumentError("a sequence is none");
+      auto* sequence = static_cast<DcmSequenceOfItems*>(element);
+      for (unsigned long i = 0; i < sequence->card(); ++i) {
+        CSL_RETURN_IF_ERROR(Clean(*sequence->getItem(i), depth + 1));
+      }
+      continue;
+    }
+    if (Apply(action, *element, depth)) delete item.remove(element);
+  }
+  return absl::OkStatus();
+}
+
+bool DatasetRewriter::Apply(Action action, DcmElement& element, int depth) {
+  switch (action) {
+    case Action::kRemove:
+      ++report_.removed;
+      return true;
+    case Action::kRemovePrivate:
+      ++report_.private_removed;
+      return true;
+    case Action::kRemoveUnlisted:
+      ++report_.unlisted_removed;
+      return true;
+    case Action::kEmpty:
+      Empty(element);
+      return false;
+    case Action::kDummy:
+      return Dummy(element);
+    case Action::kMapUid:
+      MapUids(element);
+      return false;
+    case Action::kPseudonym:
+      ++report_.replaced;
+      // At the top Rewrite() sets it; inside a sequence it may be another patient's.
+      if (depth == 0) return true;
+      Set(element, PatientPseudonymOf(identities_, ElementText(element)));
+      return false;
+    case Action::kCheckBytes: {
+      Uint16* words = nullptr;
+      const bool readable = element.getUint16Array(words).good() && words != nullptr;
+      if (readable && !tokens_.HitsBytes(absl::string_view(reinterpret_cast<const char*>(words),
+                                                           element.getLength()))) {
+        return false;
+      }
+      ++report_.unlisted_removed;
+      return true;
+    }
+    case Action::kRecurse:
+    case Action::kKeepBinary:
+    case Action::kCharacterSet:
+    case Action::kPixels:
+      return false;
+    default:
+      return ApplyText(action, element);
+  }
+}
+
+bool DatasetRewriter::ApplyText(Action action, DcmElement& element) {
+  switch (action) {
+    case Action::kShiftDate:
+      return Transform(element, &DatasetRewriter::Shifted);
+    case Action::kKeepTime:
+      return Transform(element, &DatasetRewriter::Time);
+    case Action::kScrubCode:
+      return Transform(element, &DatasetRewriter::Code);
+    case Action::kKeepNumber:
+      return Transform(element, &DatasetRewriter::Number);
+    case Action::kScrubText:
+      needs_conversion_ = needs_conversion_ || !IsAscii(ElementText(element));
+      return false;
+    case Action::kMapText: {
+      const std::string text = ElementText(element);
+      if (text.empty()) return false;
+      ++report_.replaced;
+      Set(element, absl::StrCat("T", identities_.Hex("text", text, 12)));
+      return false;
+    }
+    default:
+      return true;  // an action that nobody wrote code for removes
+  }
+}
+
+void DatasetRewriter::Empty(DcmElement& element) {
+  if (element.getLength() == 0) return;
+  ++report_.emptied;
+  if (element.ident() == EVR_SQ) {
+    auto& sequence = static_cast<DcmSequenceOfItems&>(element);
+    while (sequence.card() > 0) delete sequence.remove(sequence.card() - 1);
+    return;
+  }
+  if (element.clear().bad()) failed_ = true;
+}
+
+bool DatasetRewriter::Dummy(DcmElement& element) {
+  const std::string vr = VrOf(element);
+  // An absent value tells nothing and was allowed to be absent.
+  if (element.getLength() == 0) return false;
+  ++report_.replaced;
+  if (vr == "DS" || vr == "IS") {
+    Set(element, "0");
+  } else if (vr == "AS") {
+    Set(element, "000Y");
+  } else if (vr == "DA" || vr == "DT") {
+    Set(element, "19000101");
+  } else if (vr == "TM") {
+    Set(element, "000000");
+  } else if (TagOf(element) == 0x00700080) {
+    Set(element, "SEGMENTATION");
+  } else if (element.isaString() && vr != "UI" && vr != "UR") {
+    Set(element, kRemoved);
+  } else {
+    return true;
+  }
+  return false;
+}
+
+void DatasetRewriter::MapUids(DcmElement& element) {
+  const std::string text = ElementText(element);
+  if (text.empty()) return;
+  std::vector<std::string> mapped;
+  for (const absl::string_view raw : absl::StrSplit(text, '\\')) {
+    const absl::string_view uid = absl::StripAsciiWhitespace(raw);
+    if (uid.empty() || KeepsUid(TagOf(element), uid)) {
+      mapped.emplace_back(uid);
+    } else {
+      mapped.push_back(identities_.Uid(uid));
+      ++report_.uids_mapped;
+    }
+  }
+  Set(element, absl::StrJoin(mapped, "\\"));
+}
+
+// Value by value; values that become empty stay as empty places, so that the others keep theirs.
+bool DatasetRewriter::Transform(DcmElement& element,
+                                std::string (DatasetRewriter::*by_value)(absl::string_view)) {
+  const std::string text = ElementText(element);
+  if (text.empty()) return false;
+  std::vector<std::string> values;
+  bool any = false;
+  for (const absl::string_view raw : absl::StrSplit(text, '\\')) {
+    values.push_back((this->*by_value)(absl::StripAsciiWhitespace(raw)));
+    any = any || !values.back().empty();
+  }
+  const std::string after = any ? absl::StrJoin(values, "\\") : "";
+  if (after != text) Set(element, after);
+  return false;
+}
+
+std::string DatasetRewriter::Shifted(absl::string_view value) {
+  ++report_.dates_shifted;
+  return ShiftDate(value, shift_days_);
+}
+
+std::string DatasetRewriter::Time(absl::string_view value) { return KeepTime(value); }
+
+std::string DatasetRewriter::Code(absl::string_view value) {
+  if (IsDefinedTerm(value)) return std::string(value);
+  const bool is_code =
+      value.size() <= kCodeBytesMax && std::all_of(value.begin(), value.end(), [](char c) {
+        return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == ' ' || c == '_';
+      });
+  if (is_code && !tokens_.Hits(value)) return std::string(value);
+  ++report_.texts_scrubbed;
+  return "";
+}
+
+std::string DatasetRewriter::Number(absl::string_view value) {
+  double number = 0;
+  // SimpleAtod also reads "nan" and "inf", which are no numbers here, and longer text than DS has.
+  const bool is_number = value.size() <= 24 && absl::SimpleAtod(value, &number) &&
+                         value.find_first_not_of("0123456789+-.eE") == absl::string_view::npos;
+  constexpr size_t kIdentifyingBytesMin = 6;  // a shorter number is on too many pictures
+  if (is_number && (value.size() < kIdentifyingBytesMin || !tokens_.IsToken(value))) {
+    return std::string(value);
+  }
+  if (!value.empty()) ++report_.texts_scrubbed;
+  return "";
+}
+
+void DatasetRewriter::ScrubTexts(DcmItem& item, int depth) {
+  for (DcmElement* element : ElementsOf(item)) {
+    if (element->ident() == EVR_SQ) {
+      auto* sequence = static_cast<DcmSequenceOfItems*>(element);
+      for (unsigned long i = 0; i < sequence->card(); ++i) {
+        ScrubTexts(*sequence->getItem(i), depth + 1);
+      }
+      continue;
+    }
+    const Action action = TagPolicy::Get().ActionFor(TagOf(*element), VrOf(*element), depth);
+    if (action == Action::kCharacterSet) {
+      delete item.remove(element);
+      continue;
+    }
+    if (action != Action::kScrubText) continue;
+    const std::string text = ElementText(*element);
+    if (text.empty()) continue;
+    const bool unreadable =
+        text.find('\0') != std::string::npos || (ascii_only_ && !IsAscii(text));
+    std::string kept = unreadable ? "" : tokens_.Scrub(text);
+    if (kept == text) continue;
+    ++report_.texts_scrubbed;
+    Set(*element, kept.empty() ? kRemoved : kept);
+  }
+}
+
+void DatasetRewriter::Set(DcmElement& element, const std::string& value) {
+  if (element.putString(value.c_str()).bad()) failed_ = true;
+}
+
+absl::Status DatasetRewriter::Mark(DcmDataset& dataset) {
+  struct Method {
+    const char* code;
+    const char* meaning;
+  };
+  const Method methods[] = {
+      {"113100", "Basic Application Confidentiality Profile"},
+      {"113107", "Retain Longitudinal Temporal Information Modified Dates Option"},
+  };
+  bool good = dataset.putAndInsertString(DCM_SpecificCharacterSet, "ISO_IR 192").good() &&
+              dataset.putAndInsertString(DCM_PatientIdentityRemoved, "YES").good() &&
+              dataset.putAndInsertString(DCM_DeidentificationMethod, kTableEdition).good() &&
+              dataset.putAndInsertString(DCM_LongitudinalTemporalInformationModified, "MODIFIED")
+                  .good();
+  delete dataset.remove(DCM_DeidentificationMethodCodeSequence);
+  for (size_t i = 0; good && i < std::size(methods); ++i) {
+    DcmItem* item = nullptr;
+    good = dataset
+               .findOrCreateSequenceItem(DCM_DeidentificationMethodCodeSequence, item,
+                                         static_cast<signed long>(i))
+               .good() &&
+           item->putAndInsertString(DCM_CodeValue, methods[i].code).good() &&
+           item->putAndInsertString(DCM_CodingSchemeDesignator, "DCM").good() &&
+           item->putAndInsertString(DCM_CodeMeaning, methods[i].meaning).good();
+  }
+  return good ? absl::OkStatus() : absl::InternalError("the markers cannot be written");
+}
+
+}  // namespace consilium::privacy

@@ -1,0 +1,62 @@
+// The walk over one parsed data set that applies the policy to every element.
+#ifndef CONSILIUM_PRIVACY_DEID_DATASET_REWRITER_H_
+#define CONSILIUM_PRIVACY_DEID_DATASET_REWRITER_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "privacy/deid/deidentifier.h"
+#include "privacy/deid/identity_map.h"
+#include "privacy/deid/patient_tokens.h"
+#include "privacy/deid/tag_policy.h"
+
+class DcmDataset;
+class DcmElement;
+class DcmItem;
+
+namespace consilium::privacy {
+
+// Adds the identity in `dataset`, at every depth, to `tokens`. Converts its text to UTF-8.
+void CollectIdentity(DcmDataset& dataset, PatientTokens& tokens);
+
+// "C" and 12 hex digits.
+std::string PatientPseudonymOf(const IdentityMap& identities, absl::string_view patient_id);
+
+// Used for one data set, once. Borrows all it is given.
+class DatasetRewriter {
+ public:
+  DatasetRewriter(const IdentityMap& identities, const PatientTokens& tokens, DeidReport& report)
+      : identities_(identities), tokens_(tokens), report_(report) {}
+
+  // Everything but the pixel data. INVALID_ARGUMENT: an element cannot be rewritten.
+  absl::Status Rewrite(DcmDataset& dataset);
+
+ private:
+  absl::Status Clean(DcmItem& item, int depth);
+  // Returns whether the element is to be removed.
+  bool Apply(Action action, DcmElement& element, int depth);
+  bool ApplyText(Action action, DcmElement& element);
+  void Empty(DcmElement& element);
+  bool Dummy(DcmElement& element);
+  void MapUids(DcmElement& element);
+  bool Transform(DcmElement& element, std::string (DatasetRewriter::*by_value)(absl::string_view));
+  std::string Shifted(absl::string_view value);
+  std::string Time(absl::string_view value);
+  std::string Code(absl::string_view value);
+  std::string Number(absl::string_view value);
+  void ScrubTexts(DcmItem& item, int depth);
+  void Set(DcmElement& element, const std::string& value);
+  absl::Status Mark(DcmDataset& dataset);
+
+  const IdentityMap& identities_;
+  const PatientTokens& tokens_;
+  DeidReport& report_;
+  int shift_days_ = 0;
+  bool needs_conversion_ = false;
+  bool ascii_only_ = false;  // conversion failed: text that is not ASCII cannot be judged
+  bool failed_ = false;
+};
+
+}  // namespace consilium::privacy
+
+#endif  // CONSILIUM_PRIVACY_DEID_DATASET_REWRITER_H_

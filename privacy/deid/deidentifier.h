@@ -1,0 +1,86 @@
+// Removes who the patient is from DICOM files and keeps what the picture shows.
+//
+// What is done is PS3.15 Table E.1-1 (edition kTableEdition), Basic Profile with the Retain
+// Longitudinal Temporal Information Modified Dates option, at every depth of a file, and on top of
+// the table: default-deny for text attributes that no rule knows, removal of every word known from
+// the patient's identity, and the file level (preamble, meta header, padding, bytes behind the
+// pixels). Covers MR and CT images and SEG; other objects are refused.
+#ifndef CONSILIUM_PRIVACY_DEID_DEIDENTIFIER_H_
+#define CONSILIUM_PRIVACY_DEID_DEIDENTIFIER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "privacy/crypto/secret_bytes.h"
+#include "privacy/deid/patient_tokens.h"
+
+namespace consilium::privacy {
+
+inline constexpr const char* kTableEdition = "PS3.15 2024b Table E.1-1";
+inline constexpr size_t kSiteKeyBytes = 32;
+
+// Elements by what was done to them. Counts only: never a value, a name or a path.
+struct DeidReport {
+  int64_t files = 0;
+  int64_t removed = 0;             // X, graphics and curves, signatures, icons
+  int64_t emptied = 0;             // Z
+  int64_t replaced = 0;            // D: dummies and pseudonyms
+  int64_t uids_mapped = 0;         // U
+  int64_t dates_shifted = 0;       // C of the Modified Dates option
+  int64_t private_removed = 0;
+  int64_t unlisted_removed = 0;    // default-deny
+  int64_t texts_scrubbed = 0;      // kept texts from which a word was taken
+  int64_t hidden_bytes_dropped = 0;  // preamble, padding, behind the pixels
+  void Add(const DeidReport& other);
+};
+
+// Derived MR and CT images of value 2 SECONDARY in ImageType: reformats, crops, and also screen
+// captures with the patient's name on them. Nobody can tell from the header.
+enum class SecondaryImages { kHoldBack, kAllow };
+
+// Thread-safe after Create: every method is const and keeps nothing. Errors carry no value, name
+// or path: a hospital's file names hold names of patients.
+class Deidentifier {
+ public:
+  struct Options {
+    SecretBytes site_key;  // kSiteKeyBytes; the same key gives the same pseudonyms for all time
+    uint64_t file_bytes_max = uint64_t{2} << 30;
+    SecondaryImages secondary_images = SecondaryImages::kHoldBack;
+  };
+
+  // INVALID_ARGUMENT: the key has another length.
+  static absl::StatusOr<Deidentifier> Create(Options options);
+  Deidentifier(Deidentifier&&) noexcept;
+  Deidentifier& operator=(Deidentifier&&) noexcept;
+  ~Deidentifier();
+
+  // Pass 1: adds the identity in `path` to `tokens`. Call it for all files of the patient first.
+  // INVALID_ARGUMENT: no DICOM file, or a broken or hostile one.
+  absl::Status CollectTokens(const std::string& path, PatientTokens& tokens) const;
+
+  // Pass 2: writes `in_path` without identity to `out_path` (0600, atomically; durable only after
+  // the caller's sync). On failure there is no file at `out_path`.
+  // INVALID_ARGUMENT: broken or hostile. UNIMPLEMENTED: a kind of object or an encoding that is not
+  // covered. FAILED_PRECONDITION: the pixels may show identity (burned-in text); a person decides.
+  absl::StatusOr<DeidReport> Deidentify(const std::string& in_path, const std::string& out_path,
+                                        const PatientTokens& tokens) const;
+
+  // Keyed pseudonyms, the same that the files get. Empty stays empty.
+  std::string MapUid(absl::string_view uid) const;
+  std::string PatientPseudonym(absl::string_view patient_id) const;  // "C" + 12 hex digits
+  // 12 hex digits, different by `purpose`; for names of folders and cases.
+  std::string Pseudonym(absl::string_view purpose, absl::string_view value) const;
+
+ private:
+  struct Rep;
+  explicit Deidentifier(std::unique_ptr<Rep> rep);
+  std::unique_ptr<Rep> rep_;
+};
+
+}  // namespace consilium::privacy
+
+#endif  // CONSILIUM_PRIVACY_DEID_DEIDENTIFIER_H_

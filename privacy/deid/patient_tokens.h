@@ -1,0 +1,50 @@
+// The words that identify one patient, pooled over that patient's files, and the search for them.
+#ifndef CONSILIUM_PRIVACY_DEID_PATIENT_TOKENS_H_
+#define CONSILIUM_PRIVACY_DEID_PATIENT_TOKENS_H_
+
+#include <cstddef>
+#include <set>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace consilium::privacy {
+
+// Privacy: holds identities. It lives in memory only, for as long as one patient's files are
+// worked on; there is no way to print it. Thread-compatible.
+//
+// All comparison is on folded text: UTF-8, letter case ignored (ASCII, Latin-1, Greek, Cyrillic),
+// Latin letters without their accents.
+class PatientTokens {
+ public:
+  // A person's name: every component of two letters or more counts as a word.
+  void AddName(absl::string_view utf8);
+  // An identifier or number: counts as a whole, with and without its separators.
+  void AddIdentifier(absl::string_view utf8);
+  // A place or an organisation: the whole, and those of its words that are not everyday words.
+  void AddPlace(absl::string_view utf8);
+  void Merge(const PatientTokens& other);
+
+  bool empty() const { return words_.empty() && phrases_.empty(); }
+  size_t size() const { return words_.size() + phrases_.size(); }
+
+  // True when `utf8` holds a token, as a word or (tokens of five letters and more) inside one.
+  bool Hits(absl::string_view utf8) const;
+  // True when `utf8` as a whole is a token: for numbers, where chance hits inside are common.
+  bool IsToken(absl::string_view utf8) const;
+  // `utf8` without the words that are tokens; empty when a token spans words.
+  std::string Scrub(absl::string_view utf8) const;
+  // For bytes that are no text (lookup tables, code streams): finds tokens of five letters and more.
+  bool HitsBytes(absl::string_view bytes) const;
+
+ private:
+  bool IsTokenWord(absl::string_view folded) const;
+  bool SpansWords(absl::string_view utf8) const;
+
+  std::set<std::string, std::less<>> words_;    // folded, each a single word
+  std::set<std::string, std::less<>> phrases_;  // folded, letters and digits only, five and more
+};
+
+}  // namespace consilium::privacy
+
+#endif  // CONSILIUM_PRIVACY_DEID_PATIENT_TOKENS_H_

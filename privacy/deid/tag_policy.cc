@@ -1,0 +1,177 @@
+#include "privacy/deid/tag_policy.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "proto/base/check.h"
+#include "proto/base/status.h"
+
+namespace consilium::privacy {
+namespace {
+
+constexpr uint32_t kAcquisitionContextSequence = 0x00400555;
+
+// Text attributes in no row of the table that describe the machine, the method or the anatomy, and
+// without which an image or a segmentation is invalid or useless. Everything else of a text type
+// goes: it is where people write names.
+constexpr uint32_t kTextAllowed[] = {
+    0x00080070,  // Manufacturer
+    0x00080100,  // CodeValue
+    0x00080102,  // CodingSchemeDesignator
+    0x00080103,  // CodingSchemeVersion
+    0x00080104,  // CodeMeaning
+    0x00080119,  // LongCodeValue
+    0x00081090,  // ManufacturerModelName
+    0x00180024,  // SequenceName
+    0x00180085,  // ImagedNucleus
+    0x00181020,  // SoftwareVersions
+    0x00181210,  // ConvolutionKernel
+    0x00181250,  // ReceiveCoilName
+    0x00181251,  // TransmitCoilName
+    0x00189005,  // PulseSequenceName
+    0x00209056,  // StackID
+    0x00281054,  // RescaleType
+    0x00620005,  // SegmentLabel
+    0x00620009,  // SegmentAlgorithmName
+};
+
+// Type 2 in an object that is covered: the attribute has to stay, so its value goes.
+constexpr uint32_t kTextEmptied[] = {
+    0x00201040,  // PositionReferenceIndicator
+    0x00700081,  // ContentDescription
+};
+
+// UIDs of kinds of things.
+constexpr uint32_t kClassUidTags[] = {
+    0x00080016, 0x0008001A, 0x0008001B, 0x0008010C, 0x0008010D, 0x00080117, 0x00080118,
+    0x00081150, 0x0008115A, 0x00089123,
+};
+
+constexpr absl::string_view kDefinedTerms[] = {
+    "1",        "2",           "2D",          "3D",         "AUTOMATIC", "BINARY",  "CT",
+    "DERIVED",  "FFDL",        "FFDR",        "FFP",        "FFS",       "FRACTIONAL", "GR",
+    "HFDL",     "HFDR",        "HFP",         "HFS",        "IR",        "LOCALIZER", "M",
+    "MANUAL",   "MONOCHROME1", "MONOCHROME2", "MR",         "N",         "ND",      "NO",
+    "NONE",     "NORM",        "ORIGINAL",    "P",          "PRIMARY",   "SE",      "SECONDARY",
+    "SEG",      "SEMIAUTOMATIC", "SP",        "Y",          "YES",
+};
+
+template <typename Range, typename Value>
+bool Contains(const Range& range, const Value& value) {
+  return std::find(std::begin(range), std::end(range), value) != std::end(range);
+}
+
+bool IsText(absl::string_view vr) {
+  return Contains(std::vector<absl::string_view>{"LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE",
+                                                 "PN", "AS"},
+                  vr);
+}
+
+bool IsBinaryNumber(absl::string_view vr) {
+  return Contains(std::vector<absl::string_view>{"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD",
+                                                 "AT"},
+                  vr);
+}
+
+Action UnlistedText(uint32_t tag) {
+  if (Contains(kTextAllowed, tag)) return Action::kScrubText;
+  if (Contains(kTextEmptied, tag)) return Action::kEmpty;
+  return tag == 0x00620020 ? Action::kMapText /* TrackingID */ : Action::kRemoveUnlisted;
+}
+
+Action UnlistedAction(uint32_t tag, absl::string_view vr) {
+  if (tag == 0x00080005) return Action::kCharacterSet;
+  if (vr == "SQ") return Action::kRecurse;
+  if (vr == "UI") return Action::kMapUid;
+  if (vr == "DA" || vr == "DT") return Action::kShiftDate;
+  if (vr == "TM") return Action::kKeepTime;
+  if (tag == 0x00700080) return Action::kDummy;  // ContentLabel: free text in a code's clothes
+  if (vr == "CS") return Action::kScrubCode;
+  if (vr == "DS" || vr == "IS") return Action::kKeepNumber;
+  if (IsBinaryNumber(vr)) return Action::kKeepBinary;
+  if (IsText(vr)) return UnlistedText(tag);
+  if (tag == 0x00283006) return Action::kCheckBytes;  // LUTData
+  return Action::kRemoveUnlisted;  // OB, OW, UN and what the standard may still invent
+}
+
+}  // namespace
+
+const TagPolicy& TagPolicy::Get() {
+  static const TagPolicy* const policy = [] {
+    absl::StatusOr<TagPolicy> parsed = Parse(kTableText);
+    CSL_CHECK(parsed.ok());
+    return new TagPolicy(*std::move(parsed));
+  }();
+  return *policy;
+}
+
+absl::StatusOr<TagPolicy> TagPolicy::Parse(absl::string_view csv) {
+  TagPolicy policy;
+  bool heading = true;
+  for (absl::string_view line : absl::StrSplit(csv, '\n', absl::SkipEmpty())) {
+    const std::vector<absl::string_view> cells = absl::StrSplit(line, ',');
+    if (cells.size() != 14) return absl::InvalidArgumentError("table: a row has not 14 cells");
+    if (heading) {
+      if (cells[0] != "tag" || cells[3] != "basic" || cells[10] != "retain_long_modified_dates") {
+        return absl::InvalidArgumentError("table: other columns than expected");
+      }
+      heading = false;
+      continue;
+    }
+    uint32_t tag = 0;
+    // The four patterns (50xx, 60xx, odd groups) are rules in ActionFor.
+    if (!absl::SimpleHexAtoi(cells[0], &tag)) continue;
+    policy.rows_[tag] =
+        Row{std::string(cells[2]), std::string(cells[3]), cells[10] == "C"};
+  }
+  if (policy.rows_.size() < 500) return absl::InvalidArgumentError("table: rows are missing");
+  return policy;
+}
+
+Action TagPolicy::ActionFor(uint32_t tag, absl::string_view vr, int depth) const {
+  const uint32_t group = tag >> 16, element = tag & 0xFFFF;
+  if (group % 2 == 1) return Action::kRemovePrivate;
+  // The table removes overlay data and comments; an overlay plane without data is invalid.
+  if ((group & 0xFF00) == 0x5000 || (group & 0xFF00) == 0x6000) return Action::kRemove;
+  if (group < 0x0008 || element == 0 || group >= 0xFFFA) return Action::kRemove;
+  if (tag == 0x00100010 || tag == 0x00100020) return Action::kPseudonym;
+  if (tag == 0x7FE00010) return depth == 0 ? Action::kPixels : Action::kRemove;
+  const auto row = rows_.find(tag);
+  return row == rows_.end() ? UnlistedAction(tag, vr) : ListedAction(row->second, tag, vr);
+}
+
+Action TagPolicy::ListedAction(const Row& row, uint32_t tag, absl::string_view vr) {
+  // Where the file's VR is not the table's (a name as OB, an unknown as UN) nothing in the value can
+  // be trusted to be what the rule expects.
+  if (vr != row.vr && !(vr == "SQ" && row.basic.find('U') != std::string::npos)) {
+    return row.basic.front() == 'X' || vr == "SQ" ? Action::kRemove : Action::kEmpty;
+  }
+  if (row.modified_dates && (vr == "DA" || vr == "DT")) return Action::kShiftDate;
+  if (row.modified_dates && vr == "TM") return Action::kKeepTime;
+  if (vr == "SQ") {
+    if (row.basic == "X/Z/U*" || row.basic == "K") return Action::kRecurse;
+    if (row.basic.front() == 'X') {
+      return tag == kAcquisitionContextSequence ? Action::kEmpty : Action::kRemove;
+    }
+    return Action::kEmpty;
+  }
+  if (row.basic == "X") return Action::kRemove;
+  if (row.basic == "U") return Action::kMapUid;
+  // Compound codes leave the choice to the attribute's type in its object; the strongest choice
+  // that is valid for every type is the dummy, else the empty value.
+  if (row.basic.find('D') != std::string::npos) return vr == "UI" ? Action::kMapUid : Action::kDummy;
+  return Action::kEmpty;
+}
+
+bool KeepsUid(uint32_t tag, absl::string_view uid) {
+  if (uid.size() > 64 || uid.find_first_not_of("0123456789.") != absl::string_view::npos) {
+    return false;
+  }
+  return Contains(kClassUidTags, tag) || uid.substr(0, 14) == "1.2.840.10008.";
+}
+
+bool IsDefinedTerm(absl::string_view code) { return Contains(kDefinedTerms, code); }
+
+}  // namespace consilium::privacy

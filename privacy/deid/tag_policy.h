@@ -1,0 +1,68 @@
+// What to do with an attribute: PS3.15 Table E.1-1 as data, and the rules for what it does not list.
+#ifndef CONSILIUM_PRIVACY_DEID_TAG_POLICY_H_
+#define CONSILIUM_PRIVACY_DEID_TAG_POLICY_H_
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace consilium::privacy {
+
+// The table's text (CSV), compiled in.
+extern const char* const kTableText;
+
+enum class Action {
+  kRemove,         // X
+  kEmpty,          // Z
+  kDummy,          // D
+  kMapUid,         // U
+  kShiftDate,      // C of the Modified Dates option, DA and DT
+  kKeepTime,       // C of the same, TM: kept where it is a time
+  kRecurse,        // a sequence whose items are cleaned
+  kPseudonym,      // PatientID, PatientName
+  kRemovePrivate,
+  kRemoveUnlisted,  // default-deny
+  kScrubText,       // text that may stay, without the patient's words
+  kScrubCode,       // CS
+  kKeepNumber,      // DS, IS: kept where it is a number
+  kKeepBinary,      // numbers in binary, attribute tags
+  kCheckBytes,      // lookup tables
+  kPixels,
+  kMapText,         // an identifier that has to stay: replaced by a keyed one
+  kCharacterSet,
+};
+
+// Immutable. One for each process: Get().
+class TagPolicy {
+ public:
+  static const TagPolicy& Get();
+  // INVALID_ARGUMENT: not the table.
+  static absl::StatusOr<TagPolicy> Parse(absl::string_view csv);
+
+  // `tag` is group << 16 | element; `vr` the two letters in force; `depth` 0 for the data set.
+  Action ActionFor(uint32_t tag, absl::string_view vr, int depth) const;
+  size_t rows() const { return rows_.size(); }
+
+ private:
+  struct Row {
+    std::string vr;
+    std::string basic;
+    bool modified_dates = false;
+  };
+  TagPolicy() = default;
+  static Action ListedAction(const Row& row, uint32_t tag, absl::string_view vr);
+
+  std::unordered_map<uint32_t, Row> rows_;
+};
+
+// True for UIDs that name a kind of thing, not a thing: classes, syntaxes, coding schemes.
+bool KeepsUid(uint32_t tag, absl::string_view uid);
+// Defined terms that stay whatever the patient is called: "MR", "PRIMARY".
+bool IsDefinedTerm(absl::string_view code);
+
+}  // namespace consilium::privacy
+
+#endif  // CONSILIUM_PRIVACY_DEID_TAG_POLICY_H_

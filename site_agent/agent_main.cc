@@ -1,0 +1,297 @@
+// consilium-agent: everything that a hospital's side of a federation does.
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "nlohmann/json.hpp"
+#include "privacy/crypto/random.h"
+#include "privacy/log/log.h"
+#include "proto/base/cli.h"
+#include "proto/base/clock.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+#include "proto/wire/transport.h"
+#include "site_agent/agent_run.h"
+#include "site_agent/intake/catalog.h"
+#include "site_agent/intake/deidentify_folder.h"
+#include "site_agent/intake/ingest.h"
+#include "site_agent/standalone.h"
+#include "site_agent/stop_signal.h"
+#include "site_agent/uplink/enrol.h"
+
+namespace consilium::agent {
+namespace {
+
+constexpr const char* kProgram = "consilium-agent";
+constexpr const char* kFooter = R"(Examples:
+  consilium-agent enroll --home /var/lib/consilium --invitation site-a.json
+  consilium-agent ingest --home /var/lib/consilium /archive/mr
+  consilium-agent run --home /var/lib/consilium
+  consilium-agent deidentify /archive/mr /tmp/shareable
+  consilium-agent train --data /archive/mr --plan plan.json --out /tmp/model
+  consilium-agent evaluate --model model.safetensors --data /archive/labelled
+
+Exit codes: 0 ok, 1 a check failed, 2 usage or configuration, 3 no usable input or the coordinator
+cannot be reached, 4 denied, 5 internal error.)";
+
+// What the command line says, whatever the command.
+struct Arguments {
+  std::string home;
+  std::string invitation;
+  std::vector<std::string> paths;
+  std::string in;
+  std::string out;
+  std::string report;
+  std::vector<std::string> data;
+  std::vector<std::string> evaluate;
+  std::string plan;
+  std::string model;
+  std::optional<int64_t> rounds;
+  std::optional<int64_t> steps;
+  ComputeOptions compute;
+  OutputFormat format = OutputFormat::kTable;
+};
+
+using Command = std::function<absl::Status(const Arguments&, StopSignal&)>;
+
+// Prints a table, or the JSON as it is; in jsonl on one line.
+void Print(OutputFormat format, const std::vector<std::vector<std::string>>& table,
+           const std::string& json) {
+  std::string text = format == OutputFormat::kTable ? FormatTable(table) : json;
+  if (format == OutputFormat::kJsonl) text = nlohmann::ordered_json::parse(json).dump();
+  std::fputs(text.c_str(), stdout);
+  if (!text.empty() && text.back() != '\n') std::fputc('\n', stdout);
+}
+
+// A Progress bar for each stage of a command, one after the other.
+class StageBars {
+ public:
+  void operator()(const char* stage, const char* unit, int64_t done, int64_t total,
+                  const std::string& note) {
+    if (!bar_ || stage_ != stage || total_ != total) {
+      if (bar_) bar_->Finish();
+      bar_ = std::make_unique<Progress>(stage, unit, static_cast<uint64_t>(total));
+      stage_ = stage;
+      total_ = total;
+    }
+    bar_->Update(static_cast<uint64_t>(done), note);
+  }
+
+ private:
+  std::unique_ptr<Progress> bar_;
+  std::string stage_;
+  int64_t total_ = 0;
+};
+
+absl::Status RunEnroll(const Arguments& arguments, StopSignal&) {
+  const absl::Time now = Clock::System().Now();
+  CSL_ASSIGN_OR_RETURN(const std::string text,
+                       ReadFile(arguments.invitation, kInvitationBytesMax));
+  CSL_ASSIGN_OR_RETURN(const Invitation invitation, ParseInvitation(text, now));
+  EnrolOptions options;
+  options.home = arguments.home;
+  options.software_version = CONSILIUM_VERSION;
+  options.now = now;
+  CSL_RETURN_IF_ERROR(Enrol(invitation, options));
+  std::printf("Enrolled as %s in %s. An administrator has to approve the site before it takes part."
+              "\n",
+              invitation.site.c_str(), invitation.federation.c_str());
+  return absl::OkStatus();
+}
+
+absl::Status RunService(const Arguments& arguments, StopSignal& stop) {
+  return RunAgent(arguments.home, CONSILIUM_VERSION, stop);
+}
+
+absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
+  CSL_RETURN_IF_ERROR(MakeDirs(arguments.home));
+  StageBars bars;
+  CSL_ASSIGN_OR_RETURN(
+      const IngestReport report,
+      Ingest(arguments.home, arguments.paths, IngestOptions(),
+             [&](int64_t done, int64_t total) { bars("ingest", "files", done, total, ""); },
+             &stop.requested()));
+  bars = StageBars();
+  Print(arguments.format, IngestTable(report), IngestToJson(report));
+  if (report.cases_added + report.labels_added + report.already_in_store == 0) {
+    return absl::NotFoundError("nothing in the given paths could be taken in");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunCatalog(const Arguments& arguments, StopSignal&) {
+  CSL_ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(arguments.home));
+  if (arguments.format == OutputFormat::kJsonl) {
+    for (const CaseRecord& record : catalog.cases) std::printf("%s\n", CaseToJson(record).c_str());
+    return absl::OkStatus();
+  }
+  Print(arguments.format, CatalogTable(catalog), CatalogToJson(catalog));
+  return absl::OkStatus();
+}
+
+absl::Status RunStatus(const Arguments& arguments, StopSignal&) {
+  CSL_ASSIGN_OR_RETURN(const AgentStatus status, ReadStatus(arguments.home));
+  Print(arguments.format, StatusTable(status), StatusToJson(status));
+  return absl::OkStatus();
+}
+
+absl::Status RunDeidentify(const Arguments& arguments, StopSignal& stop) {
+  privacy::SecretBytes key(privacy::RandomBytes(privacy::kSiteKeyBytes));
+  if (!arguments.home.empty()) {
+    CSL_ASSIGN_OR_RETURN(key, LoadOrCreateSiteKey(arguments.home));
+  }
+  StageBars bars;
+  CSL_ASSIGN_OR_RETURN(
+      const DeidentifyReport report,
+      DeidentifyFolder(arguments.in, arguments.out, std::move(key), IndexOptions(),
+                       [&](int64_t done, int64_t total) {
+                         bars("deidentify", "files", done, total, "");
+                       },
+                       &stop.requested()));
+  bars = StageBars();
+  if (!arguments.report.empty()) {
+    CSL_RETURN_IF_ERROR(WriteFileAtomic(arguments.report, DeidentifyToJson(report)));
+  }
+  Print(arguments.format, DeidentifyTable(report), DeidentifyToJson(report));
+  if (report.files_written == 0) {
+    return absl::NotFoundError("no file could be de-identified");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunTrainAlone(const Arguments& arguments, StopSignal& stop) {
+  TrainAloneOptions options;
+  options.data = arguments.data;
+  options.out = arguments.out;
+  options.evaluate = arguments.evaluate;
+  CSL_ASSIGN_OR_RETURN(options.plan, ReadPlanFile(arguments.plan));
+  if (arguments.rounds) options.plan.training.rounds = *arguments.rounds;
+  if (arguments.steps) options.plan.training.steps_per_round = *arguments.steps;
+  CSL_RETURN_IF_ERROR(wire::CheckPlan(options.plan));
+  StageBars bars;
+  Environment environment{.compute = arguments.compute,
+                          .progress = std::ref(bars),
+                          .stop = stop.requested()};
+  CSL_ASSIGN_OR_RETURN(const TrainAloneResult result, TrainAlone(options, environment));
+  bars = StageBars();
+  Print(arguments.format, EvaluationTable(result.evaluation),
+        EvaluationToJson(result.evaluation));
+  std::fprintf(stderr, "Trained %d steps on %d cases (%d labelled), mean loss %.4f.\n",
+               static_cast<int>(result.steps), static_cast<int>(result.training_cases),
+               static_cast<int>(result.labelled_cases), result.mean_loss);
+  return absl::OkStatus();
+}
+
+absl::Status RunEvaluateModel(const Arguments& arguments, StopSignal& stop) {
+  CSL_ASSIGN_OR_RETURN(const TempDir temporary, TempDir::Create("consilium-evaluate"));
+  const std::string home = arguments.home.empty() ? temporary.path() : arguments.home;
+  StageBars bars;
+  Environment environment{.compute = arguments.compute,
+                          .progress = std::ref(bars),
+                          .stop = stop.requested()};
+  CSL_ASSIGN_OR_RETURN(const ModelEvaluation evaluation,
+                       EvaluateOnData(arguments.model, arguments.data, home, environment));
+  bars = StageBars();
+  Print(arguments.format, EvaluationTable(evaluation), EvaluationToJson(evaluation));
+  return absl::OkStatus();
+}
+
+void AddFormat(CLI::App& command, Arguments& arguments) {
+  static const std::map<std::string, OutputFormat> kFormats = {{"table", OutputFormat::kTable},
+                                                               {"json", OutputFormat::kJson},
+                                                               {"jsonl", OutputFormat::kJsonl}};
+  command.add_option("--output", arguments.format, "table, json or jsonl")
+      ->transform(CLI::CheckedTransformer(kFormats));
+}
+
+void AddCompute(CLI::App& command, Arguments& arguments) {
+  command.add_option("--threads", arguments.compute.threads, "0: all cores")
+      ->check(CLI::Range(0, 1024));
+  command.add_option("--device", arguments.compute.device, "cpu or cuda; default: cuda if any")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+}
+
+// Commands of a site in a federation.
+void AddSiteCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
+  const auto add = [&](const char* name, const char* about, Command command) {
+    CLI::App* sub = app.add_subcommand(name, about);
+    sub->add_option("--home", arguments.home, "the agent's folder")->required();
+    sub->callback([&chosen, command] { chosen = command; });
+    return sub;
+  };
+  add("enroll", "join a federation with an invitation", RunEnroll)
+      ->add_option("--invitation", arguments.invitation, "the file the centre has sent")
+      ->required();
+  add("run", "take part until told to stop (the service)", RunService);
+  CLI::App* ingest = add("ingest", "take DICOM files in, de-identified", RunIngest);
+  ingest->add_option("PATH", arguments.paths, "files and folders")->required();
+  AddFormat(*ingest, arguments);
+  AddFormat(*add("catalog", "list the cases taken in", RunCatalog), arguments);
+  AddFormat(*add("status", "what this site stands at", RunStatus), arguments);
+}
+
+// Commands that need no federation.
+void AddLocalCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
+  CLI::App* deid = app.add_subcommand("deidentify", "write copies of DICOM files without identity");
+  deid->add_option("IN", arguments.in, "folder to read")->required();
+  deid->add_option("OUT", arguments.out, "new folder to write")->required();
+  deid->add_option("--report", arguments.report, "JSON of what was done");
+  deid->add_option("--home", arguments.home, "use this site's pseudonyms; default: new ones");
+  AddFormat(*deid, arguments);
+  deid->callback([&chosen] { chosen = RunDeidentify; });
+
+  CLI::App* train = app.add_subcommand("train", "train on this site's data alone");
+  train->add_option("--data", arguments.data, "labelled DICOM, files and folders")->required();
+  train->add_option("--plan", arguments.plan, "plan JSON, as `consilium study plan` prints it")
+      ->required();
+  train->add_option("--out", arguments.out, "folder for the model")->required();
+  train->add_option("--evaluate", arguments.evaluate,
+                    "labelled DICOM to measure on; default: the held-out part of --data");
+  train->add_option("--rounds", arguments.rounds, "instead of the plan's");
+  train->add_option("--steps", arguments.steps, "steps of each round, instead of the plan's");
+  AddCompute(*train, arguments);
+  AddFormat(*train, arguments);
+  train->callback([&chosen] { chosen = RunTrainAlone; });
+
+  CLI::App* evaluate = app.add_subcommand("evaluate", "Dice of a model on labelled DICOM");
+  evaluate->add_option("--model", arguments.model, "exported safetensors")->required();
+  evaluate->add_option("--data", arguments.data, "labelled DICOM, files and folders")->required();
+  evaluate->add_option("--home", arguments.home, "keep what is taken in here; default: nowhere");
+  AddCompute(*evaluate, arguments);
+  AddFormat(*evaluate, arguments);
+  evaluate->callback([&chosen] { chosen = RunEvaluateModel; });
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  Command chosen;
+  CLI::App app("The site's side of federated training.", kProgram);
+  app.footer(kFooter);
+  app.set_version_flag("--version", CONSILIUM_VERSION);
+  app.require_subcommand(1);
+  AddSiteCommands(app, arguments, chosen);
+  AddLocalCommands(app, arguments, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+  }
+  privacy::SetLogProgram(kProgram);
+  StopSignal stop;
+  return ReportAndExitCode(kProgram, chosen(arguments, stop));
+}
+
+}  // namespace
+}  // namespace consilium::agent
+
+int main(int argc, char** argv) {
+  consilium::wire::RequireTls13();
+  ::setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // one log, in one form: ours
+  return consilium::agent::Main(argc, argv);
+}

@@ -1,0 +1,131 @@
+#include "site_agent/agent_run.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "privacy/crypto/certificate.h"
+#include "privacy/crypto/random.h"
+#include "privacy/log/log.h"
+#include "proto/base/bytes.h"
+#include "proto/base/status.h"
+#include "site_agent/agent_options.h"
+#include "site_agent/home_lock.h"
+#include "site_agent/intake/catalog.h"
+#include "site_agent/round/round_driver.h"
+#include "site_agent/round/task_runner.h"
+#include "site_agent/uplink/backoff.h"
+#include "site_agent/uplink/enrol.h"
+#include "site_agent/uplink/federation_client.h"
+
+namespace consilium::agent {
+namespace {
+
+using privacy::Log;
+using privacy::LogField;
+using privacy::LogLevel;
+
+constexpr absl::Duration kRenewalWarning = absl::Hours(14 * 24);
+
+double Uniform() {
+  const uint64_t bits = LoadLe64(privacy::RandomBytes(8).data()) >> 11;
+  return static_cast<double>(bits) * 0x1p-53;
+}
+
+void WarnOfExpiry(const SiteIdentity& identity, absl::Time now) {
+  const auto not_after = privacy::CertificateNotAfter(identity.certificate_pem);
+  if (!not_after.ok() || *not_after - now > kRenewalWarning) return;
+  Log(LogLevel::kWarning, "the site's certificate ends soon: enrol again with a new invitation",
+      {LogField(LogField::Key::kSeconds, absl::ToInt64Seconds(*not_after - now))});
+}
+
+FederationClient::Options ClientOptions(const AgentOptions& options, const SiteIdentity& identity,
+                                        absl::string_view software_version) {
+  FederationClient::Options client;
+  client.address = options.federation_address;
+  client.tls = {identity.ca_pem, identity.certificate_pem, std::string(identity.key_pem.view())};
+  client.federation = options.federation;
+  client.site = options.site;
+  client.software_version = std::string(software_version);
+  return client;
+}
+
+}  // namespace
+
+absl::Status RunAgent(const std::string& home, absl::string_view software_version,
+                      StopSignal& stop) {
+  CSL_ASSIGN_OR_RETURN(const AgentOptions options, ReadAgentOptions(home));
+  CSL_ASSIGN_OR_RETURN(const SiteIdentity identity, ReadIdentity(home));
+  CSL_ASSIGN_OR_RETURN(const HomeLock lock, HomeLock::Take(home));
+  const Clock& clock = Clock::System();
+  WarnOfExpiry(identity, clock.Now());
+  CSL_ASSIGN_OR_RETURN(Spool spool, Spool::Open(home));
+  FederationClient client(ClientOptions(options, identity, software_version));
+  stop.OnStop([&client] { client.Cancel(); });
+
+  const TaskSite site{home, options, client, spool, clock};
+  const auto work = [&](const SiteTask& task) {
+    TaskMonitor monitor(task, client, stop.requested(), clock);
+    return RunTask(site, task, monitor);
+  };
+  const Backoff backoff(BackoffOptions(), Uniform);
+  DriverOptions driver_options;
+  driver_options.delay = [&](int failures) { return backoff.Delay(failures); };
+  driver_options.sleep = [&](absl::Duration duration) { return stop.Sleep(duration); };
+  RoundDriver driver(client, spool, work, clock, stop.requested(), driver_options);
+  Log(LogLevel::kInfo, "agent started", {LogField(LogField::Key::kSite, options.site)});
+  const absl::Status ended = driver.Run();
+  stop.OnStop({});
+  Log(LogLevel::kInfo, "agent stopped");
+  return ended;
+}
+
+absl::StatusOr<AgentStatus> ReadStatus(const std::string& home) {
+  CSL_ASSIGN_OR_RETURN(const AgentOptions options, ReadAgentOptions(home));
+  CSL_ASSIGN_OR_RETURN(const SiteIdentity identity, ReadIdentity(home));
+  CSL_ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(home));
+  CSL_ASSIGN_OR_RETURN(const absl::Time not_after,
+                       privacy::CertificateNotAfter(identity.certificate_pem));
+  AgentStatus status;
+  status.federation = options.federation;
+  status.site = options.site;
+  status.federation_address = options.federation_address;
+  status.certificate_not_after = absl::FormatTime(absl::RFC3339_sec, not_after,
+                                                  absl::UTCTimeZone());
+  status.cases = static_cast<int64_t>(catalog.cases.size());
+  for (const CaseRecord& record : catalog.cases) status.labelled_cases += record.labelled() ? 1 : 0;
+  status.damaged_cases = static_cast<int64_t>(catalog.damaged.size());
+  CSL_ASSIGN_OR_RETURN(const std::vector<FinishedTask> spooled, Spool::ListOf(home));
+  for (const FinishedTask& task : spooled) status.spooled.push_back(task.key.task_id);
+  status.running = HomeLock::IsHeld(home);
+  return status;
+}
+
+std::string StatusToJson(const AgentStatus& status) {
+  nlohmann::ordered_json json;
+  json["federation"] = status.federation;
+  json["site"] = status.site;
+  json["federation_address"] = status.federation_address;
+  json["certificate_not_after"] = status.certificate_not_after;
+  json["running"] = status.running;
+  json["cases"] = status.cases;
+  json["labelled_cases"] = status.labelled_cases;
+  json["damaged_cases"] = status.damaged_cases;
+  json["spooled_tasks"] = status.spooled;
+  return json.dump(2) + "\n";
+}
+
+std::vector<std::vector<std::string>> StatusTable(const AgentStatus& status) {
+  return {{"WHAT", "VALUE"},
+          {"federation", status.federation},
+          {"site", status.site},
+          {"coordinator", status.federation_address},
+          {"certificate until", status.certificate_not_after},
+          {"agent", status.running ? "running" : "not running"},
+          {"cases", absl::StrCat(status.cases)},
+          {"labelled cases", absl::StrCat(status.labelled_cases)},
+          {"damaged cases", absl::StrCat(status.damaged_cases)},
+          {"results to deliver", absl::StrCat(status.spooled.size())}};
+}
+
+}  // namespace consilium::agent

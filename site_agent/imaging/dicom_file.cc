@@ -1,0 +1,205 @@
+#include "site_agent/imaging/dicom_file.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/base/call_once.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmdata/dcistrmb.h"
+#include "dcmtk/dcmdata/dcrledrg.h"
+#include "dcmtk/dcmdata/dctk.h"
+#include "dcmtk/dcmjpeg/djdecode.h"
+#include "dcmtk/dcmjpls/djdecode.h"
+#include "dcmtk/oflog/oflog.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+
+namespace consilium::imaging {
+namespace {
+
+constexpr const char* kImplicitLittleUid = "1.2.840.10008.1.2";
+constexpr const char* kExplicitLittleUid = "1.2.840.10008.1.2.1";
+constexpr const char* kDeflatedUid = "1.2.840.10008.1.2.1.99";
+constexpr const char* kExplicitBigUid = "1.2.840.10008.1.2.2";
+constexpr absl::string_view kStandardRoot = "1.2.840.10008.1.2";
+
+// What a deflated data set may grow to. Bit masks reach 130:1 honestly, deflate itself 1032:1.
+constexpr uint64_t kInflatedRatioMax = 200;
+constexpr uint64_t kInflatedBytesFree = 16ull << 20;
+constexpr uint64_t kInflatedBytesMax = 1ull << 30;
+
+absl::StatusOr<std::string> Inflate(absl::string_view deflated) {
+  const uint64_t budget = std::clamp<uint64_t>(kInflatedRatioMax * deflated.size(),
+                                               kInflatedBytesFree, kInflatedBytesMax);
+  z_stream stream = {};
+  if (inflateInit2(&stream, -15) != Z_OK) return absl::InternalError("zlib does not start");
+  std::string out;
+  uint64_t taken = 0;
+  int result = Z_OK;
+  while (result == Z_OK && out.size() <= budget) {
+    if (stream.avail_in == 0) {
+      const uint64_t piece = std::min<uint64_t>(deflated.size() - taken, 1u << 20);
+      stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data() + taken));
+      stream.avail_in = static_cast<uInt>(piece);
+      taken += piece;
+    }
+    const size_t before = out.size();
+    const size_t grow = std::max<size_t>(1u << 16, std::min<size_t>(before, 1u << 24));
+    out.resize(before + grow);
+    stream.next_out = reinterpret_cast<Bytef*>(out.data() + before);
+    stream.avail_out = static_cast<uInt>(grow);
+    result = inflate(&stream, Z_NO_FLUSH);
+    out.resize(before + grow - stream.avail_out);
+  }
+  inflateEnd(&stream);
+  if (result == Z_STREAM_END && out.size() <= budget) return out;
+  return absl::InvalidArgumentError(out.size() > budget ? "the deflated data set grows too large"
+                                                        : "the deflated data set is broken");
+}
+
+}  // namespace
+
+void PrepareDcmtk() {
+  static absl::once_flag once;
+  absl::call_once(once, [] {
+    OFLog::configure(OFLogger::OFF_LOG_LEVEL);
+    DcmRLEDecoderRegistration::registerCodecs();
+    DJDecoderRegistration::registerCodecs();
+    DJLSDecoderRegistration::registerCodecs();
+  });
+}
+
+DicomFile::DicomFile(DicomFile&&) noexcept = default;
+DicomFile::~DicomFile() = default;
+
+absl::StatusOr<DicomFile> DicomFile::Open(const std::string& path) {
+  PrepareDcmtk();
+  CSL_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
+  DicomFile file(std::move(mapped));
+  file.name_ = BaseName(path);
+  if (absl::Status status = file.Scan(); !status.ok()) return Annotate(status, file.name_);
+  return file;
+}
+
+absl::Status DicomFile::Scan() {
+  CSL_ASSIGN_OR_RETURN(const DicomPreamble preamble, ScanPreamble(file_.bytes()));
+  transfer_syntax_uid_ = preamble.transfer_syntax_uid;
+  dataset_offset_ = preamble.dataset_offset;
+  if (!absl::StartsWith(transfer_syntax_uid_, kStandardRoot)) {
+    return absl::InvalidArgumentError("a transfer syntax that is not in the standard");
+  }
+  if (transfer_syntax_uid_ == kImplicitLittleUid) encoding_ = DicomEncoding::kImplicitLittle;
+  if (transfer_syntax_uid_ == kExplicitBigUid) encoding_ = DicomEncoding::kExplicitBig;
+  if (transfer_syntax_uid_ == kDeflatedUid) {
+    CSL_ASSIGN_OR_RETURN(inflated_, Inflate(file_.bytes().substr(dataset_offset_)));
+    deflated_ = true;
+  }
+  CSL_ASSIGN_OR_RETURN(layout_, ScanDataset(dataset(), encoding_));
+  const bool native = encoding_ != DicomEncoding::kExplicitLittle || deflated_ ||
+                      transfer_syntax_uid_ == kExplicitLittleUid;
+  if (layout_.has_pixels && layout_.encapsulated == native) {
+    return absl::InvalidArgumentError("pixel data that contradicts the transfer syntax");
+  }
+  return absl::OkStatus();
+}
+
+absl::string_view DicomFile::dataset() const {
+  return deflated_ ? absl::string_view(inflated_) : file_.bytes().substr(dataset_offset_);
+}
+
+absl::Status DicomFile::Fault(absl::string_view words) const {
+  return absl::InvalidArgumentError(absl::StrCat(name_, ": ", words));
+}
+
+absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::Parse(uint64_t bytes, int xfer) const {
+  DcmInputBufferStream stream;
+  stream.setBuffer(dataset().data(), static_cast<offile_off_t>(bytes));
+  stream.setEos();
+  auto parsed = std::make_unique<DcmDataset>();
+  parsed->transferInit();
+  const OFCondition read = parsed->read(stream, static_cast<E_TransferSyntax>(xfer));
+  parsed->transferEnd();
+  if (read.bad()) return Fault("cannot be parsed");
+  return parsed;
+}
+
+absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::ParseHeader() const {
+  switch (encoding_) {
+    case DicomEncoding::kImplicitLittle:
+      return Parse(layout_.header_bytes, EXS_LittleEndianImplicit);
+    case DicomEncoding::kExplicitBig:
+      return Parse(layout_.header_bytes, EXS_BigEndianExplicit);
+    case DicomEncoding::kExplicitLittle:
+      break;
+  }
+  return Parse(layout_.header_bytes, EXS_LittleEndianExplicit);
+}
+
+absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::ParseWithPixels() const {
+  const E_TransferSyntax xfer = DcmXfer(transfer_syntax_uid_.c_str()).getXfer();
+  if (xfer == EXS_Unknown || deflated_) return Fault("a compression that is not supported");
+  return Parse(layout_.end, xfer);
+}
+
+std::string Text(DcmItem& item, const DcmTagKey& key) {
+  OFString value;
+  if (item.findAndGetOFStringArray(key, value).bad()) return "";
+  std::string text(value.c_str(), value.size());
+  const size_t nul = text.find('\0');
+  if (nul != std::string::npos) text.resize(nul);
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+std::vector<std::string> Texts(DcmItem& item, const DcmTagKey& key) {
+  const std::string whole = Text(item, key);
+  if (whole.empty()) return {};
+  std::vector<std::string> values;
+  for (absl::string_view value : absl::StrSplit(whole, '\\')) {
+    values.emplace_back(absl::StripAsciiWhitespace(value));
+  }
+  return values;
+}
+
+std::vector<double> Numbers(DcmItem& item, const DcmTagKey& key) {
+  std::vector<double> numbers;
+  for (const std::string& text : Texts(item, key)) {
+    double number = 0;
+    if (!absl::SimpleAtod(text, &number) || !std::isfinite(number)) return {};
+    numbers.push_back(number);
+  }
+  return numbers;
+}
+
+std::optional<double> Number(DcmItem& item, const DcmTagKey& key) {
+  const std::vector<double> numbers = Numbers(item, key);
+  if (numbers.empty()) return std::nullopt;
+  return numbers.front();
+}
+
+std::vector<DcmItem*> SequenceItems(DcmItem& item, const DcmTagKey& sequence) {
+  DcmSequenceOfItems* found = nullptr;
+  if (item.findAndGetSequence(sequence, found).bad() || found == nullptr) return {};
+  std::vector<DcmItem*> items;
+  items.reserve(found->card());
+  // Not getItem(n), which walks the list from its start each time.
+  for (DcmObject* object = found->nextInContainer(nullptr); object != nullptr;
+       object = found->nextInContainer(object)) {
+    items.push_back(static_cast<DcmItem*>(object));
+  }
+  return items;
+}
+
+DcmItem* SequenceItem(DcmItem& item, const DcmTagKey& sequence) {
+  const std::vector<DcmItem*> items = SequenceItems(item, sequence);
+  return items.empty() ? nullptr : items.front();
+}
+
+}  // namespace consilium::imaging

@@ -1,0 +1,110 @@
+#include "site_agent/imaging/test_series.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmdata/dcrleerg.h"
+#include "dcmtk/dcmdata/dctk.h"
+#include "dcmtk/dcmjpls/djencode.h"
+#include "proto/base/check.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+
+namespace consilium::imaging {
+namespace {
+
+void Put(DcmItem& item, const DcmTagKey& key, const std::string& value) {
+  CSL_CHECK(item.putAndInsertString(key, value.c_str()).good());
+}
+
+template <size_t N>
+std::string Joined(const std::array<double, N>& values) {
+  std::string text;
+  for (double value : values) absl::StrAppend(&text, text.empty() ? "" : "\\", value);
+  return text;
+}
+
+void PutIdentity(DcmDataset& dataset, int64_t k) {
+  Put(dataset, DCM_SOPClassUID, UID_MRImageStorage);
+  Put(dataset, DCM_SOPInstanceUID, absl::StrCat("2.25.1000", k + 1));
+  Put(dataset, DCM_StudyInstanceUID, "2.25.11");
+  Put(dataset, DCM_SeriesInstanceUID, "2.25.12");
+  Put(dataset, DCM_FrameOfReferenceUID, "2.25.13");
+  Put(dataset, DCM_PatientName, "Phantom^Ada");
+  Put(dataset, DCM_PatientID, "PHANTOM-1");
+  Put(dataset, DCM_PatientBirthDate, "19500102");
+  Put(dataset, DCM_PatientSex, "F");
+  Put(dataset, DCM_StudyDate, "20200304");
+  Put(dataset, DCM_StudyTime, "101500");
+  Put(dataset, DCM_StudyID, "1");
+  Put(dataset, DCM_Modality, "MR");
+  Put(dataset, DCM_ImageType, "ORIGINAL\\PRIMARY\\M");
+  Put(dataset, DCM_InstanceNumber, absl::StrCat(k + 1));
+}
+
+void PutPlane(DcmDataset& dataset, const TestSeries& series, int64_t k) {
+  std::array<double, 3> position;
+  for (int i = 0; i < 3; ++i) {
+    position[i] = series.first_position[i] + series.slice_step[i] * static_cast<double>(k);
+  }
+  Put(dataset, DCM_ImagePositionPatient, Joined(position));
+  Put(dataset, DCM_ImageOrientationPatient, Joined(series.orientation));
+  Put(dataset, DCM_PixelSpacing,
+      absl::StrCat(series.row_spacing_mm, "\\", series.column_spacing_mm));
+}
+
+void PutPixels(DcmDataset& dataset, const TestSeries& series, int64_t k) {
+  Put(dataset, DCM_PhotometricInterpretation, "MONOCHROME2");
+  const std::pair<DcmTagKey, int64_t> numbers[] = {
+      {DCM_SamplesPerPixel, 1},    {DCM_Rows, series.rows}, {DCM_Columns, series.columns},
+      {DCM_BitsAllocated, 16},     {DCM_BitsStored, 16},    {DCM_HighBit, 15},
+      {DCM_PixelRepresentation, 1}};
+  for (const auto& [key, value] : numbers) {
+    CSL_CHECK(dataset.putAndInsertUint16(key, static_cast<Uint16>(value)).good());
+  }
+  std::vector<Uint16> pixels;
+  for (int64_t row = 0; row < series.rows; ++row) {
+    for (int64_t column = 0; column < series.columns; ++column) {
+      pixels.push_back(static_cast<Uint16>(TestVoxel(column, row, k)));
+    }
+  }
+  CSL_CHECK(dataset.putAndInsertUint16Array(DCM_PixelData, pixels.data(), pixels.size()).good());
+}
+
+}  // namespace
+
+std::vector<std::string> WriteTestSeries(const TestSeries& series, const std::string& folder) {
+  static const bool encoders = [] {
+    DcmRLEEncoderRegistration::registerCodecs();
+    DJLSEncoderRegistration::registerCodecs();
+    return true;
+  }();
+  CSL_CHECK(encoders);
+  std::vector<std::string> paths;
+  const E_TransferSyntax xfer = DcmXfer(series.transfer_syntax_uid.c_str()).getXfer();
+  for (int64_t k = 0; k < series.slices; ++k) {
+    DcmFileFormat file;
+    DcmDataset& dataset = *file.getDataset();
+    PutIdentity(dataset, k);
+    PutPlane(dataset, series, k);
+    PutPixels(dataset, series, k);
+    if (series.change) series.change(dataset, k);
+    CSL_CHECK(dataset.chooseRepresentation(xfer, nullptr).good());
+    paths.push_back(JoinPath(folder, absl::StrCat("slice", k, ".dcm")));
+    CSL_CHECK(file.saveFile(paths.back().c_str(), xfer).good());
+  }
+  return paths;
+}
+
+std::vector<std::string> FilesBelow(const std::string& folder) {
+  std::vector<std::string> files;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder, error)) {
+    if (entry.is_regular_file()) files.push_back(entry.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace consilium::imaging

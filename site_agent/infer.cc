@@ -1,0 +1,271 @@
+#include "site_agent/infer.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+#include "site_agent/imaging/dicom_series.h"
+#include "site_agent/imaging/seg_writer.h"
+#include "site_agent/intake/cohort.h"
+#include "site_agent/intake/ingest.h"
+#include "site_agent/intake/sop_class.h"
+#include "site_agent/intake/study_index.h"
+#include "site_agent/round/segmenter.h"
+
+namespace consilium::agent {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kModelFileName = "model.safetensors";
+constexpr const char* kSegFileName = "consilium.seg.dcm";
+constexpr size_t kUidBytesMax = 64;
+
+std::string ModelFile(const std::string& model) {
+  std::error_code ignored;
+  return fs::is_directory(model, ignored) ? JoinPath(model, kModelFileName) : model;
+}
+
+// A UID becomes a folder's name: anything but digits and dots could lead elsewhere.
+bool IsUid(const std::string& uid) {
+  if (uid.empty() || uid.size() > kUidBytesMax || uid.front() == '.' || uid.back() == '.') {
+    return false;
+  }
+  return std::all_of(uid.begin(), uid.end(),
+                     [](char c) { return c == '.' || (c >= '0' && c <= '9'); });
+}
+
+// A series with the number under which the plan's rules were asked about it.
+struct Candidate {
+  const IndexedSeries* series = nullptr;
+  std::optional<std::string> refused;  // why it is not taken
+};
+
+bool IsLocalizer(const imaging::DicomHeader& header) {
+  const auto type = header.attributes.find("ImageType");
+  return type != header.attributes.end() &&
+         std::any_of(type->second.begin(), type->second.end(), [](const std::string& value) {
+           return value == "LOCALIZER" || value == "SCOUT";
+         });
+}
+
+// What intake would not take into a store, a model has not learned from.
+std::optional<std::string> IntakeObjection(const IndexedSeries& series) {
+  for (const imaging::DicomHeader& header : series.files) {
+    const SopKind kind = SopKindOf(header.sop_class_uid);
+    if (kind == SopKind::kNoImage) return RejectText(RejectReason::kNotAnImage);
+    if (kind != SopKind::kVolumeSlice) return RejectText(RejectReason::kUnsupportedClass);
+  }
+  if (std::all_of(series.files.begin(), series.files.end(), IsLocalizer)) {
+    return RejectText(RejectReason::kLocalizer);
+  }
+  if (static_cast<int64_t>(series.files.size()) < IngestOptions().slices_min) {
+    return RejectText(RejectReason::kTooFewSlices);
+  }
+  return std::nullopt;
+}
+
+std::string NumberedId(size_t number) { return absl::StrFormat("%012d", number); }
+
+// By series UID. Applies the same rules as the training's cohort.
+absl::StatusOr<std::vector<Candidate>> Candidates(const StudyIndex& index,
+                                                  const wire::Plan& plan) {
+  std::vector<Candidate> candidates;
+  for (const IndexedPatient& patient : index.patients) {
+    for (const IndexedSeries& series : patient.series) {
+      candidates.push_back({&series, IntakeObjection(series)});
+    }
+  }
+  std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
+    return a.series->series_uid < b.series->series_uid;
+  });
+  Catalog catalog;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const IndexedSeries& series = *candidates[i].series;
+    CaseRecord record;
+    record.case_id = record.patient = NumberedId(i);
+    record.image_files = static_cast<int64_t>(series.files.size());
+    record.modality = series.files.front().modality;
+    record.attributes = series.files.front().attributes;
+    catalog.cases.push_back(std::move(record));
+  }
+  CSL_ASSIGN_OR_RETURN(const Cohort cohort, SelectCohort(catalog, plan));
+  std::map<std::string, std::string> rejected;
+  for (const RejectedCase& item : cohort.rejected) rejected[item.case_id] = item.reason;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const std::string& uid = candidates[i].series->series_uid;
+    if (candidates[i].refused) continue;
+    const auto found = rejected.find(NumberedId(i));
+    if (found != rejected.end()) {
+      candidates[i].refused = found->second;
+    } else if (!seen.insert(uid).second) {
+      candidates[i].refused = "another patient's series has the same UID";
+    }
+  }
+  return candidates;
+}
+
+std::vector<StructureFound> Structures(const imaging::LabelVolume& mask,
+                                       const std::vector<wire::PlanLabel>& labels) {
+  std::vector<int64_t> counts(256, 0);
+  for (const uint8_t value : mask.voxels) ++counts[value];
+  const auto& spacing = mask.geometry.spacing_xyz_mm;
+  const double voxel_ml = spacing[0] * spacing[1] * spacing[2] / 1000.0;
+  std::vector<StructureFound> found;
+  for (const wire::PlanLabel& label : labels) {
+    const int64_t voxels = counts[static_cast<size_t>(label.value)];
+    found.push_back({label.value, label.name, voxels, static_cast<double>(voxels) * voxel_ml});
+  }
+  return found;
+}
+
+absl::StatusOr<std::vector<StructureFound>> SegmentSeries(const IndexedSeries& series,
+                                                          const std::string& output,
+                                                          Segmenter& model) {
+  std::vector<std::string> paths;
+  for (const imaging::DicomHeader& header : series.files) paths.push_back(header.path);
+  CSL_ASSIGN_OR_RETURN(const imaging::AssembledSeries source, imaging::AssembleSeries(paths));
+  CSL_ASSIGN_OR_RETURN(const imaging::LabelVolume mask, model.Segment(source.volume));
+  const std::string folder = JoinPath(output, series.series_uid);
+  std::error_code error;
+  fs::create_directories(folder, error);  // by the umask: whoever runs us may want to delete it
+  if (error) return absl::PermissionDeniedError("the output folder cannot be written");
+  imaging::SegDescription description;
+  description.model_version = model.version();
+  description.model_digest = model.sha256();
+  description.labels = model.plan().labels;
+  description.uid_seed = model.sha256();
+  CSL_RETURN_IF_ERROR(imaging::WriteSegmentation(source, mask, description,
+                                                 JoinPath(folder, kSegFileName)));
+  return Structures(mask, model.plan().labels);
+}
+
+SeriesReport ReportOn(const Candidate& candidate, const std::string& output, Segmenter& model,
+                      const Clock& clock) {
+  SeriesReport report;
+  report.series_uid = candidate.series->series_uid;
+  if (!IsUid(report.series_uid)) {
+    report.series_uid = "";
+    report.reason = "the series UID is not a UID";
+    return report;
+  }
+  if (candidate.refused) {
+    report.status = SeriesStatus::kNotEligible;
+    report.reason = *candidate.refused;
+    return report;
+  }
+  const absl::Duration started = clock.Monotonic();
+  auto structures = SegmentSeries(*candidate.series, output, model);
+  report.seconds = absl::ToDoubleSeconds(clock.Monotonic() - started);
+  if (structures.ok()) {
+    report.status = SeriesStatus::kSegmented;
+    report.structures = *std::move(structures);
+  } else {
+    report.reason = std::string(structures.status().message());
+  }
+  return report;
+}
+
+Json SeriesJson(const SeriesReport& series, Timings timings) {
+  Json json;
+  json["series_uid"] = series.series_uid;
+  json["status"] = SeriesStatusName(series.status);
+  if (!series.reason.empty()) json["reason"] = series.reason;
+  if (series.status == SeriesStatus::kSegmented) {
+    json["file"] = absl::StrCat(series.series_uid, "/", kSegFileName);
+    json["structures"] = Json::array();
+    for (const StructureFound& item : series.structures) {
+      json["structures"].push_back({{"label", item.label},
+                                    {"name", item.name},
+                                    {"voxels", item.voxels},
+                                    {"volume_ml", item.volume_ml}});
+    }
+    if (timings == Timings::kInclude) json["seconds"] = series.seconds;
+  }
+  return json;
+}
+
+}  // namespace
+
+const char* SeriesStatusName(SeriesStatus status) {
+  switch (status) {
+    case SeriesStatus::kSegmented:
+      return "segmented";
+    case SeriesStatus::kNotEligible:
+      return "not-eligible";
+    case SeriesStatus::kFailed:
+      break;
+  }
+  return "failed";
+}
+
+int64_t InferReport::count(SeriesStatus status) const {
+  return std::count_if(series.begin(), series.end(),
+                       [status](const SeriesReport& item) { return item.status == status; });
+}
+
+std::string InferReportToJson(const InferReport& report, Timings timings) {
+  Json json;
+  json["model"] = {{"study", report.study},
+                   {"version", report.model_version},
+                   {"sha256", report.model_sha256}};
+  json["files"] = {{"seen", report.files_seen}, {"unreadable", report.files_unreadable}};
+  json["series"] = Json::array();
+  for (const SeriesReport& item : report.series) {
+    json["series"].push_back(SeriesJson(item, timings));
+  }
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string SeriesReportToJson(const SeriesReport& report, Timings timings) {
+  return SeriesJson(report, timings).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::vector<std::vector<std::string>> InferTable(const InferReport& report) {
+  std::vector<std::vector<std::string>> rows = {{"SERIES", "STATUS", "STRUCTURE", "ML"}};
+  for (const SeriesReport& series : report.series) {
+    const std::string status = SeriesStatusName(series.status);
+    if (series.structures.empty()) rows.push_back({series.series_uid, status, series.reason, ""});
+    for (const StructureFound& item : series.structures) {
+      rows.push_back({series.series_uid, status, item.name,
+                      absl::StrFormat("%.2f", item.volume_ml)});
+    }
+  }
+  return rows;
+}
+
+absl::StatusOr<InferReport> Infer(const InferOptions& options, const Clock& clock,
+                                  const SeriesProgress& progress, const std::atomic<bool>& stop) {
+  CSL_ASSIGN_OR_RETURN(Segmenter model,
+                       Segmenter::Load(ModelFile(options.model), options.compute));
+  CSL_ASSIGN_OR_RETURN(const StudyIndex index,
+                       BuildStudyIndex({options.input}, IndexOptions(), {}, &stop));
+  CSL_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, Candidates(index, model.plan()));
+  std::error_code error;
+  fs::create_directories(options.output, error);
+  if (error) return absl::PermissionDeniedError("the output folder cannot be made");
+  InferReport report;
+  report.study = model.plan().study;
+  report.model_version = model.version();
+  report.model_sha256 = model.sha256();
+  report.files_seen = index.files_seen;
+  report.files_unreadable = index.files_unreadable;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (stop) return absl::CancelledError("stopped; the series segmented so far are written");
+    if (progress) progress(static_cast<int64_t>(i), static_cast<int64_t>(candidates.size()));
+    report.series.push_back(ReportOn(candidates[i], options.output, model, clock));
+  }
+  return report;
+}
+
+}  // namespace consilium::agent

@@ -1,0 +1,163 @@
+#include "site_agent/intake/catalog.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "nlohmann/json.hpp"
+#include "proto/base/file.h"
+#include "proto/base/ids.h"
+#include "proto/base/status.h"
+
+namespace consilium::agent {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr int kFormat = 1;
+constexpr uint64_t kRecordBytesMax = 1 << 20;
+
+Json GeometryToJson(const imaging::Geometry& g) {
+  return {{"size_xyz", g.size_xyz},
+          {"spacing_xyz_mm", g.spacing_xyz_mm},
+          {"origin_lps_mm", g.origin_lps_mm},
+          {"direction", g.direction}};
+}
+
+bool IsSound(const imaging::Geometry& g) {
+  for (size_t axis = 0; axis < 3; ++axis) {
+    if (g.size_xyz[axis] < 1 || !(g.spacing_xyz_mm[axis] > 0)) return false;
+    if (!std::isfinite(g.spacing_xyz_mm[axis])) return false;
+  }
+  return true;
+}
+
+Json ToJson(const CaseRecord& record) {
+  return {{"format", kFormat},
+          {"case_id", record.case_id},
+          {"patient", record.patient},
+          {"modality", record.modality},
+          {"attributes", record.attributes},
+          {"geometry", GeometryToJson(record.geometry)},
+          {"image_files", record.image_files},
+          {"segment_labels", record.segment_labels},
+          {"table_edition", record.table_edition}};
+}
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string CaseToJson(const CaseRecord& record) { return Dump(ToJson(record)); }
+
+absl::StatusOr<CaseRecord> CaseFromJson(absl::string_view text) {
+  const absl::Status fault = absl::InvalidArgumentError("not the record of a case");
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return fault;
+  CaseRecord record;
+  // nlohmann reports a missing key or a wrong type by exception; there is no other interface that
+  // reads nested arrays in one call.
+  try {
+    if (json.at("format").get<int>() != kFormat) return fault;
+    json.at("case_id").get_to(record.case_id);
+    json.at("patient").get_to(record.patient);
+    json.at("modality").get_to(record.modality);
+    json.at("attributes").get_to(record.attributes);
+    const Json& geometry = json.at("geometry");
+    geometry.at("size_xyz").get_to(record.geometry.size_xyz);
+    geometry.at("spacing_xyz_mm").get_to(record.geometry.spacing_xyz_mm);
+    geometry.at("origin_lps_mm").get_to(record.geometry.origin_lps_mm);
+    geometry.at("direction").get_to(record.geometry.direction);
+    json.at("image_files").get_to(record.image_files);
+    json.at("segment_labels").get_to(record.segment_labels);
+    json.at("table_edition").get_to(record.table_edition);
+  } catch (const Json::exception&) {
+    return fault;
+  }
+  if (!CheckName("case", record.case_id).ok() || !IsSound(record.geometry)) return fault;
+  return record;
+}
+
+absl::StatusOr<Catalog> LoadCatalog(const std::string& home) {
+  Catalog catalog;
+  std::error_code error;
+  fs::directory_iterator entries(StoreFolder(home), error);
+  if (error == std::errc::no_such_file_or_directory) return catalog;
+  if (error) return absl::UnavailableError("the store's folder cannot be read");
+  for (; entries != fs::directory_iterator(); entries.increment(error)) {
+    const std::string case_id = entries->path().filename().string();
+    // Dot names are what an ingest is working on.
+    if (case_id.front() == '.' || !CheckName("case", case_id).ok()) continue;
+    const absl::StatusOr<std::string> text =
+        ReadFile(JoinPath(entries->path().string(), "case.json"), kRecordBytesMax);
+    absl::StatusOr<CaseRecord> record =
+        text.ok() ? CaseFromJson(*text) : absl::StatusOr<CaseRecord>(text.status());
+    if (record.ok() && record->case_id == case_id) {
+      catalog.cases.push_back(*std::move(record));
+    } else {
+      catalog.damaged.push_back(case_id);
+    }
+  }
+  if (error) return absl::UnavailableError("the store's folder cannot be read to its end");
+  std::sort(catalog.cases.begin(), catalog.cases.end(),
+            [](const CaseRecord& a, const CaseRecord& b) { return a.case_id < b.case_id; });
+  std::sort(catalog.damaged.begin(), catalog.damaged.end());
+  return catalog;
+}
+
+std::string StoreFolder(const std::string& home) { return JoinPath(home, "store"); }
+
+std::string CaseFolder(const std::string& home, absl::string_view case_id) {
+  return JoinPath(StoreFolder(home), case_id);
+}
+
+absl::StatusOr<std::vector<std::string>> CaseImagePaths(const std::string& home,
+                                                        absl::string_view case_id) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  fs::directory_iterator entries(JoinPath(CaseFolder(home, case_id), "image"), error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    paths.push_back(entries->path().string());
+  }
+  if (error || paths.empty()) {
+    return absl::NotFoundError(absl::StrCat("case ", case_id, " is not in the store"));
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::string CaseLabelPath(const std::string& home, absl::string_view case_id) {
+  return JoinPath(CaseFolder(home, case_id), "label/seg.dcm");
+}
+
+std::vector<std::vector<std::string>> CatalogTable(const Catalog& catalog) {
+  std::vector<std::vector<std::string>> rows = {
+      {"case", "patient", "modality", "size", "spacing mm", "labels"}};
+  for (const CaseRecord& record : catalog.cases) {
+    const auto& g = record.geometry;
+    rows.push_back({record.case_id, record.patient, record.modality,
+                    absl::StrJoin(g.size_xyz, "x"),
+                    absl::StrFormat("%.3gx%.3gx%.3g", g.spacing_xyz_mm[0], g.spacing_xyz_mm[1],
+                                    g.spacing_xyz_mm[2]),
+                    record.labelled() ? absl::StrJoin(record.segment_labels, ", ") : "none"});
+  }
+  for (const std::string& case_id : catalog.damaged) {
+    rows.push_back({case_id, "", "", "", "", "damaged"});
+  }
+  return rows;
+}
+
+std::string CatalogToJson(const Catalog& catalog) {
+  Json cases = Json::array();
+  for (const CaseRecord& record : catalog.cases) cases.push_back(ToJson(record));
+  return Dump({{"cases", cases}, {"damaged", catalog.damaged}});
+}
+
+}  // namespace consilium::agent

@@ -1,0 +1,49 @@
+// Which cases of the store a plan trains on.
+#ifndef CONSILIUM_SITE_AGENT_INTAKE_COHORT_H_
+#define CONSILIUM_SITE_AGENT_INTAKE_COHORT_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/wire/plan.h"
+#include "site_agent/intake/catalog.h"
+
+namespace consilium::agent {
+
+enum class CaseRole { kTraining, kValidation };
+
+struct CohortCase {
+  CaseRecord record;
+  bool labelled = false;  // has a segment for every label of the plan
+  CaseRole role = CaseRole::kTraining;
+};
+
+struct RejectedCase {
+  std::string case_id;
+  std::string reason;  // the rule that the case does not meet: of the plan, without values
+};
+
+struct Cohort {
+  std::vector<CohortCase> cases;       // by case id
+  std::vector<RejectedCase> rejected;  // by case id
+  int64_t labelled() const;
+  int64_t validation() const;
+};
+
+// Applies the plan's modality and series rules. A case whose segmentation lacks a label of the plan
+// stays in, unlabelled. Of the labelled cases about plan.training.local_validation_fraction become
+// local validation: whole patients, in the order of a hash of pseudonym and plan seed; none when
+// fewer than kValidationLabelledMin are labelled or the fraction is 0, else at least one, never all.
+// INVALID_ARGUMENT: a condition of the plan that cannot be read ("<= many"), or a keyword that the
+// store knows nothing of.
+absl::StatusOr<Cohort> SelectCohort(const Catalog& catalog, const wire::Plan& plan);
+
+inline constexpr int64_t kValidationLabelledMin = 5;
+
+// Rows for FormatTable.
+std::vector<std::vector<std::string>> CohortTable(const Cohort& cohort);
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_INTAKE_COHORT_H_

@@ -1,0 +1,130 @@
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "site_agent/intake/deidentify_folder.h"
+#include "site_agent/intake/ingest.h"
+
+namespace consilium::agent {
+namespace {
+
+using Json = nlohmann::json;
+using Rows = std::vector<std::vector<std::string>>;
+
+Json DeidToJson(const privacy::DeidReport& deid) {
+  return {{"table_edition", privacy::kTableEdition},
+          {"files", deid.files},
+          {"removed", deid.removed},
+          {"emptied", deid.emptied},
+          {"replaced", deid.replaced},
+          {"uids_mapped", deid.uids_mapped},
+          {"dates_shifted", deid.dates_shifted},
+          {"private_removed", deid.private_removed},
+          {"unlisted_removed", deid.unlisted_removed},
+          {"texts_scrubbed", deid.texts_scrubbed},
+          {"hidden_bytes_dropped", deid.hidden_bytes_dropped}};
+}
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+const char* RejectName(RejectReason reason) {
+  switch (reason) {
+    case RejectReason::kUnreadable: return "unreadable";
+    case RejectReason::kNotAnImage: return "not_an_image";
+    case RejectReason::kUnsupportedClass: return "unsupported_class";
+    case RejectReason::kLocalizer: return "localizer";
+    case RejectReason::kTooFewSlices: return "too_few_slices";
+    case RejectReason::kHeldBack: return "held_back";
+    case RejectReason::kNotDeidentified: return "not_deidentified";
+    case RejectReason::kNotAVolume: return "not_a_volume";
+    case RejectReason::kLabelWithoutImage: return "label_without_image";
+    case RejectReason::kLabelNotReadable: return "label_not_readable";
+    case RejectReason::kLabelSurplus: return "label_surplus";
+  }
+  return "unknown";
+}
+
+const char* RejectText(RejectReason reason) {
+  switch (reason) {
+    case RejectReason::kUnreadable: return "not DICOM, or broken";
+    case RejectReason::kNotAnImage: return "not an image (report, plan, presentation)";
+    case RejectReason::kUnsupportedClass: return "kind of image that is not taken in";
+    case RejectReason::kLocalizer: return "localizer";
+    case RejectReason::kTooFewSlices: return "too few slices for a volume";
+    case RejectReason::kHeldBack: return "pixels may show identity: needs a person";
+    case RejectReason::kNotDeidentified: return "encoding that cannot be de-identified";
+    case RejectReason::kNotAVolume: return "slices do not make one volume";
+    case RejectReason::kLabelWithoutImage: return "segmentation without its series";
+    case RejectReason::kLabelNotReadable: return "segmentation that does not fit its series";
+    case RejectReason::kLabelSurplus: return "further segmentation, or another patient's";
+  }
+  return "unknown";
+}
+
+Rows IngestTable(const IngestReport& report) {
+  Rows rows = {{"outcome", "series", "files", "why"}};
+  rows.push_back({"added", absl::StrCat(report.cases_added), "",
+                  absl::StrCat(report.cases_added_labelled, " labelled")});
+  if (report.labels_added > 0) {
+    rows.push_back({"label added", absl::StrCat(report.labels_added), "", ""});
+  }
+  rows.push_back({"already in store", absl::StrCat(report.already_in_store), "", ""});
+  for (const auto& [reason, count] : report.rejected) {
+    const std::string series = count.series > 0 ? absl::StrCat(count.series) : "";
+    rows.push_back({"rejected", series, absl::StrCat(count.files), RejectText(reason)});
+    for (const auto& [detail, times] : count.details) {
+      rows.push_back({"", absl::StrCat(times), "", absl::StrCat("  ", detail)});
+    }
+  }
+  if (report.files_skipped > 0) {
+    rows.push_back({"skipped", "", absl::StrCat(report.files_skipped), "links and special files"});
+  }
+  if (report.truncated) rows.push_back({"incomplete", "", "", "more files than may be read"});
+  return rows;
+}
+
+std::string IngestToJson(const IngestReport& report) {
+  Json rejected = Json::object();
+  for (const auto& [reason, count] : report.rejected) {
+    rejected[RejectName(reason)] = {
+        {"series", count.series}, {"files", count.files}, {"details", count.details}};
+  }
+  return Dump({{"files_seen", report.files_seen},
+               {"files_skipped", report.files_skipped},
+               {"truncated", report.truncated},
+               {"patients", report.patients},
+               {"cases_added", report.cases_added},
+               {"cases_added_labelled", report.cases_added_labelled},
+               {"labels_added", report.labels_added},
+               {"already_in_store", report.already_in_store},
+               {"rejected", rejected},
+               {"deidentification", DeidToJson(report.deid)}});
+}
+
+Rows DeidentifyTable(const DeidentifyReport& report) {
+  Rows rows = {{"outcome", "files", "why"}};
+  rows.push_back({"written", absl::StrCat(report.files_written), ""});
+  for (const auto& [reason, files] : report.held_back) {
+    rows.push_back({"not written", absl::StrCat(files), RejectText(reason)});
+  }
+  if (report.files_skipped > 0) {
+    rows.push_back({"skipped", absl::StrCat(report.files_skipped), "links and special files"});
+  }
+  if (report.truncated) rows.push_back({"incomplete", "", "more files than may be read"});
+  return rows;
+}
+
+std::string DeidentifyToJson(const DeidentifyReport& report) {
+  Json held_back = Json::object();
+  for (const auto& [reason, files] : report.held_back) held_back[RejectName(reason)] = files;
+  return Dump({{"files_seen", report.files_seen},
+               {"files_skipped", report.files_skipped},
+               {"files_written", report.files_written},
+               {"truncated", report.truncated},
+               {"held_back", held_back},
+               {"deidentification", DeidToJson(report.deid)}});
+}
+
+}  // namespace consilium::agent

@@ -1,0 +1,67 @@
+// Prepared cases: read, resampled and normalised once, then loaded in milliseconds at every step.
+//
+// HOME/cache/<first 16 hex digits of the preparation's digest>/<case id>.bin. The digest covers what
+// of a plan changes the arrays (labels, spacing, normalisation), so a new learning rate keeps the
+// cache. A file that is damaged, or older than its case, is rebuilt without a word.
+#ifndef CONSILIUM_SITE_AGENT_INTAKE_SAMPLE_CACHE_H_
+#define CONSILIUM_SITE_AGENT_INTAKE_SAMPLE_CACHE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/wire/plan.h"
+#include "site_agent/imaging/volume.h"
+#include "site_agent/intake/cohort.h"
+#include "site_agent/intake/study_index.h"
+
+namespace consilium::agent {
+
+// One case as the network sees it. image and label are [D][H][W] on `grid` (W = x fastest).
+struct PreparedCase {
+  std::string case_id;
+  imaging::Geometry grid;    // the plan's spacing, nearest patient axes
+  imaging::Geometry source;  // of the assembled series, before resampling
+  std::vector<float> image;
+  std::vector<uint8_t> label;  // empty: unlabelled
+  std::string label_path;      // the SEG in the store, for evaluation on `source`; empty: unlabelled
+  std::array<int64_t, 3> size_dhw() const {
+    return {grid.size_xyz[2], grid.size_xyz[1], grid.size_xyz[0]};
+  }
+};
+
+// Thread-compatible; two caches on one folder are safe (files are replaced whole).
+class SampleCache {
+ public:
+  struct Options {
+    std::string home;
+    wire::Plan plan;
+    uint64_t bytes_max = uint64_t{20} << 30;  // of HOME/cache; the least recently used go first
+  };
+  static absl::StatusOr<SampleCache> Open(Options options);
+
+  // From the cache, or prepared and put there. DATA_LOSS or INVALID_ARGUMENT: the case in the store
+  // cannot be read or prepared (the message names the case).
+  absl::StatusOr<PreparedCase> Load(const CohortCase& item);
+
+  // Prepares what is not there yet. Progress counts cases. CANCELLED: `stop` became true.
+  absl::Status Prepare(const Cohort& cohort, const IntakeProgress& progress,
+                       const std::atomic<bool>* stop);
+
+  const std::string& folder() const { return folder_; }
+
+ private:
+  SampleCache(Options options, std::string folder)
+      : options_(std::move(options)), folder_(std::move(folder)) {}
+  absl::StatusOr<PreparedCase> Build(const CohortCase& item) const;
+  void Store(const PreparedCase& prepared, const std::string& path, absl::string_view origin);
+
+  Options options_;
+  std::string folder_;
+};
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_INTAKE_SAMPLE_CACHE_H_

@@ -1,0 +1,149 @@
+#include "site_agent/round/case_set.h"
+
+#include <utility>
+
+#include "privacy/log/log.h"
+#include "proto/base/status.h"
+#include "site_agent/imaging/label_reader.h"
+#include "site_agent/intake/catalog.h"
+#include "site_agent/intake/fingerprint.h"
+
+namespace consilium::agent {
+namespace {
+
+constexpr size_t kReasonsMax = 32;
+constexpr const char* kOtherReasons = "other reasons";
+
+using privacy::Log;
+using privacy::LogField;
+using privacy::LogLevel;
+using Key = privacy::LogField::Key;
+
+bool IsFaultOfTheCase(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsDataLoss(status) || absl::IsNotFound(status);
+}
+
+absl::StatusOr<CaseResult> LoadAndEvaluate(Segmenter& model, SampleCache& cache,
+                                           const CohortCase& item) {
+  CSL_ASSIGN_OR_RETURN(PreparedCase prepared, cache.Load(item));
+  return EvaluateCase(model, std::move(prepared));
+}
+
+template <typename Keep>
+Cohort Filter(const Cohort& cohort, Keep keep) {
+  Cohort part;
+  for (const CohortCase& item : cohort.cases) {
+    if (keep(item)) part.cases.push_back(item);
+  }
+  return part;
+}
+
+}  // namespace
+
+absl::StatusOr<Cohort> SiteCohort(const std::string& home, const wire::Plan& plan) {
+  CSL_ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(home));
+  return SelectCohort(catalog, plan);
+}
+
+Cohort TrainingPart(const Cohort& cohort) {
+  return Filter(cohort, [](const CohortCase& c) { return c.role == CaseRole::kTraining; });
+}
+
+Cohort HeldOutPart(const Cohort& cohort, SiteRole role) {
+  return Filter(cohort, [role](const CohortCase& c) {
+    return c.labelled && (role == SiteRole::kEvaluator || c.role == CaseRole::kValidation);
+  });
+}
+
+CohortSummary SummaryOf(const Cohort& cohort, SiteRole role) {
+  const Fingerprint fingerprint = FingerprintOf(cohort);
+  CohortSummary summary;
+  summary.cases = fingerprint.cases;
+  summary.labelled_cases = fingerprint.labelled;
+  summary.held_out_cases = static_cast<int64_t>(HeldOutPart(cohort, role).cases.size());
+  summary.median_spacing_xyz_mm = fingerprint.spacing_median_xyz_mm;
+  summary.median_size_xyz = fingerprint.size_median_xyz;
+  for (const RejectedCase& rejected : cohort.rejected) {
+    const bool room = summary.rejected_by_reason.size() < kReasonsMax ||
+                      summary.rejected_by_reason.contains(rejected.reason);
+    ++summary.rejected_by_reason[room ? rejected.reason : kOtherReasons];
+  }
+  return summary;
+}
+
+absl::StatusOr<Cohort> PrepareCases(
+    SampleCache& cache, const Cohort& cohort,
+    const std::function<absl::Status(int64_t done, int64_t total)>& report) {
+  Cohort usable;
+  const auto total = static_cast<int64_t>(cohort.cases.size());
+  for (int64_t i = 0; i < total; ++i) {
+    CSL_RETURN_IF_ERROR(report(i, total));
+    const CohortCase& item = cohort.cases[static_cast<size_t>(i)];
+    const absl::Status loaded = cache.Load(item).status();
+    if (loaded.ok()) {
+      usable.cases.push_back(item);
+    } else if (IsFaultOfTheCase(loaded)) {
+      Log(LogLevel::kWarning, "case left out: it cannot be prepared",
+          {LogField(Key::kCase, item.record.case_id),
+           LogField(Key::kCode, absl::StatusCodeToString(loaded.code()))});
+    } else {
+      return loaded;
+    }
+  }
+  CSL_RETURN_IF_ERROR(report(total, total));
+  return usable;
+}
+
+CaseSet CasesFor(SampleCache& cache, const Cohort& cohort) {
+  CaseSet set;
+  for (const CohortCase& item : cohort.cases) set.labelled.push_back(item.labelled);
+  set.load = [&cache, &cohort](int64_t index) -> absl::StatusOr<training::Case> {
+    CSL_ASSIGN_OR_RETURN(PreparedCase prepared,
+                         cache.Load(cohort.cases[static_cast<size_t>(index)]));
+    training::Case loaded;
+    loaded.size = prepared.size_dhw();
+    loaded.image = std::move(prepared.image);
+    loaded.label = std::move(prepared.label);
+    return loaded;
+  };
+  return set;
+}
+
+absl::StatusOr<EvaluationResult> EvaluateCases(
+    Segmenter& model, SampleCache& cache, const Cohort& cohort,
+    const std::function<absl::Status(int64_t done, int64_t total)>& report) {
+  EvaluationResult result;
+  const auto total = static_cast<int64_t>(cohort.cases.size());
+  for (int64_t i = 0; i < total; ++i) {
+    CSL_RETURN_IF_ERROR(report(i, total));
+    const CohortCase& item = cohort.cases[static_cast<size_t>(i)];
+    absl::StatusOr<CaseResult> measured = LoadAndEvaluate(model, cache, item);
+    if (measured.ok()) {
+      result.cases.push_back(*std::move(measured));
+    } else if (IsFaultOfTheCase(measured.status())) {
+      Log(LogLevel::kWarning, "case left out: it cannot be evaluated",
+          {LogField(Key::kCase, item.record.case_id),
+           LogField(Key::kCode, absl::StatusCodeToString(measured.status().code()))});
+    } else {
+      return measured.status();
+    }
+  }
+  CSL_RETURN_IF_ERROR(report(total, total));
+  return result;
+}
+
+absl::StatusOr<CaseResult> EvaluateCase(Segmenter& model, PreparedCase prepared) {
+  CSL_ASSIGN_OR_RETURN(
+      const imaging::LabelVolume truth,
+      imaging::ReadSegmentation(prepared.label_path, prepared.source, model.plan().labels));
+  CSL_ASSIGN_OR_RETURN(
+      const imaging::LabelVolume found,
+      model.SegmentPrepared(std::move(prepared.image), prepared.grid, prepared.source));
+  CaseResult result;
+  result.case_pseudonym = std::move(prepared.case_id);
+  CSL_ASSIGN_OR_RETURN(result.dice,
+                       DiceByLabel(found.voxels, truth.voxels, model.plan().classes()));
+  return result;
+}
+
+}  // namespace consilium::agent

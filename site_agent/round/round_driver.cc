@@ -1,0 +1,171 @@
+#include "site_agent/round/round_driver.h"
+
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "privacy/log/log.h"
+#include "proto/base/check.h"
+#include "proto/base/status.h"
+
+namespace consilium::agent {
+namespace {
+
+using privacy::Log;
+using privacy::LogField;
+using privacy::LogLevel;
+using Key = privacy::LogField::Key;
+
+absl::string_view DiscardText(DiscardReason reason) {
+  switch (reason) {
+    case DiscardReason::kDelivered:
+      return "delivered";
+    case DiscardReason::kRefused:
+      return "refused";
+    case DiscardReason::kSuperseded:
+      return "superseded";
+    case DiscardReason::kTooMany:
+      return "too many";
+  }
+  CSL_CHECK(false);
+}
+
+LogField CodeOf(const absl::Status& status) {
+  return LogField(Key::kCode, absl::StatusCodeToString(status.code()));
+}
+
+}  // namespace
+
+RoundDriver::RoundDriver(Federation& remote, Spool& spool, TaskWork work, const Clock& clock,
+                         const std::atomic<bool>& stop, DriverOptions options)
+    : remote_(remote),
+      spool_(spool),
+      work_(std::move(work)),
+      clock_(clock),
+      stop_(stop),
+      options_(std::move(options)) {}
+
+absl::Status RoundDriver::Run() {
+  CSL_ASSIGN_OR_RETURN(const std::vector<FinishedTask> spooled, spool_.List());
+  std::vector<TaskKey> keys;
+  for (const FinishedTask& finished : spooled) keys.push_back(finished.key);
+  SiteRound round(std::move(keys));
+  std::deque<Effect> queue;
+  for (Effect& effect : round.Start()) queue.push_back(std::move(effect));
+  while (!queue.empty() && !stop_) {
+    const Effect effect = std::move(queue.front());
+    queue.pop_front();
+    CSL_ASSIGN_OR_RETURN(std::vector<Effect> next, Execute(round, effect));
+    for (Effect& item : next) queue.push_back(std::move(item));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Effect>> RoundDriver::Execute(SiteRound& round, const Effect& effect) {
+  if (std::holds_alternative<AskForTask>(effect)) return Ask(round);
+  if (std::holds_alternative<Work>(effect)) return DoWork(round);
+  if (const auto* deliver = std::get_if<Deliver>(&effect)) {
+    return DeliverResult(round, deliver->task_id);
+  }
+  if (const auto* discard = std::get_if<Discard>(&effect)) {
+    DiscardResult(*discard);
+    return std::vector<Effect>();
+  }
+  const int failures = std::get<Wait>(effect).failures;
+  if (!options_.sleep(options_.delay(failures))) return std::vector<Effect>();
+  return round.OnWaited();
+}
+
+std::vector<Effect> RoundDriver::Ask(SiteRound& round) {
+  absl::Status failed;
+  if (!greeted_) failed = remote_.Hello();
+  if (failed.ok()) {
+    if (!greeted_) Log(LogLevel::kInfo, "connected to the coordinator");
+    greeted_ = true;
+    const absl::Duration asked = clock_.Monotonic();
+    auto task = remote_.NextTask(options_.ask_wait, round.SpooledTaskIds());
+    if (task.ok() && task->has_value()) {
+      task_ = **std::move(task);
+      Log(LogLevel::kInfo, "task",
+          {LogField(Key::kStudy, task_->study), LogField(Key::kRound, task_->round),
+           LogField(Key::kTask, task_->task_id),
+           LogField(Key::kAction, TaskKindName(task_->kind))});
+      return round.OnTask(KeyOf(*task_));
+    }
+    if (task.ok()) {
+      const absl::Duration took = clock_.Monotonic() - asked;
+      if (took < options_.ask_interval_min && !options_.sleep(options_.ask_interval_min - took)) {
+        return {};
+      }
+      return round.OnNoTask();
+    }
+    failed = task.status();
+  }
+  greeted_ = false;
+  if (!stop_) {
+    Log(LogLevel::kWarning, "no task from the coordinator, trying again",
+        {CodeOf(failed), LogField(Key::kReason, failed.message())});
+  }
+  return round.OnAskFailed();
+}
+
+absl::StatusOr<std::vector<Effect>> RoundDriver::DoWork(SiteRound& round) {
+  CSL_CHECK(task_.has_value());
+  const absl::Duration started = clock_.Monotonic();
+  const absl::StatusOr<FinishedTask> finished = work_(*task_);
+  const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - started);
+  if (!finished.ok()) {
+    Log(stop_ ? LogLevel::kInfo : LogLevel::kWarning, "task given up",
+        {LogField(Key::kTask, task_->task_id), CodeOf(finished.status()),
+         LogField(Key::kReason, finished.status().message()), LogField(Key::kSeconds, seconds)});
+    spool_.Remove(task_->task_id);
+    return round.OnWorkFailed();
+  }
+  CSL_RETURN_IF_ERROR(spool_.Keep(*finished));
+  Log(LogLevel::kInfo, "task done",
+      {LogField(Key::kTask, task_->task_id), LogField(Key::kSeconds, seconds)});
+  return round.OnWorkDone();
+}
+
+absl::StatusOr<UploadOutcome> RoundDriver::Send(const FinishedTask& finished) {
+  const std::string& task_id = finished.key.task_id;
+  if (const auto* cohort = std::get_if<CohortSummary>(&finished.result)) {
+    CSL_RETURN_IF_ERROR(remote_.ReportCohort(task_id, *cohort));
+    return UploadOutcome{true, ""};
+  }
+  if (const auto* evaluation = std::get_if<EvaluationResult>(&finished.result)) {
+    CSL_RETURN_IF_ERROR(remote_.ReportEvaluation(task_id, *evaluation));
+    return UploadOutcome{true, ""};
+  }
+  return remote_.Upload(finished.key, std::get<UpdateOffer>(finished.result),
+                        spool_.UpdatePath(task_id), {});
+}
+
+absl::StatusOr<std::vector<Effect>> RoundDriver::DeliverResult(SiteRound& round,
+                                                               const std::string& task_id) {
+  CSL_ASSIGN_OR_RETURN(const FinishedTask finished, spool_.Load(task_id));
+  const absl::StatusOr<UploadOutcome> outcome = Send(finished);
+  if (!outcome.ok()) {
+    greeted_ = false;
+    if (!stop_) {
+      Log(LogLevel::kWarning, "result not delivered, kept for later",
+          {LogField(Key::kTask, task_id), CodeOf(outcome.status()),
+           LogField(Key::kReason, outcome.status().message())});
+    }
+    return round.OnDeliveryFailed(ClassifyFailure(outcome.status()));
+  }
+  if (!outcome->accepted) {
+    Log(LogLevel::kWarning, "update not accepted",
+        {LogField(Key::kTask, task_id), LogField(Key::kReason, outcome->reason)});
+  }
+  return round.OnDelivered();
+}
+
+void RoundDriver::DiscardResult(const Discard& discard) {
+  spool_.Remove(discard.task_id);
+  Log(LogLevel::kInfo, "result leaves the spool",
+      {LogField(Key::kTask, discard.task_id),
+       LogField(Key::kReason, DiscardText(discard.reason))});
+}
+
+}  // namespace consilium::agent

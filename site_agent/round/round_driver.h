@@ -1,0 +1,62 @@
+// Runs a site's part in its federation: asks for tasks, does them, delivers what they gave, for as
+// long as the agent lives. The decisions are SiteRound's; this executes its effects.
+#ifndef CONSILIUM_SITE_AGENT_ROUND_ROUND_DRIVER_H_
+#define CONSILIUM_SITE_AGENT_ROUND_ROUND_DRIVER_H_
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/base/clock.h"
+#include "site_agent/round/federation.h"
+#include "site_agent/round/site_round.h"
+#include "site_agent/round/spool.h"
+
+namespace consilium::agent {
+
+struct DriverOptions {
+  // How long to wait after this many failures in a row.
+  std::function<absl::Duration(int failures)> delay;
+  // Waits; false: the agent is stopping.
+  std::function<bool(absl::Duration)> sleep;
+  absl::Duration ask_wait = absl::Seconds(30);        // that the coordinator may hold a question
+  absl::Duration ask_interval_min = absl::Seconds(1);  // between questions without an answer
+};
+
+using TaskWork = std::function<absl::StatusOr<FinishedTask>(const SiteTask& task)>;
+
+// Not thread-safe; everything given must outlive it. It never gives up: whatever fails is logged
+// and tried again with growing pauses.
+class RoundDriver {
+ public:
+  RoundDriver(Federation& remote, Spool& spool, TaskWork work, const Clock& clock,
+              const std::atomic<bool>& stop, DriverOptions options);
+
+  // Returns OK when `stop` became true. Errors: the spool cannot be read or written.
+  absl::Status Run();
+
+ private:
+  absl::StatusOr<std::vector<Effect>> Execute(SiteRound& round, const Effect& effect);
+  std::vector<Effect> Ask(SiteRound& round);
+  absl::StatusOr<std::vector<Effect>> DoWork(SiteRound& round);
+  absl::StatusOr<std::vector<Effect>> DeliverResult(SiteRound& round, const std::string& task_id);
+  absl::StatusOr<UploadOutcome> Send(const FinishedTask& finished);
+  void DiscardResult(const Discard& discard);
+
+  Federation& remote_;
+  Spool& spool_;
+  TaskWork work_;
+  const Clock& clock_;
+  const std::atomic<bool>& stop_;
+  DriverOptions options_;
+  std::optional<SiteTask> task_;  // the last one handed out
+  bool greeted_ = false;          // Hello went through on this connection
+};
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_ROUND_ROUND_DRIVER_H_

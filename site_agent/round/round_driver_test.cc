@@ -1,0 +1,228 @@
+#include "site_agent/round/round_driver.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "gtest/gtest.h"
+#include "privacy/crypto/sha256.h"
+#include "proto/base/file.h"
+
+namespace consilium::agent {
+namespace {
+
+class FakeClock final : public Clock {
+ public:
+  absl::Time Now() const override { return absl::UnixEpoch() + passed; }
+  absl::Duration Monotonic() const override { return passed; }
+  absl::Duration passed = absl::ZeroDuration();
+};
+
+// A coordinator that awaits one update after the other, and fails where a test says so.
+class FakeFederation final : public Federation {
+ public:
+  absl::Status Hello() override {
+    ++hellos;
+    return Fail("hello");
+  }
+  absl::StatusOr<std::optional<SiteTask>> NextTask(
+      absl::Duration, const std::vector<std::string>& spooled) override {
+    offered = spooled;
+    if (absl::Status s = Fail("next"); !s.ok()) return s;
+    if (awaited > rounds) {
+      if (on_idle) on_idle();
+      return std::nullopt;
+    }
+    SiteTask task;
+    task.task_id = "train/" + std::to_string(awaited);
+    task.kind = TaskKind::kTrain;
+    task.study = "hippo";
+    task.round = awaited;
+    return task;
+  }
+  absl::Status ReportCohort(const std::string&, const CohortSummary&) override {
+    return absl::OkStatus();
+  }
+  absl::Status DownloadModel(const ModelRef&, const std::string&, const ByteProgress&) override {
+    return absl::OkStatus();
+  }
+  absl::StatusOr<UploadOutcome> Upload(const TaskKey& task, const UpdateOffer& offer,
+                                       const std::string& path, const ByteProgress&) override {
+    if (absl::Status s = Fail("upload"); !s.ok()) return s;
+    EXPECT_EQ(*privacy::Sha256HexOfFile(path), offer.sha256);
+    if (task.round == awaited) {
+      accepted.push_back(task.task_id);
+      ++awaited;
+    }
+    if (absl::Status s = Fail("reply"); !s.ok()) return s;  // taken, but the answer is lost
+    return UploadOutcome{true, ""};
+  }
+  absl::Status ReportProgress(const TaskProgress&) override { return absl::OkStatus(); }
+  absl::Status ReportEvaluation(const std::string&, const EvaluationResult&) override {
+    return absl::OkStatus();
+  }
+
+  std::function<absl::Status(const std::string& where)> fail;
+  std::function<void()> on_idle;
+  int64_t rounds = 1;
+  int64_t awaited = 1;
+  int hellos = 0;
+  std::vector<std::string> accepted;
+  std::vector<std::string> offered;
+
+ private:
+  absl::Status Fail(const std::string& where) { return fail ? fail(where) : absl::OkStatus(); }
+};
+
+// A home whose agent can be started as often as a test likes.
+class AgentHarness {
+ public:
+  AgentHarness() : home_(*TempDir::Create("driver")) {
+    remote.on_idle = [this] { stop = true; };
+  }
+
+  absl::Status RunUntilStopped() {
+    stop = false;
+    auto spool = Spool::Open(home_.path());
+    if (!spool.ok()) return spool.status();
+    const auto work = [&](const SiteTask& task) -> absl::StatusOr<FinishedTask> {
+      worked.push_back(task.task_id);
+      if (work_fails > 0) {
+        --work_fails;
+        return absl::InternalError("planted");
+      }
+      return Work(*spool, task);
+    };
+    DriverOptions options;
+    options.delay = [this](int failures) {
+      waits.push_back(failures);
+      return absl::Seconds(failures);
+    };
+    options.sleep = [this](absl::Duration duration) {
+      clock.passed += duration;
+      return !stop.load() && ++sleeps < 1000;
+    };
+    RoundDriver driver(remote, *spool, work, clock, stop, options);
+    return driver.Run();
+  }
+
+  FakeFederation remote;
+  FakeClock clock;
+  std::atomic<bool> stop{false};
+  std::vector<std::string> worked;
+  std::vector<int> waits;
+  int work_fails = 0;
+  int sleeps = 0;
+
+ private:
+  static absl::StatusOr<FinishedTask> Work(Spool& spool, const SiteTask& task) {
+    const std::string bytes = "sealed " + task.task_id;
+    if (auto folder = spool.BeginWork(task.task_id); !folder.ok()) return folder.status();
+    if (absl::Status s = WriteFileAtomic(spool.UpdatePath(task.task_id), bytes); !s.ok()) return s;
+    UpdateOffer offer;
+    offer.bytes = bytes.size();
+    offer.sha256 = privacy::Sha256Hex(bytes);
+    return FinishedTask{KeyOf(task), offer};
+  }
+
+  TempDir home_;
+};
+
+using Ids = std::vector<std::string>;
+
+TEST(RoundDriverTest, RoundsGoByOnceEach) {
+  AgentHarness agent;
+  agent.remote.rounds = 3;
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.worked, (Ids{"train/1", "train/2", "train/3"}));
+  EXPECT_EQ(agent.remote.accepted, agent.worked);
+  EXPECT_EQ(agent.remote.hellos, 1);
+}
+
+// Stops the agent at `where`, restarts it, and expects that nothing was trained twice.
+void ExpectNoSecondTraining(const std::string& where) {
+  AgentHarness agent;
+  bool cut = false;
+  agent.remote.fail = [&](const std::string& at) -> absl::Status {
+    if (cut || at != where) return absl::OkStatus();
+    cut = true;
+    agent.stop = true;
+    return absl::UnavailableError("cut");
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  ASSERT_TRUE(cut);
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.worked, Ids{"train/1"}) << where;
+  EXPECT_EQ(agent.remote.accepted, Ids{"train/1"}) << where;
+}
+
+TEST(RoundDriverTest, RestartBeforeTheGreeting) { ExpectNoSecondTraining("hello"); }
+TEST(RoundDriverTest, RestartBeforeTheTask) { ExpectNoSecondTraining("next"); }
+TEST(RoundDriverTest, RestartWithAFinishedUpdateUploadsIt) { ExpectNoSecondTraining("upload"); }
+TEST(RoundDriverTest, RestartAfterALostAnswerDoesNotTrainAgain) {
+  ExpectNoSecondTraining("reply");
+}
+
+TEST(RoundDriverTest, SpooledResultIsNamedInTheQuestion) {
+  AgentHarness agent;
+  agent.remote.fail = [&](const std::string& at) -> absl::Status {
+    if (at != "upload") return absl::OkStatus();
+    agent.stop = true;
+    return absl::UnavailableError("cut");
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  agent.remote.fail = [&](const std::string& at) -> absl::Status {
+    if (at == "next") agent.stop = true;
+    return at == "next" ? absl::UnavailableError("down") : absl::OkStatus();
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.remote.offered, Ids{"train/1"});
+}
+
+TEST(RoundDriverTest, CoordinatorThatIsDownForLongIsWaitedFor) {
+  AgentHarness agent;
+  int failures = 0;
+  agent.remote.fail = [&](const std::string&) -> absl::Status {
+    return ++failures <= 40 ? absl::UnavailableError("down") : absl::OkStatus();
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.worked, Ids{"train/1"});
+  EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
+  EXPECT_EQ(agent.waits.size(), 40u);
+  EXPECT_EQ(agent.waits.back(), 40);
+}
+
+TEST(RoundDriverTest, CoordinatorThatGoesAwayAtEveryCallTrainsOnce) {
+  AgentHarness agent;
+  agent.remote.rounds = 2;
+  int calls = 0;
+  agent.remote.fail = [&](const std::string&) -> absl::Status {
+    return ++calls % 3 == 0 ? absl::OkStatus() : absl::UnavailableError("down");
+  };
+  agent.sleeps = 0;
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  std::sort(agent.worked.begin(), agent.worked.end());
+  EXPECT_EQ(std::unique(agent.worked.begin(), agent.worked.end()), agent.worked.end());
+}
+
+TEST(RoundDriverTest, TaskThatFailsIsTriedAgainAfterAPause) {
+  AgentHarness agent;
+  agent.work_fails = 2;
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.worked, (Ids{"train/1", "train/1", "train/1"}));
+  EXPECT_EQ(agent.waits, (std::vector<int>{1, 2}));
+  EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
+}
+
+TEST(RoundDriverTest, CoordinatorThatAnswersAtOnceIsNotAskedInABusyLoop) {
+  AgentHarness agent;
+  agent.remote.rounds = 0;
+  int asked = 0;
+  agent.remote.on_idle = [&] {
+    if (++asked == 10) agent.stop = true;
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_GE(agent.clock.passed, absl::Seconds(9));
+}
+
+}  // namespace
+}  // namespace consilium::agent

@@ -1,0 +1,147 @@
+#include "site_agent/round/site_round.h"
+
+#include <algorithm>
+
+#include "proto/base/check.h"
+
+namespace consilium::agent {
+
+CallFailure ClassifyFailure(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kNotFound:
+      return CallFailure::kGone;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kUnimplemented:
+      return CallFailure::kWrong;
+    default:
+      return CallFailure::kRetry;
+  }
+}
+
+SiteRound::SiteRound(std::vector<TaskKey> spooled) {
+  for (TaskKey& key : spooled) spooled_.push_back({std::move(key), 0});
+}
+
+void SiteRound::MoveTo(Phase from, Phase to) {
+  CSL_CHECK(phase_ == from);
+  phase_ = to;
+}
+
+std::vector<std::string> SiteRound::SpooledTaskIds() const {
+  std::vector<std::string> ids;
+  for (const Spooled& item : spooled_) ids.push_back(item.key.task_id);
+  return ids;
+}
+
+bool SiteRound::IsSpooled(const std::string& task_id) const {
+  return std::any_of(spooled_.begin(), spooled_.end(),
+                     [&](const Spooled& item) { return item.key.task_id == task_id; });
+}
+
+void SiteRound::Remove(const std::string& task_id, DiscardReason reason,
+                       std::vector<Effect>& effects) {
+  std::erase_if(spooled_, [&](const Spooled& item) { return item.key.task_id == task_id; });
+  effects.push_back(Discard{task_id, reason});
+}
+
+// A task of a later round tells that the coordinator has closed the rounds before it.
+void SiteRound::DiscardSuperseded(const TaskKey& task, std::vector<Effect>& effects) {
+  std::vector<std::string> old;
+  for (const Spooled& item : spooled_) {
+    const bool earlier = item.key.study == task.study && item.key.round < task.round;
+    if (earlier && item.key.task_id != task.task_id) old.push_back(item.key.task_id);
+  }
+  for (const std::string& id : old) Remove(id, DiscardReason::kSuperseded, effects);
+}
+
+std::vector<Effect> SiteRound::AskAgain() {
+  phase_ = Phase::kAsking;
+  return {AskForTask{}};
+}
+
+std::vector<Effect> SiteRound::WaitAfterFailure(Phase from) {
+  MoveTo(from, Phase::kWaiting);
+  ++failures_;
+  return {Wait{failures_}};
+}
+
+std::vector<Effect> SiteRound::Start() {
+  MoveTo(Phase::kIdle, Phase::kAsking);
+  std::vector<Effect> effects;
+  while (spooled_.size() > kSpooledMax) {
+    Remove(spooled_.front().key.task_id, DiscardReason::kTooMany, effects);
+  }
+  effects.push_back(AskForTask{});
+  return effects;
+}
+
+std::vector<Effect> SiteRound::OnTask(const TaskKey& task) {
+  CSL_CHECK(phase_ == Phase::kAsking);
+  std::vector<Effect> effects;
+  DiscardSuperseded(task, effects);
+  current_ = task;
+  if (IsSpooled(task.task_id)) {
+    phase_ = Phase::kDelivering;
+    effects.push_back(Deliver{task.task_id});
+  } else {
+    phase_ = Phase::kWorking;
+    effects.push_back(Work{});
+  }
+  return effects;
+}
+
+std::vector<Effect> SiteRound::OnNoTask() {
+  MoveTo(Phase::kAsking, Phase::kAsking);
+  failures_ = 0;
+  return {AskForTask{}};
+}
+
+std::vector<Effect> SiteRound::OnAskFailed() { return WaitAfterFailure(Phase::kAsking); }
+
+std::vector<Effect> SiteRound::OnWorkDone() {
+  MoveTo(Phase::kWorking, Phase::kDelivering);
+  std::vector<Effect> effects;
+  spooled_.push_back({current_, 0});
+  while (spooled_.size() > kSpooledMax) {
+    Remove(spooled_.front().key.task_id, DiscardReason::kTooMany, effects);
+  }
+  effects.push_back(Deliver{current_.task_id});
+  return effects;
+}
+
+std::vector<Effect> SiteRound::OnWorkFailed() { return WaitAfterFailure(Phase::kWorking); }
+
+std::vector<Effect> SiteRound::OnDelivered() {
+  MoveTo(Phase::kDelivering, Phase::kIdle);
+  failures_ = 0;
+  std::vector<Effect> effects;
+  Remove(current_.task_id, DiscardReason::kDelivered, effects);
+  for (Effect& effect : AskAgain()) effects.push_back(std::move(effect));
+  return effects;
+}
+
+std::vector<Effect> SiteRound::OnDeliveryFailed(CallFailure failure) {
+  std::vector<Effect> effects = WaitAfterFailure(Phase::kDelivering);
+  if (failure == CallFailure::kRetry) return effects;
+  const auto item = std::find_if(spooled_.begin(), spooled_.end(), [&](const Spooled& s) {
+    return s.key.task_id == current_.task_id;
+  });
+  CSL_CHECK(item != spooled_.end());
+  // A study that is paused or a coordinator that is starting may say "gone" of a result that it
+  // takes later: the training behind it is worth a few more questions.
+  if (failure == CallFailure::kWrong || ++item->gone >= kGoneMax) {
+    std::vector<Effect> first;
+    Remove(current_.task_id, DiscardReason::kRefused, first);
+    effects.insert(effects.begin(), first.begin(), first.end());
+  }
+  return effects;
+}
+
+std::vector<Effect> SiteRound::OnWaited() {
+  CSL_CHECK(phase_ == Phase::kWaiting);
+  return AskAgain();
+}
+
+}  // namespace consilium::agent

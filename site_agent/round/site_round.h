@@ -1,0 +1,92 @@
+// A site's part in a federation as a pure state machine: events in, effects out. No clock, no I/O.
+//
+//   kIdle -> AskForTask -> kAsking -> Work ----> kWorking -> Deliver -> kDelivering -> kIdle
+//                             |  \--> Deliver (result is spooled)          |
+//                             \--> Wait (nothing reached, work failed) <---/
+//
+// The one promise: a result that was reported by OnWorkDone is delivered or refused, never made
+// again while it is spooled. The caller makes the result durable before it calls OnWorkDone and
+// removes it only on Discard, so after a crash at any point Restore + Start offer it again.
+#ifndef CONSILIUM_SITE_AGENT_ROUND_SITE_ROUND_H_
+#define CONSILIUM_SITE_AGENT_ROUND_SITE_ROUND_H_
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "site_agent/round/federation.h"
+
+namespace consilium::agent {
+
+struct AskForTask {};
+// Do the task that was just handed out.
+struct Work {};
+// Send the spooled result of this task.
+struct Deliver {
+  std::string task_id;
+};
+enum class DiscardReason { kDelivered, kRefused, kSuperseded, kTooMany };
+struct Discard {
+  std::string task_id;
+  DiscardReason reason = DiscardReason::kDelivered;
+};
+// Wait before the next question; longer the more attempts failed in a row.
+struct Wait {
+  int failures = 0;
+};
+using Effect = std::variant<AskForTask, Work, Deliver, Discard, Wait>;
+
+// What to do about a failed call.
+enum class CallFailure {
+  kRetry,  // the same again later
+  kGone,   // the coordinator no longer wants it
+  kWrong,  // it will never be taken
+};
+CallFailure ClassifyFailure(const absl::Status& status);
+
+// Thread-compatible. An event that does not fit the phase ends the process (our bug).
+class SiteRound {
+ public:
+  enum class Phase { kIdle, kAsking, kWorking, kDelivering, kWaiting };
+  static constexpr size_t kSpooledMax = 4;    // the oldest goes first
+  static constexpr int kGoneMax = 3;          // times that a result is found gone before it goes
+
+  // `spooled`: results on disk from before, oldest first.
+  explicit SiteRound(std::vector<TaskKey> spooled);
+
+  std::vector<Effect> Start();
+  std::vector<Effect> OnTask(const TaskKey& task);
+  std::vector<Effect> OnNoTask();
+  std::vector<Effect> OnAskFailed();
+  std::vector<Effect> OnWorkDone();    // the result is durable
+  std::vector<Effect> OnWorkFailed();
+  std::vector<Effect> OnDelivered();   // taken, or refused for good: the coordinator has answered
+  std::vector<Effect> OnDeliveryFailed(CallFailure failure);
+  std::vector<Effect> OnWaited();
+
+  Phase phase() const { return phase_; }
+  // What to name in the next question.
+  std::vector<std::string> SpooledTaskIds() const;
+
+ private:
+  struct Spooled {
+    TaskKey key;
+    int gone = 0;
+  };
+  void MoveTo(Phase from, Phase to);
+  bool IsSpooled(const std::string& task_id) const;
+  void Remove(const std::string& task_id, DiscardReason reason, std::vector<Effect>& effects);
+  void DiscardSuperseded(const TaskKey& task, std::vector<Effect>& effects);
+  std::vector<Effect> AskAgain();
+  std::vector<Effect> WaitAfterFailure(Phase from);
+
+  Phase phase_ = Phase::kIdle;
+  std::vector<Spooled> spooled_;  // oldest first
+  TaskKey current_;               // in kWorking and kDelivering
+  int failures_ = 0;              // in a row
+};
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_ROUND_SITE_ROUND_H_

@@ -1,0 +1,139 @@
+#include "site_agent/round/site_round.h"
+
+#include <variant>
+
+#include "gtest/gtest.h"
+
+namespace consilium::agent {
+namespace {
+
+TaskKey Train(int64_t round) {
+  return {"task-" + std::to_string(round), TaskKind::kTrain, "hippo", round};
+}
+
+template <typename T>
+bool LastIs(const std::vector<Effect>& effects) {
+  return !effects.empty() && std::holds_alternative<T>(effects.back());
+}
+
+std::vector<std::string> Discarded(const std::vector<Effect>& effects) {
+  std::vector<std::string> ids;
+  for (const Effect& effect : effects) {
+    if (const auto* discard = std::get_if<Discard>(&effect)) ids.push_back(discard->task_id);
+  }
+  return ids;
+}
+
+TEST(SiteRoundTest, ATaskIsDoneDeliveredAndDropped) {
+  SiteRound round({});
+  EXPECT_TRUE(LastIs<AskForTask>(round.Start()));
+  EXPECT_TRUE(LastIs<Work>(round.OnTask(Train(1))));
+  EXPECT_TRUE(LastIs<Deliver>(round.OnWorkDone()));
+  EXPECT_EQ(round.SpooledTaskIds(), std::vector<std::string>{"task-1"});
+  const auto effects = round.OnDelivered();
+  EXPECT_EQ(Discarded(effects), std::vector<std::string>{"task-1"});
+  EXPECT_TRUE(LastIs<AskForTask>(effects));
+  EXPECT_TRUE(round.SpooledTaskIds().empty());
+}
+
+TEST(SiteRoundTest, RestartOffersTheSpooledResultAndDeliversInsteadOfWorking) {
+  SiteRound round({Train(1)});
+  round.Start();
+  EXPECT_EQ(round.SpooledTaskIds(), std::vector<std::string>{"task-1"});
+  EXPECT_TRUE(LastIs<Deliver>(round.OnTask(Train(1))));
+}
+
+TEST(SiteRoundTest, UnreachableCoordinatorKeepsTheResult) {
+  SiteRound round({});
+  round.Start();
+  round.OnTask(Train(1));
+  round.OnWorkDone();
+  for (int i = 1; i < 50; ++i) {
+    const auto effects = round.OnDeliveryFailed(CallFailure::kRetry);
+    ASSERT_TRUE(LastIs<Wait>(effects));
+    EXPECT_TRUE(Discarded(effects).empty());
+    EXPECT_EQ(std::get<Wait>(effects.back()).failures, i);
+    round.OnWaited();
+    ASSERT_TRUE(LastIs<Deliver>(round.OnTask(Train(1))));
+  }
+}
+
+TEST(SiteRoundTest, GoneResultIsDroppedOnlyAfterSeveralAnswers) {
+  SiteRound round({});
+  round.Start();
+  round.OnTask(Train(1));
+  round.OnWorkDone();
+  for (int i = 1; i < SiteRound::kGoneMax; ++i) {
+    EXPECT_TRUE(Discarded(round.OnDeliveryFailed(CallFailure::kGone)).empty());
+    round.OnWaited();
+    round.OnTask(Train(1));
+  }
+  EXPECT_EQ(Discarded(round.OnDeliveryFailed(CallFailure::kGone)).size(), 1u);
+}
+
+TEST(SiteRoundTest, WrongResultIsDroppedAtOnce) {
+  SiteRound round({});
+  round.Start();
+  round.OnTask(Train(1));
+  round.OnWorkDone();
+  EXPECT_EQ(Discarded(round.OnDeliveryFailed(CallFailure::kWrong)).size(), 1u);
+  EXPECT_TRUE(round.SpooledTaskIds().empty());
+}
+
+TEST(SiteRoundTest, LaterRoundOfTheSameStudyDropsEarlierResults) {
+  TaskKey other = Train(1);
+  other.task_id = "other-1";
+  other.study = "liver";
+  SiteRound round({Train(1), other});
+  round.Start();
+  const auto effects = round.OnTask(Train(2));
+  EXPECT_EQ(Discarded(effects), std::vector<std::string>{"task-1"});
+  EXPECT_TRUE(LastIs<Work>(effects));
+  EXPECT_EQ(round.SpooledTaskIds(), std::vector<std::string>{"other-1"});
+}
+
+TEST(SiteRoundTest, SpoolIsBounded) {
+  std::vector<TaskKey> many;
+  for (int i = 1; i <= 10; ++i) many.push_back(Train(i));
+  SiteRound round(many);
+  EXPECT_EQ(Discarded(round.Start()).size(), 10 - SiteRound::kSpooledMax);
+  EXPECT_EQ(round.SpooledTaskIds().size(), SiteRound::kSpooledMax);
+  EXPECT_EQ(round.SpooledTaskIds().back(), "task-10");
+}
+
+TEST(SiteRoundTest, FailuresInARowCountUntilSomethingSucceeds) {
+  SiteRound round({});
+  round.Start();
+  round.OnAskFailed();
+  round.OnWaited();
+  EXPECT_EQ(std::get<Wait>(round.OnAskFailed().back()).failures, 2);
+  round.OnWaited();
+  round.OnNoTask();
+  EXPECT_EQ(std::get<Wait>(round.OnAskFailed().back()).failures, 1);
+}
+
+TEST(SiteRoundTest, TaskThatKeepsFailingWaitsLonger) {
+  SiteRound round({});
+  round.Start();
+  for (int i = 1; i <= 3; ++i) {
+    round.OnTask(Train(1));
+    EXPECT_EQ(std::get<Wait>(round.OnWorkFailed().back()).failures, i);
+    round.OnWaited();
+  }
+}
+
+TEST(SiteRoundDeathTest, EventOutOfPhaseEndsTheProcess) {
+  SiteRound round({});
+  EXPECT_DEATH(round.OnWorkDone(), "");
+}
+
+TEST(ClassifyFailureTest, OnlyAnswersAboutTheResultDropIt) {
+  EXPECT_EQ(ClassifyFailure(absl::UnavailableError("")), CallFailure::kRetry);
+  EXPECT_EQ(ClassifyFailure(absl::PermissionDeniedError("")), CallFailure::kRetry);
+  EXPECT_EQ(ClassifyFailure(absl::DataLossError("")), CallFailure::kRetry);
+  EXPECT_EQ(ClassifyFailure(absl::FailedPreconditionError("")), CallFailure::kGone);
+  EXPECT_EQ(ClassifyFailure(absl::InvalidArgumentError("")), CallFailure::kWrong);
+}
+
+}  // namespace
+}  // namespace consilium::agent

@@ -1,0 +1,61 @@
+// Results that are finished and not yet taken by the coordinator, on disk.
+//
+// HOME/spool/<16 hex digits of the task id's SHA-256>/result.json   FinishedTask; written last
+//                                                    /update.sealed  kInitialise, kTrain
+// A folder without a readable result.json is work that was cut; Open removes it.
+#ifndef CONSILIUM_SITE_AGENT_ROUND_SPOOL_H_
+#define CONSILIUM_SITE_AGENT_ROUND_SPOOL_H_
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "site_agent/round/federation.h"
+
+namespace consilium::agent {
+
+using TaskResult = std::variant<CohortSummary, UpdateOffer, EvaluationResult>;
+
+struct FinishedTask {
+  TaskKey key;
+  TaskResult result;
+};
+
+std::string FinishedTaskToJson(const FinishedTask& task);
+// INVALID_ARGUMENT: not what FinishedTaskToJson writes.
+absl::StatusOr<FinishedTask> FinishedTaskFromJson(absl::string_view text);
+
+// Thread-compatible. One agent a home.
+class Spool {
+ public:
+  // Makes the folder and removes what was cut or does not have its digest.
+  static absl::StatusOr<Spool> Open(const std::string& home);
+
+  // What is spooled, oldest first.
+  absl::StatusOr<std::vector<FinishedTask>> List() const { return ListIn(folder_); }
+  // The same for a home whose agent may be running; none where there is no spool.
+  static absl::StatusOr<std::vector<FinishedTask>> ListOf(const std::string& home);
+
+  // An empty folder for the task's files.
+  absl::StatusOr<std::string> BeginWork(const std::string& task_id);
+  // After it returns the result survives a crash. update.sealed must already be in place.
+  absl::Status Keep(const FinishedTask& task);
+  // NOT_FOUND: no such result.
+  absl::StatusOr<FinishedTask> Load(const std::string& task_id) const;
+  void Remove(const std::string& task_id);
+
+  std::string UpdatePath(const std::string& task_id) const;
+
+ private:
+  explicit Spool(std::string folder) : folder_(std::move(folder)) {}
+  static absl::StatusOr<std::vector<FinishedTask>> ListIn(const std::string& folder);
+  std::string TaskFolder(const std::string& task_id) const;
+
+  std::string folder_;
+};
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_ROUND_SPOOL_H_

@@ -1,0 +1,111 @@
+#include "site_agent/standalone.h"
+
+#include <cmath>
+
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "proto/base/file.h"
+#include "site_agent/imaging/dicom_series.h"
+#include "site_agent/imaging/seg_writer.h"
+#include "site_agent/imaging/test_series.h"
+#include "site_agent/tiny_model.h"
+
+namespace consilium::agent {
+namespace {
+
+// A labelled series: the lower half of the slices is label 1, the upper half label 2.
+void WriteLabelledSeries(const std::string& folder, const wire::Plan& plan) {
+  ASSERT_TRUE(MakeDirs(folder).ok());
+  imaging::TestSeries series;
+  series.rows = 20;
+  series.columns = 24;
+  series.slices = 12;
+  const auto source = imaging::AssembleSeries(imaging::WriteTestSeries(series, folder));
+  ASSERT_TRUE(source.ok()) << source.status();
+  imaging::LabelVolume mask;
+  mask.geometry = source->volume.geometry;
+  mask.voxels.resize(source->volume.voxels.size());
+  for (size_t i = 0; i < mask.voxels.size(); ++i) mask.voxels[i] = i < mask.voxels.size() / 2 ? 1 : 2;
+  imaging::SegDescription description;
+  description.labels = plan.labels;
+  description.uid_seed = "test";
+  ASSERT_TRUE(
+      imaging::WriteSegmentation(*source, mask, description, JoinPath(folder, "seg.dcm")).ok());
+}
+
+class StandaloneTest : public testing::Test {
+ protected:
+  StandaloneTest() : folder_(*TempDir::Create("alone")) {}
+  void SetUp() override { WriteLabelledSeries(At("data"), TinyPlan()); }
+  std::string At(const std::string& name) const { return JoinPath(folder_.path(), name); }
+  Environment Env() const { return {.compute = {1, "cpu"}, .progress = {}, .stop = stop_}; }
+
+  TempDir folder_;
+  std::atomic<bool> stop_{false};
+};
+
+TEST_F(StandaloneTest, TrainsWritesAndMeasures) {
+  TrainAloneOptions options{{At("data")}, At("out"), TinyPlan(), {At("data")}};
+  const auto result = TrainAlone(options, Env());
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->steps, 3);
+  EXPECT_EQ(result->training_cases, 1);
+  EXPECT_EQ(result->labelled_cases, 1);
+  ASSERT_EQ(result->evaluation.cases.size(), 1u);
+  EXPECT_EQ(result->evaluation.cases[0].dice.size(), 2u);
+
+  const auto file = wire::ReadSafetensors(At("out/model.safetensors"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->metadata.at(wire::kPlanMetadataKey), wire::PlanToJson(TinyPlan()));
+  const auto json = ReadFile(At("out/evaluation.json"), 1 << 20);
+  ASSERT_TRUE(json.ok());
+  EXPECT_TRUE(nlohmann::json::parse(*json).contains("mean_dice"));
+}
+
+TEST_F(StandaloneTest, AnyExportedModelCanBeMeasured) {
+  WriteTinyModel(TinyPlan(), At("model.safetensors"));
+  const auto evaluation =
+      EvaluateOnData(At("model.safetensors"), {At("data")}, At("home"), Env());
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  EXPECT_EQ(evaluation->model_version, "tiny/1");
+  ASSERT_EQ(evaluation->cases.size(), 1u);
+  EXPECT_EQ(evaluation->structures, (std::vector<std::string>{"Low part", "High part"}));
+}
+
+TEST_F(StandaloneTest, DataThatFitsNothingIsNotFound) {
+  wire::Plan plan = TinyPlan();
+  plan.modality = "CT";
+  TrainAloneOptions options{{At("data")}, At("out"), plan, {}};
+  EXPECT_TRUE(absl::IsNotFound(TrainAlone(options, Env()).status()));
+  EXPECT_FALSE(PathExists(At("out/model.safetensors")));
+}
+
+TEST_F(StandaloneTest, StopLeavesNoModel) {
+  stop_ = true;
+  TrainAloneOptions options{{At("data")}, At("out"), TinyPlan(), {}};
+  EXPECT_TRUE(absl::IsCancelled(TrainAlone(options, Env()).status()));
+  EXPECT_FALSE(PathExists(At("out/model.safetensors")));
+}
+
+TEST_F(StandaloneTest, PlanFileMayHaveWhiteSpace) {
+  const std::string pretty = nlohmann::json::parse(wire::PlanToJson(TinyPlan())).dump(2) + "\n";
+  ASSERT_TRUE(WriteFileAtomic(At("plan.json"), pretty).ok());
+  const auto plan = ReadPlanFile(At("plan.json"));
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(*plan, TinyPlan());
+}
+
+TEST(ModelEvaluationTest, MeansLeaveUndefinedOut) {
+  const double nan = std::nan("");
+  ModelEvaluation evaluation;
+  evaluation.structures = {"a", "b", "c"};
+  evaluation.cases = {{"x", {0.5, nan, nan}}, {"y", {1.0, 0.25, nan}}};
+  EXPECT_DOUBLE_EQ(evaluation.mean(0), 0.75);
+  EXPECT_DOUBLE_EQ(evaluation.mean(1), 0.25);
+  EXPECT_TRUE(std::isnan(evaluation.mean(2)));
+  EXPECT_DOUBLE_EQ(evaluation.mean_of_all(), 0.5);
+  EXPECT_NE(EvaluationToJson(evaluation).find("null"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace consilium::agent

@@ -1,0 +1,44 @@
+// A network small enough for tests: a plan, and a model file with weights from the plan's seed.
+#ifndef CONSILIUM_SITE_AGENT_TINY_MODEL_H_
+#define CONSILIUM_SITE_AGENT_TINY_MODEL_H_
+
+#include <string>
+
+#include "gtest/gtest.h"
+#include "proto/wire/plan.h"
+#include "proto/wire/safetensors.h"
+#include "site_agent/plan_config.h"
+#include "site_agent/round/train_step.h"
+#include "site_agent/weights.h"
+
+namespace consilium::agent {
+
+inline wire::Plan TinyPlan() {
+  wire::Plan plan;
+  plan.study = "tiny";
+  plan.labels = {{1, "Low part", ""}, {2, "High part", ""}};
+  plan.spacing_xyz_mm = {2, 2, 2};
+  plan.network.features = {4, 8};
+  plan.network.strides_xyz = {{1, 1, 1}, {2, 2, 2}};
+  plan.training.patch_xyz = {16, 16, 16};
+  plan.training.rounds = 1;
+  plan.training.steps_per_round = 3;
+  plan.training.seed = 5;
+  return plan;
+}
+
+inline void WriteTinyModel(const wire::Plan& plan, const std::string& path) {
+  auto session = MakeSession(SessionOptionsFor(plan, {1, "cpu"}));
+  ASSERT_TRUE(session.ok()) << session.status();
+  auto arrays = ExportWeights(**session);
+  ASSERT_TRUE(arrays.ok()) << arrays.status();
+  const auto map = TensorMapFromArrays(*std::move(arrays));
+  ASSERT_TRUE(map.ok()) << map.status();
+  const wire::Metadata metadata = {{wire::kPlanMetadataKey, wire::PlanToJson(plan)},
+                                   {wire::kVersionMetadataKey, "tiny/1"}};
+  ASSERT_TRUE(wire::WriteSafetensors(path, *map, metadata).ok());
+}
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_TINY_MODEL_H_

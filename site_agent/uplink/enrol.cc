@@ -1,0 +1,147 @@
+#include "site_agent/uplink/enrol.h"
+
+#include <sys/stat.h>
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "consilium/v1/federation.grpc.pb.h"
+#include "privacy/crypto/certificate.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+#include "proto/wire/transport.h"
+#include "site_agent/agent_options.h"
+
+namespace consilium::agent {
+namespace {
+
+constexpr uint64_t kPemBytesMax = 64 * 1024;
+
+struct IdentityPaths {
+  explicit IdentityPaths(const std::string& home)
+      : folder(JoinPath(home, "identity")),
+        key(JoinPath(folder, "site.key")),
+        certificate(JoinPath(folder, "site.crt")),
+        ca(JoinPath(folder, "ca.crt")) {}
+  std::string folder, key, certificate, ca;
+};
+
+absl::StatusOr<privacy::SecretBytes> ReadKey(const std::string& path) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) return absl::NotFoundError("no site.key: not enrolled");
+  if ((info.st_mode & 077) != 0) {
+    return absl::FailedPreconditionError("site.key may be read by others: chmod 600 it");
+  }
+  CSL_ASSIGN_OR_RETURN(const std::string pem, ReadFile(path, kPemBytesMax));
+  return privacy::SecretBytes(pem);
+}
+
+absl::StatusOr<privacy::SecretBytes> MakeOrReadKey(const IdentityPaths& paths) {
+  if (PathExists(paths.key)) return ReadKey(paths.key);
+  CSL_ASSIGN_OR_RETURN(privacy::SecretBytes key, privacy::GenerateKeyPem());
+  CSL_RETURN_IF_ERROR(WriteFileAtomic(paths.key, key.view(), kPrivateFile));
+  return key;
+}
+
+absl::StatusOr<v1::EnrolReply> CallEnrol(const Invitation& invitation, const std::string& csr_pem,
+                                         const EnrolOptions& options) {
+  wire::TlsFiles tls;
+  tls.ca_pem = invitation.ca_pem;
+  const auto channel = wire::ConnectTls(invitation.enrolment_address, tls,
+                                        AddressHost(invitation.enrolment_address));
+  const auto stub = v1::Enrolment::NewStub(channel);
+  v1::EnrolRequest request;
+  request.set_token(invitation.token);
+  request.set_csr_pem(csr_pem);
+  request.set_software_version(options.software_version);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoSeconds(options.timeout));
+  v1::EnrolReply reply;
+  const absl::Status called = wire::FromGrpc(stub->Enrol(&context, request, &reply));
+  CSL_RETURN_IF_ERROR(Annotate(called, "enrolment"));
+  return reply;
+}
+
+absl::Status CheckReply(const Invitation& invitation, const v1::EnrolReply& reply,
+                        absl::Time now) {
+  const std::string& certificate = reply.certificate_pem();
+  if (certificate.size() > kPemBytesMax || reply.ca_pem().size() > kPemBytesMax) {
+    return absl::InvalidArgumentError("enrolment: the reply is too long");
+  }
+  CSL_ASSIGN_OR_RETURN(const std::string invited_ca,
+                       privacy::CertificateSha256Hex(invitation.ca_pem));
+  CSL_ASSIGN_OR_RETURN(const std::string replied_ca, privacy::CertificateSha256Hex(reply.ca_pem()));
+  if (invited_ca != replied_ca) {
+    return absl::InvalidArgumentError("enrolment: the reply names another CA than the invitation");
+  }
+  CSL_RETURN_IF_ERROR(privacy::VerifyCertificate(certificate, invitation.ca_pem, now));
+  CSL_ASSIGN_OR_RETURN(const privacy::Identity identity,
+                       privacy::CertificateIdentity(certificate));
+  const privacy::Identity expected = {invitation.federation, privacy::Role::kSite,
+                                      invitation.site};
+  if (identity != expected) {
+    return absl::InvalidArgumentError("enrolment: the certificate is for somebody else");
+  }
+  return absl::OkStatus();
+}
+
+// A certificate for the same request from a throw-away CA has the same key in it.
+absl::Status CheckSameKey(const std::string& csr_pem, const std::string& certificate_pem,
+                          const Invitation& invitation, absl::Time now) {
+  CSL_ASSIGN_OR_RETURN(const auto ca,
+                       privacy::MakeRootCa(invitation.federation, now, absl::Hours(1)));
+  privacy::IssueOptions issue;
+  issue.identity = {invitation.federation, privacy::Role::kSite, invitation.site};
+  issue.not_before = now;
+  issue.lifetime = absl::Hours(1);
+  CSL_ASSIGN_OR_RETURN(const std::string own, privacy::IssueCertificate(ca, csr_pem, issue));
+  CSL_ASSIGN_OR_RETURN(const std::string ours, privacy::SpkiSha256Hex(own));
+  CSL_ASSIGN_OR_RETURN(const std::string theirs, privacy::SpkiSha256Hex(certificate_pem));
+  if (ours != theirs) {
+    return absl::InvalidArgumentError("enrolment: the certificate is for another key");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteOptions(const Invitation& invitation, const std::string& home) {
+  AgentOptions options;
+  if (auto before = ReadAgentOptions(home); before.ok()) options = *std::move(before);
+  options.federation = invitation.federation;
+  options.site = invitation.site;
+  options.federation_address = invitation.federation_address;
+  return WriteAgentOptions(home, options);
+}
+
+}  // namespace
+
+absl::StatusOr<SiteIdentity> ReadIdentity(const std::string& home) {
+  const IdentityPaths paths(home);
+  if (!PathExists(paths.certificate)) {
+    return absl::NotFoundError(
+        "this home has no identity: run `consilium-agent enroll --home DIR --invitation FILE`");
+  }
+  SiteIdentity identity;
+  CSL_ASSIGN_OR_RETURN(identity.key_pem, ReadKey(paths.key));
+  CSL_ASSIGN_OR_RETURN(identity.certificate_pem, ReadFile(paths.certificate, kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(identity.ca_pem, ReadFile(paths.ca, kPemBytesMax));
+  return identity;
+}
+
+absl::Status Enrol(const Invitation& invitation, const EnrolOptions& options) {
+  const IdentityPaths paths(options.home);
+  if (PathExists(paths.certificate)) {
+    return absl::AlreadyExistsError("this home is enrolled already; use another --home");
+  }
+  CSL_RETURN_IF_ERROR(MakeDirs(paths.folder));
+  CSL_ASSIGN_OR_RETURN(const privacy::SecretBytes key, MakeOrReadKey(paths));
+  CSL_ASSIGN_OR_RETURN(const std::string csr_pem, privacy::MakeCsrPem(key, invitation.site));
+  CSL_ASSIGN_OR_RETURN(const v1::EnrolReply reply, CallEnrol(invitation, csr_pem, options));
+  CSL_RETURN_IF_ERROR(CheckReply(invitation, reply, options.now));
+  CSL_RETURN_IF_ERROR(CheckSameKey(csr_pem, reply.certificate_pem(), invitation, options.now));
+  CSL_RETURN_IF_ERROR(WriteOptions(invitation, options.home));
+  CSL_RETURN_IF_ERROR(WriteFileAtomic(paths.ca, invitation.ca_pem));
+  // Last: its presence says that the home is enrolled.
+  return WriteFileAtomic(paths.certificate, reply.certificate_pem());
+}
+
+}  // namespace consilium::agent

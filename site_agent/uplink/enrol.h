@@ -1,0 +1,43 @@
+// Joining a federation, and the identity that a site has from then on.
+//
+// HOME/identity/site.key  0600, made here, never leaves
+//              /site.crt  issued for it
+//              /ca.crt    who signs the coordinator's certificate and ours
+#ifndef CONSILIUM_SITE_AGENT_UPLINK_ENROL_H_
+#define CONSILIUM_SITE_AGENT_UPLINK_ENROL_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "privacy/crypto/secret_bytes.h"
+#include "site_agent/uplink/invitation.h"
+
+namespace consilium::agent {
+
+struct SiteIdentity {
+  privacy::SecretBytes key_pem;
+  std::string certificate_pem;
+  std::string ca_pem;
+};
+
+// NOT_FOUND: not enrolled. FAILED_PRECONDITION: the key's file may be read by others.
+absl::StatusOr<SiteIdentity> ReadIdentity(const std::string& home);
+
+struct EnrolOptions {
+  std::string home;
+  std::string software_version;
+  absl::Time now;
+  absl::Duration timeout = absl::Seconds(30);
+};
+
+// Makes a key and a request for it, trades token and request for a certificate over TLS to the
+// server that the invitation's CA vouches for, checks that the certificate is for this key, site
+// and federation, and writes identity and agent.yaml. A failed attempt can be repeated: the key
+// stays the same. ALREADY_EXISTS: the home has an identity. PERMISSION_DENIED: token refused.
+absl::Status Enrol(const Invitation& invitation, const EnrolOptions& options);
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_UPLINK_ENROL_H_

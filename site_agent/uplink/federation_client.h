@@ -1,0 +1,72 @@
+// The coordinator over gRPC with mutual TLS 1.3.
+#ifndef CONSILIUM_SITE_AGENT_UPLINK_FEDERATION_CLIENT_H_
+#define CONSILIUM_SITE_AGENT_UPLINK_FEDERATION_CLIENT_H_
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "consilium/v1/federation.grpc.pb.h"
+#include "proto/wire/transport.h"
+#include "site_agent/round/federation.h"
+
+namespace consilium::agent {
+
+// Thread-safe. Calls block; Cancel() ends those that run and all that come. One attempt a call:
+// trying again is the round's business.
+class FederationClient final : public Federation {
+ public:
+  struct Options {
+    std::string address;  // host:port; the server's certificate must name the host
+    wire::TlsFiles tls;
+    std::string federation;
+    std::string site;              // who we are; Hello checks that the coordinator agrees
+    std::string software_version;
+    absl::Duration call_timeout = absl::Seconds(20);
+    absl::Duration stream_timeout = absl::Minutes(10);  // of one download or upload; both resume
+  };
+
+  explicit FederationClient(Options options);
+  ~FederationClient() override = default;
+
+  void Cancel();
+
+  absl::Status Hello() override;
+  absl::StatusOr<std::optional<SiteTask>> NextTask(
+      absl::Duration wait, const std::vector<std::string>& spooled_task_ids) override;
+  absl::Status ReportCohort(const std::string& task_id, const CohortSummary& cohort) override;
+  absl::Status DownloadModel(const ModelRef& model, const std::string& path,
+                             const ByteProgress& progress) override;
+  absl::StatusOr<UploadOutcome> Upload(const TaskKey& task, const UpdateOffer& offer,
+                                       const std::string& path,
+                                       const ByteProgress& progress) override;
+  absl::Status ReportProgress(const TaskProgress& progress) override;
+  absl::Status ReportEvaluation(const std::string& task_id,
+                                const EvaluationResult& result) override;
+
+ private:
+  class Call;
+  absl::Status DownloadRest(const ModelRef& model, const std::string& partial,
+                            const ByteProgress& progress);
+  absl::StatusOr<v1::BeginUploadReply> BeginUpload(const v1::BeginUploadRequest& request);
+  // The offset that the coordinator has after the stream.
+  absl::StatusOr<uint64_t> SendChunks(const v1::BeginUploadReply& upload, const std::string& path,
+                                      uint64_t bytes, const ByteProgress& progress);
+  absl::StatusOr<UploadOutcome> CommitUpload(const std::string& upload_id);
+
+  const Options options_;
+  const std::unique_ptr<v1::Federation::Stub> stub_;
+  absl::Mutex mutex_;
+  std::set<grpc::ClientContext*> running_ ABSL_GUARDED_BY(mutex_);
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_UPLINK_FEDERATION_CLIENT_H_
