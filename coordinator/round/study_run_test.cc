@@ -1,0 +1,265 @@
+#include "coordinator/round/study_run.h"
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto/wire/plan.h"
+
+namespace consilium::coordinator {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr const char* kYaml = R"(name: hippo
+task: {labels: {1: Anterior}}
+aggregation: {min_sites: 2, unlabelled_after: 1}
+rounds: {count: 2, deadline: 10m, quorum: 1}
+sites: {evaluators: [reader]}
+)";
+
+const NewModel kModel = {.sha256 = "aa", .bytes = 100, .parameters = 9, .layout_sha256 = "ll"};
+
+// A study whose time and sites the test decides.
+class StudyRunTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto run = StudyRun::Create(kYaml, "run", now_);
+    ASSERT_TRUE(run.ok()) << run.status();
+    run_.emplace(*std::move(run));
+    Step step;
+    ASSERT_TRUE(run_->OnControl("start", "", now_, step).ok());
+  }
+  Step Tick(absl::Duration after = absl::ZeroDuration()) {
+    now_ += after;
+    Step step;
+    run_->OnTime(sites_, now_, step);
+    return step;
+  }
+  void Report(const std::string& site, int64_t cases, int64_t labelled, int64_t held_out = 0) {
+    CohortRecord report;
+    report.site = site;
+    report.cases = cases;
+    report.labelled_cases = labelled;
+    report.held_out_cases = held_out;
+    report.median_spacing_xyz_mm = {1, 1, 1};
+    report.median_size_xyz = {40, 40, 40};
+    Step step;
+    const auto task = run_->TaskFor(site, now_);
+    ASSERT_TRUE(task && task->kind == TaskKind::kPrepare);
+    ASSERT_TRUE(run_->OnCohortReport(report, task->task_id, now_, step).ok());
+    EXPECT_THAT(step.audit, SizeIs(1));
+  }
+  absl::Status Submit(const std::string& site, int64_t labelled = 5) {
+    Step step;
+    return run_->OnUpdateVerified(site,
+                                  {.upload_id = site,
+                                   .bytes = 1,
+                                   .labelled_cases = labelled,
+                                   .unlabelled_cases = 5,
+                                   .weight_milli = 0,
+                                   .summary = {}},
+                                  now_, step);
+  }
+  void CommitModel() {
+    Step step;
+    ASSERT_TRUE(run_->OnModelReady(kModel, now_, step).ok());
+    EXPECT_EQ(step.audit.front().action, "round.commit");
+  }
+  // Up to the first open round, with `a` labelled and `b` not.
+  void OpenFirstRound() {
+    Report("a", 10, 10, 2);
+    Report("b", 10, 0);
+    Report("reader", 4, 4, 4);
+    Tick();
+    Tick();
+    ASSERT_TRUE(Submit("a").ok());
+    CommitModel();
+    Tick();
+    ASSERT_EQ(run_->record().stage, Stage::kRound);
+  }
+  // The records as a restart would find them.
+  void Restart() {
+    auto study = Decode<StudyRecord>(Encode(run_->record()));
+    std::optional<RoundRecord> round;
+    if (run_->round()) round = Decode<RoundRecord>(Encode(run_->round()->record())).value();
+    std::optional<EvaluationRecord> evaluation;
+    if (run_->evaluation()) {
+      evaluation = Decode<EvaluationRecord>(Encode(*run_->evaluation())).value();
+    }
+    auto again = StudyRun::FromRecords(*study, round, evaluation);
+    ASSERT_TRUE(again.ok()) << again.status();
+    run_.emplace(*std::move(again));
+  }
+
+  absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
+  std::vector<SiteView> sites_ = {{"a", true, true}, {"b", true, true}, {"reader", true, true}};
+  std::optional<StudyRun> run_;
+};
+
+TEST_F(StudyRunTest, PlanIsFixedWhenAllReported) {
+  Report("a", 10, 10);
+  EXPECT_FALSE(Tick().changed()) << "one trainer is less than min_sites";
+  Report("b", 10, 0);
+  EXPECT_FALSE(Tick().changed()) << "the reader has not reported and the grace is not over";
+  Report("reader", 4, 4);
+  EXPECT_TRUE(Tick().changed());
+  EXPECT_EQ(run_->record().state, StudyState::kRunning);
+  EXPECT_TRUE(wire::PlanFromJson(run_->record().plan_json).ok());
+}
+
+TEST_F(StudyRunTest, PlanIsFixedWithoutStragglersAfterTheGrace) {
+  Report("a", 10, 10);
+  Report("b", 10, 0);
+  EXPECT_FALSE(Tick().changed());
+  EXPECT_FALSE(Tick(kGrace - absl::Seconds(1)).changed());
+  EXPECT_TRUE(Tick(absl::Seconds(2)).changed());
+  const auto task = run_->TaskFor("reader", now_);
+  ASSERT_TRUE(task && task->kind == TaskKind::kPrepare) << "it may still join";
+  EXPECT_EQ(task->plan_json, run_->record().plan_json);
+  EXPECT_TRUE(task->evaluator);
+}
+
+TEST_F(StudyRunTest, WrongCohortsAreRefused) {
+  CohortRecord report;
+  report.site = "a";
+  report.cases = 5;
+  report.labelled_cases = 6;
+  Step step;
+  const std::string task_id = run_->TaskFor("a", now_)->task_id;
+  EXPECT_TRUE(absl::IsInvalidArgument(run_->OnCohortReport(report, task_id, now_, step)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(run_->OnCohortReport(report, "other", now_, step)));
+  EXPECT_FALSE(step.changed());
+}
+
+TEST_F(StudyRunTest, SiteWithoutLabelsJoinsAfterTheWarmUp) {
+  OpenFirstRound();
+  EXPECT_EQ(run_->round()->Find("b")->outcome, Outcome::kSkipped);
+  EXPECT_EQ(run_->round()->Find("reader"), nullptr);
+  EXPECT_FALSE(run_->TaskFor("b", now_).has_value());
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  EXPECT_EQ(run_->record().round, 2);
+  EXPECT_TRUE(run_->round()->Awaits("b"));
+  EXPECT_EQ(run_->round()->Find("b")->weight_max_milli, 2000) << "10 unlabelled cases at 0.2";
+}
+
+TEST_F(StudyRunTest, TaskIdsAreTheSameAfterARestart) {
+  OpenFirstRound();
+  const auto before = run_->TaskFor("a", now_);
+  Restart();
+  const auto after = run_->TaskFor("a", now_);
+  ASSERT_TRUE(before && after);
+  EXPECT_EQ(after->task_id, before->task_id);
+  EXPECT_EQ(after->model_sha256, "aa");
+  ASSERT_TRUE(Submit("a").ok());
+  Restart();
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+  EXPECT_THAT(run_->Resume(), SizeIs(2)) << "fold again, then aggregate";
+  CommitModel();
+}
+
+TEST_F(StudyRunTest, FailedRoundIsTriedOnceMoreThenTheStudyFails) {
+  OpenFirstRound();
+  Step step = Tick(absl::Minutes(11));
+  EXPECT_EQ(run_->round()->phase(), RoundPhase::kFailed);
+  EXPECT_EQ(run_->record().state, StudyState::kRunning);
+  ASSERT_THAT(step.effects, SizeIs(1));
+  EXPECT_TRUE(std::holds_alternative<DropUploads>(step.effects[0]));
+  Tick();
+  EXPECT_EQ(run_->record().round, 2) << "under a fresh number";
+  EXPECT_EQ(run_->round()->record().base_version, "hippo/0");
+  Tick(absl::Minutes(11));
+  EXPECT_EQ(run_->record().state, StudyState::kFailed);
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+  Step resumed;
+  ASSERT_TRUE(run_->OnControl("resume", "the network is back", now_, resumed).ok());
+  Tick();
+  EXPECT_EQ(run_->record().round, 3);
+}
+
+TEST_F(StudyRunTest, AnotherSiteMakesTheFirstWeightsIfOneDoesNot) {
+  Report("a", 10, 10);
+  Report("b", 10, 10);
+  Report("reader", 4, 4);
+  Tick();
+  Tick();
+  const std::string first = run_->round()->record().contributions[0].site;
+  Tick(absl::Minutes(11));
+  Tick();
+  ASSERT_EQ(run_->record().stage, Stage::kInitialising);
+  EXPECT_NE(run_->round()->record().contributions[0].site, first);
+}
+
+TEST_F(StudyRunTest, RoundWaitsForEnoughConnectedSites) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  sites_[1].connected = false;
+  Tick(kGrace * 2);
+  EXPECT_EQ(run_->record().stage, Stage::kBetweenRounds) << "min_sites is 2";
+  sites_[1].connected = true;
+  Tick();
+  EXPECT_EQ(run_->record().stage, Stage::kRound);
+}
+
+TEST_F(StudyRunTest, PauseStopsTheDeadlineButTakesWhatIsOnItsWay) {
+  OpenFirstRound();
+  Step step;
+  ASSERT_TRUE(run_->OnControl("pause", "maintenance", now_, step).ok());
+  EXPECT_FALSE(Tick(absl::Hours(5)).changed());
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+  ASSERT_TRUE(run_->OnControl("resume", "", now_, step).ok());
+  EXPECT_FALSE(Tick().changed());
+  EXPECT_TRUE(run_->TaskFor("a", now_).has_value());
+  ASSERT_TRUE(Submit("a").ok());
+}
+
+TEST_F(StudyRunTest, StopEndsTheRoundAndALateModelIsNotCommitted) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  Step step;
+  ASSERT_TRUE(run_->OnControl("stop", "enough", now_, step).ok());
+  EXPECT_EQ(run_->record().state, StudyState::kStopped);
+  EXPECT_TRUE(absl::IsFailedPrecondition(run_->OnModelReady(kModel, now_, step).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(run_->OnControl("resume", "", now_, step)));
+}
+
+TEST_F(StudyRunTest, EvaluationIsCheckedAndEndsTheStudy) {
+  OpenFirstRound();
+  for (int round = 1; round <= 2; ++round) {
+    ASSERT_TRUE(Submit("a").ok());
+    if (round == 2) ASSERT_TRUE(Submit("b", 0).ok());
+    CommitModel();
+    Tick();
+  }
+  ASSERT_EQ(run_->record().stage, Stage::kEvaluating);
+  const auto task = run_->TaskFor("a", now_);
+  ASSERT_TRUE(task && task->kind == TaskKind::kEvaluate);
+  EXPECT_EQ(task->model_version, "hippo/2");
+  Step step;
+  const auto report = [&](std::vector<CaseDiceRecord> cases) {
+    return run_->OnEvaluationReport("a", task->task_id, std::move(cases), now_, step);
+  };
+  EXPECT_TRUE(absl::IsInvalidArgument(report({{"p", {1.5}}})));
+  EXPECT_TRUE(absl::IsInvalidArgument(report({{"p", {0.5, 0.5}}})));
+  EXPECT_TRUE(absl::IsInvalidArgument(report({{"p", {1}}, {"q", {1}}, {"r", {1}}})))
+      << "it reported two held-out cases";
+  EXPECT_TRUE(report({{"p", {0.5}}, {"q", {1.0}}}).ok());
+  EXPECT_TRUE(report({{"p", {0.1}}}).ok()) << "a repeat; the first one stands";
+  EXPECT_EQ(run_->evaluation()->sites[0].mean_dice, std::vector<double>{0.75});
+  EXPECT_FALSE(run_->TaskFor("b", now_).has_value()) << "it holds nothing out";
+  Tick(absl::Minutes(11));
+  EXPECT_EQ(run_->record().state, StudyState::kFinished);
+  EXPECT_EQ(run_->evaluation()->sites[1].state, ReportState::kMissing);
+}
+
+TEST_F(StudyRunTest, UpdateOfNoCaseIsRefused) {
+  OpenFirstRound();
+  EXPECT_TRUE(absl::IsInvalidArgument(Submit("a", 0)));
+  EXPECT_TRUE(run_->round()->Awaits("a"));
+}
+
+}  // namespace
+}  // namespace consilium::coordinator

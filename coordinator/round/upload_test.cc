@@ -1,0 +1,94 @@
+#include "coordinator/round/upload.h"
+
+#include "gtest/gtest.h"
+#include "privacy/crypto/sha256.h"
+
+namespace consilium::coordinator {
+namespace {
+
+class UploadTest : public ::testing::Test {
+ protected:
+  std::shared_ptr<Upload> Open(uint64_t bytes = 10) {
+    Announcement announcement;
+    announcement.site = "north";
+    announcement.task_id = "train-1";
+    announcement.study = "hippo";
+    announcement.round = 1;
+    announcement.bytes = bytes;
+    announcement.sha256 = privacy::Sha256Hex("0123456789");
+    EXPECT_TRUE(staging_.MakeRoom("hippo", 1).ok());
+    auto upload =
+        Upload::Open(announcement, staging_.Path("hippo", 1, UploadId(announcement)));
+    EXPECT_TRUE(upload.ok()) << upload.status();
+    return *upload;
+  }
+  TempDir temp_ = TempDir::Create("upload").value();
+  Staging staging_{temp_.path()};
+};
+
+TEST_F(UploadTest, GoesOnWhereItWasAfterARestart) {
+  std::string id;
+  {
+    auto upload = Open();
+    id = upload->id();
+    ASSERT_TRUE(upload->Append(upload->Attach(), 0, "0123").ok());
+    EXPECT_TRUE(absl::IsFailedPrecondition(upload->Claim()));
+  }
+  auto upload = Open();
+  EXPECT_EQ(upload->id(), id);
+  EXPECT_EQ(upload->have_offset(), 4u);
+  ASSERT_TRUE(upload->Append(upload->Attach(), 4, "456789").ok());
+  EXPECT_TRUE(upload->Claim().ok());
+  EXPECT_EQ(*privacy::Sha256HexOfFile(upload->path()), upload->announcement().sha256);
+}
+
+TEST_F(UploadTest, HolesRepeatsAndExcessAreRefused) {
+  auto upload = Open();
+  const uint64_t stream = upload->Attach();
+  ASSERT_TRUE(upload->Append(stream, 0, "0123").ok());
+  EXPECT_TRUE(absl::IsOutOfRange(upload->Append(stream, 0, "0123")));
+  EXPECT_TRUE(absl::IsOutOfRange(upload->Append(stream, 6, "67")));
+  EXPECT_TRUE(absl::IsOutOfRange(upload->Append(stream, 4, "456789x")));
+  EXPECT_EQ(upload->have_offset(), 4u);
+}
+
+TEST_F(UploadTest, NewStreamTakesOverFromAHalfDeadOne) {
+  auto upload = Open();
+  const uint64_t old_stream = upload->Attach();
+  ASSERT_TRUE(upload->Append(old_stream, 0, "01").ok());
+  const uint64_t stream = upload->Attach();
+  EXPECT_TRUE(absl::IsAborted(upload->Append(old_stream, 2, "23")));
+  EXPECT_TRUE(upload->Append(stream, 2, "23").ok());
+}
+
+TEST_F(UploadTest, NothingChangesWhileItIsChecked) {
+  auto upload = Open();
+  const uint64_t stream = upload->Attach();
+  ASSERT_TRUE(upload->Append(stream, 0, "0123456789").ok());
+  ASSERT_TRUE(upload->Claim().ok());
+  EXPECT_TRUE(absl::IsUnavailable(upload->Claim()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(upload->Append(stream, 10, "")));
+  upload->Release(Upload::Content::kDamaged);
+  EXPECT_EQ(upload->have_offset(), 0u);
+  EXPECT_EQ(upload->damaged_count(), 1);
+}
+
+TEST_F(UploadTest, LongerFileThanAnnouncedStartsAnew) {
+  {
+    auto upload = Open(10);
+    ASSERT_TRUE(upload->Append(upload->Attach(), 0, "0123456789").ok());
+  }
+  EXPECT_EQ(Open(5)->have_offset(), 0u);
+}
+
+TEST_F(UploadTest, SweepKeepsOnlyTheRoundInProgress) {
+  auto upload = Open();
+  ASSERT_TRUE(staging_.MakeRoom("hippo", 2).ok());
+  staging_.Sweep("hippo", 1);
+  EXPECT_TRUE(PathExists(upload->path()));
+  staging_.Sweep("hippo", -1);
+  EXPECT_FALSE(PathExists(upload->path()));
+}
+
+}  // namespace
+}  // namespace consilium::coordinator
