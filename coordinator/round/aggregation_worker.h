@@ -16,6 +16,8 @@
 #include "coordinator/round/upload.h"
 #include "coordinator/store/model_files.h"
 #include "privacy/crypto/hpke.h"
+#include "privacy/crypto/sealed_update.h"
+#include "proto/wire/tensor_map.h"
 
 namespace consilium::coordinator {
 

@@ -1,5 +1,6 @@
 #include "coordinator/store/store.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -139,7 +140,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
   std::unique_ptr<rocksdb::Iterator> last(
       db->NewIterator(rocksdb::ReadOptions(), store->rep_->family(Family::kAudit)));
   last->SeekToLast();
-  if (last->Valid()) size = LoadBigEndian64(last->key().ToStringView()) + 1;
+  if (last->Valid()) size = LoadBigEndian64({last->key().data(), last->key().size()}) + 1;
   CSL_RETURN_IF_ERROR(FromRocks(last->status(), "read the audit log"));
   absl::MutexLock lock(&store->mutex_);
   store->audit_size_ = size;

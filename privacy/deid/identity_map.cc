@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "absl/time/civil_time.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/bytes.h"
@@ -22,6 +24,19 @@ Wide FirstBits(absl::string_view mac) {
 
 bool IsDigits(absl::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == absl::string_view::npos;
+}
+
+// What may follow the date in a DT: HHMMSS.FFFFFF&ZZXX, each part absent or cut short.
+bool IsTimeAndZone(absl::string_view text) {
+  const auto take_digits = [&](size_t digits_max) {
+    for (size_t i = 0; i < digits_max && !text.empty() && absl::ascii_isdigit(text[0]); ++i) {
+      text.remove_prefix(1);
+    }
+  };
+  take_digits(6);
+  if (absl::ConsumePrefix(&text, ".")) take_digits(6);
+  if (absl::ConsumePrefix(&text, "+") || absl::ConsumePrefix(&text, "-")) take_digits(4);
+  return text.empty();
 }
 
 }  // namespace
@@ -66,7 +81,7 @@ std::string ShiftDate(absl::string_view date, int days) {
     return "";
   }
   const std::string rest = text.substr(8);
-  if (rest.size() > 18 || rest.find_first_not_of("0123456789.+-") != std::string::npos) return "";
+  if (!IsTimeAndZone(rest)) return "";
   const absl::CivilDay from(year, month, day);
   // A CivilDay normalises 31 April to 1 May: such a value is no date.
   if (from.year() != year || from.month() != month || from.day() != day) return "";

@@ -1,0 +1,64 @@
+#include "privacy/deid/tag_policy.h"
+
+#include "gtest/gtest.h"
+
+namespace consilium::privacy {
+namespace {
+
+Action For(uint32_t tag, const char* vr, int depth = 0) {
+  return TagPolicy::Get().ActionFor(tag, vr, depth);
+}
+
+TEST(TagPolicyTest, TheTableIsWhole) { EXPECT_EQ(TagPolicy::Get().rows(), 617u); }
+
+TEST(TagPolicyTest, FollowsTheTable) {
+  EXPECT_EQ(For(0x00100010, "PN"), Action::kPseudonym);
+  EXPECT_EQ(For(0x00100030, "DA"), Action::kEmpty);       // PatientBirthDate: not shifted
+  EXPECT_EQ(For(0x00080020, "DA"), Action::kShiftDate);   // StudyDate
+  EXPECT_EQ(For(0x00080030, "TM"), Action::kKeepTime);
+  EXPECT_EQ(For(0x00081030, "LO"), Action::kRemove);      // StudyDescription
+  EXPECT_EQ(For(0x0020000D, "UI"), Action::kMapUid);
+  EXPECT_EQ(For(0x00080080, "LO"), Action::kDummy);       // InstitutionName, X/Z/D
+  EXPECT_EQ(For(0x00082112, "SQ"), Action::kRecurse);     // SourceImageSequence, X/Z/U*
+  EXPECT_EQ(For(0x00400275, "SQ"), Action::kRemove);      // RequestAttributesSequence
+  EXPECT_EQ(For(0x00400555, "SQ"), Action::kEmpty);       // AcquisitionContextSequence: type 2
+}
+
+TEST(TagPolicyTest, WhatTheTableDoesNotListIsDeniedWhereItIsText) {
+  EXPECT_EQ(For(0x00204002, "LO"), Action::kRemoveUnlisted);
+  EXPECT_EQ(For(0x00189999, "UT"), Action::kRemoveUnlisted);
+  EXPECT_EQ(For(0x00189998, "OB"), Action::kRemoveUnlisted);
+  EXPECT_EQ(For(0x00189998, "UN"), Action::kRemoveUnlisted);
+  EXPECT_EQ(For(0x00620005, "LO"), Action::kScrubText);  // SegmentLabel
+  EXPECT_EQ(For(0x00189087, "FD"), Action::kKeepBinary);
+  EXPECT_EQ(For(0x00180081, "DS"), Action::kKeepNumber);
+}
+
+TEST(TagPolicyTest, GroupsThatGoWhole) {
+  EXPECT_EQ(For(0x00291010, "LO"), Action::kRemovePrivate);
+  EXPECT_EQ(For(0x60000010, "US"), Action::kRemove);
+  EXPECT_EQ(For(0x60023000, "OW"), Action::kRemove);
+  EXPECT_EQ(For(0x50000030, "SH"), Action::kRemove);
+  EXPECT_EQ(For(0xFFFCFFFC, "OB"), Action::kRemove);
+  EXPECT_EQ(For(0x7FE00010, "OW", 1), Action::kRemove);  // pixels inside a sequence: an icon
+}
+
+TEST(TagPolicyTest, AnotherVrThanTheTablesIsNotTrusted) {
+  EXPECT_EQ(For(0x00080020, "LO"), Action::kEmpty);
+  EXPECT_EQ(For(0x00081030, "OB"), Action::kRemove);
+}
+
+TEST(TagPolicyTest, OnlyUidsOfKindsStay) {
+  EXPECT_TRUE(KeepsUid(0x00081150, "1.3.12.2.1107.5.9.1"));   // a private SOP class
+  EXPECT_TRUE(KeepsUid(0x00200052, "1.2.840.10008.1.4.1.1"));  // a well-known frame of reference
+  EXPECT_FALSE(KeepsUid(0x00200052, "1.3.12.2.1107.5.9.1"));
+  EXPECT_FALSE(KeepsUid(0x00081150, "Okafor"));
+}
+
+TEST(TagPolicyTest, RefusesAnotherTable) {
+  EXPECT_FALSE(TagPolicy::Parse("tag,keyword\n").ok());
+  EXPECT_FALSE(TagPolicy::Parse("").ok());
+}
+
+}  // namespace
+}  // namespace consilium::privacy

@@ -85,7 +85,8 @@ TEST_F(LogTest, LevelsBelowTheChosenOneAreNotWritten) {
 }
 
 TEST_F(LogTest, ReasonCannotStartALineOrAField) {
-  const std::string attack("x\",\"site\":\"evil\"}\n{\"msg\":\"forged\"}\r\x1b[2J\x7f\0\\", 49);
+  constexpr char kAttack[] = "x\",\"site\":\"evil\"}\n{\"msg\":\"forged\"}\r\x1b[2J\x7f\0\\";
+  const std::string attack(kAttack, sizeof(kAttack) - 1);
   Log(LogLevel::kInfo, "refused", {{Key::kReason, attack}});
   ASSERT_EQ(Lines().size(), 1u);
   EXPECT_EQ(Lines()[0]["reason"], attack);

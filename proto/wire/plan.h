@@ -48,7 +48,7 @@ struct PlanTraining {
   int64_t batch = 2;
   int64_t steps_per_round = 20;  // optimiser steps of each site in each round
   int64_t rounds = 20;
-  double learning_rate = 1e-3;
+  double learning_rate = 3e-3;
   double weight_decay = 1e-5;
   std::string semi_supervised = "mean_teacher";  // or "none"
   double ema_decay = 0.99;

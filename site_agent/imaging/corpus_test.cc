@@ -1,6 +1,6 @@
 // The shared corpus: series with a known verdict, and files that must do no harm.
-#include <chrono>
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <string>
 #include <vector>
@@ -56,26 +56,24 @@ TEST_P(SeriesCaseTest, GetsItsVerdict) {
 
 INSTANTIATE_TEST_SUITE_P(
     Corpus, SeriesCaseTest,
-    testing::Values(SeriesCase{"01_ok_shuffled", nullptr},
-                    SeriesCase{"02_instance_number_reversed", nullptr},
-                    SeriesCase{"03_missing_slice", "1 missing after slice 5"},
-                    SeriesCase{"04_duplicate_identical", nullptr, "1 duplicate"},
-                    SeriesCase{"05_duplicate_position_differs", "different images at one position"},
-                    SeriesCase{"06_nonuniform_gap", "unequal gaps"},
-                    SeriesCase{"07_gantry_tilt", "gantry tilt"},
-                    SeriesCase{"08_two_phases", "several temporal positions"},
-                    SeriesCase{"09_two_echoes", "several echoes"},
-                    SeriesCase{"10_localizer_inside", nullptr, "set aside"},
-                    SeriesCase{"11_matrix_differs", "several matrix sizes"},
-                    SeriesCase{"12_rescale_per_slice", nullptr},
-                    SeriesCase{"13_monochrome1_padding", nullptr},
-                    SeriesCase{"14_overlay_bits_above_highbit", nullptr},
-                    SeriesCase{"15_descending", nullptr}, SeriesCase{"16_oblique_jitter", nullptr},
-                    SeriesCase{"17_position_missing", "no ImagePositionPatient"},
-                    SeriesCase{"18_two_frames_of_reference", "several frames of reference"},
-                    SeriesCase{"19_spacing_tag_lies", nullptr},
-                    SeriesCase{"20_mixed_compression", nullptr},
-                    SeriesCase{"21_single_slice", "one slice"}),
+    testing::Values(
+        SeriesCase{"01_ok_shuffled", nullptr}, SeriesCase{"02_instance_number_reversed", nullptr},
+        SeriesCase{"03_missing_slice", "1 missing after slice 5"},
+        SeriesCase{"04_duplicate_identical", nullptr, "1 duplicate"},
+        SeriesCase{"05_duplicate_position_differs", "different images at one position"},
+        SeriesCase{"06_nonuniform_gap", "unequal gaps"},
+        SeriesCase{"07_gantry_tilt", "gantry tilt"},
+        SeriesCase{"08_two_phases", "several temporal positions"},
+        SeriesCase{"09_two_echoes", "several echoes"},
+        SeriesCase{"10_localizer_inside", nullptr, "set aside"},
+        SeriesCase{"11_matrix_differs", "several matrix sizes"},
+        SeriesCase{"12_rescale_per_slice", nullptr}, SeriesCase{"13_monochrome1_padding", nullptr},
+        SeriesCase{"14_overlay_bits_above_highbit", nullptr}, SeriesCase{"15_descending", nullptr},
+        SeriesCase{"16_oblique_jitter", nullptr},
+        SeriesCase{"17_position_missing", "no ImagePositionPatient"},
+        SeriesCase{"18_two_frames_of_reference", "several frames of reference"},
+        SeriesCase{"19_spacing_tag_lies", nullptr}, SeriesCase{"20_mixed_compression", nullptr},
+        SeriesCase{"21_single_slice", "one slice"}),
     [](const auto& test_case) { return std::string(test_case.param.folder); });
 
 // Cases that show the same slices in other clothes have the voxels of case 01.
@@ -96,13 +94,13 @@ TEST(SeriesCorpusTest, EqualPicturesGiveEqualVoxels) {
 class HostileFileTest : public testing::Test {
  protected:
   static void ExpectHarmless(const std::string& path) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: a busy machine is no hang
     const auto header = ReadDicomHeader(path);
     const auto series = AssembleSeries({path});
     const auto labels =
         ReadSegmentation(path, Geometry{{4, 4, 4}}, {{.value = 1, .name = "x", .code = ""}});
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 2) << BaseName(path);
+    const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    EXPECT_LT(seconds, 2) << BaseName(path);
     EXPECT_FALSE(series.ok()) << BaseName(path);
     EXPECT_FALSE(labels.ok()) << BaseName(path);
     for (const absl::Status& status : {header.status(), series.status(), labels.status()}) {
@@ -122,11 +120,16 @@ TEST_F(HostileFileTest, IsRefusedByName) {
   SKIP_WITHOUT_CORPUS();
   const std::string root = std::string(kCorpus) + "/generated/hostile/";
   const std::pair<const char*, const char*> faults[] = {
-      {"deep_nesting.dcm", "nested deeper than 64"}, {"len_overflow.dcm", "beyond the file"},
-      {"len_overflow_ut.dcm", "beyond the file"},    {"deflate_bomb.dcm", "grows too large"},
-      {"not_dicom.dcm", "not DICOM"},                {"empty.dcm", "not DICOM"},
-      {"preamble_only.dcm", "no data set"},          {"seq_no_delims.dcm", "never closed"},
-      {"ts_unknown.dcm", "transfer syntax"},         {"ts_says_implicit.dcm", ""},
+      {"deep_nesting.dcm", "nested deeper than 64"},
+      {"len_overflow.dcm", "beyond the file"},
+      {"len_overflow_ut.dcm", "beyond the file"},
+      {"deflate_bomb.dcm", "grows too large"},
+      {"not_dicom.dcm", "not DICOM"},
+      {"empty.dcm", "not DICOM"},
+      {"preamble_only.dcm", "no data set"},
+      {"seq_no_delims.dcm", "never closed"},
+      {"ts_unknown.dcm", "transfer syntax"},
+      {"ts_says_implicit.dcm", ""},
       {"frag_beyond_eof.dcm", "beyond the file"}};
   for (const auto& [name, fault] : faults) {
     const auto header = ReadDicomHeader(root + name);
@@ -141,7 +144,8 @@ TEST_F(HostileFileTest, CutAndDamagedFilesAreSurvived) {
   SKIP_WITHOUT_CORPUS();
   const auto dir = TempDir::Create("imaging-cut");
   ASSERT_TRUE(dir.ok());
-  const auto sources = FilesBelow(std::string(kCorpus) + "/generated/series-cases/20_mixed_compression");
+  const auto sources =
+      FilesBelow(std::string(kCorpus) + "/generated/series-cases/20_mixed_compression");
   ASSERT_FALSE(sources.empty());
   const auto bytes = ReadFile(sources.front(), 1 << 20);
   ASSERT_TRUE(bytes.ok());

@@ -12,9 +12,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "dcmtk/config/osconfig.h"
-#include "dcmtk/dcmdata/dctk.h"
 #include "dcmtk/dcmdata/dcistrmb.h"
 #include "dcmtk/dcmdata/dcrledrg.h"
+#include "dcmtk/dcmdata/dctk.h"
 #include "dcmtk/dcmjpeg/djdecode.h"
 #include "dcmtk/dcmjpls/djdecode.h"
 #include "dcmtk/oflog/oflog.h"
@@ -37,7 +37,7 @@ constexpr uint64_t kInflatedBytesMax = 1ull << 30;
 
 absl::StatusOr<std::string> Inflate(absl::string_view deflated) {
   const uint64_t budget = std::clamp<uint64_t>(kInflatedRatioMax * deflated.size(),
-                                                kInflatedBytesFree, kInflatedBytesMax);
+                                               kInflatedBytesFree, kInflatedBytesMax);
   z_stream stream = {};
   if (inflateInit2(&stream, -15) != Z_OK) return absl::InternalError("zlib does not start");
   std::string out;

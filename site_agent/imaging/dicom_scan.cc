@@ -82,9 +82,7 @@ class Walker {
     const uint32_t first = U16(pos), second = U16(pos + 2);
     return big_endian_ ? first << 16 | second : second << 16 | first;
   }
-  uint32_t Tag(uint64_t pos) const {
-    return static_cast<uint32_t>(U16(pos)) << 16 | U16(pos + 2);
-  }
+  uint32_t Tag(uint64_t pos) const { return static_cast<uint32_t>(U16(pos)) << 16 | U16(pos + 2); }
 
   absl::Status Elements(uint64_t& pos, uint64_t end, int depth, bool explicit_vr, bool delimited) {
     while (pos < end) {

@@ -27,12 +27,12 @@ enum class DicomEncoding { kImplicitLittle, kExplicitLittle, kExplicitBig };
 
 // Offsets count from the start of the data set.
 struct DicomLayout {
-  uint64_t header_bytes = 0;   // everything before the PixelData element
+  uint64_t header_bytes = 0;  // everything before the PixelData element
   bool has_pixels = false;
   bool encapsulated = false;
-  uint64_t pixel_offset = 0;   // native: the value
+  uint64_t pixel_offset = 0;  // native: the value
   uint64_t pixel_bytes = 0;
-  uint64_t end = 0;            // just behind PixelData, or the end of the data set
+  uint64_t end = 0;  // just behind PixelData, or the end of the data set
   // Encapsulated: offset and length of each fragment, the offset table (the first) included.
   std::vector<std::pair<uint64_t, uint64_t>> fragments;
 };

@@ -13,7 +13,7 @@ namespace consilium::imaging {
 struct AssembledSeries {
   Volume volume;
   std::string modality;
-  std::string series_uid;               // of the files read; identifies unless de-identified
+  std::string series_uid;  // of the files read; identifies unless de-identified
   std::string frame_of_reference_uid;
   std::vector<std::string> slice_paths;  // by k, one per slice
   std::vector<std::string> slice_uids;   // SOP instance UIDs, by k

@@ -26,10 +26,10 @@ class DicomSeriesTest : public testing::Test {
     const auto series = AssembleSeries(paths);
     EXPECT_EQ(series.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(series.status().message()), testing::HasSubstr(words));
-    EXPECT_THAT(std::string(series.status().message()),
-                testing::Not(testing::AnyOf(testing::HasSubstr("Phantom"),
-                                            testing::HasSubstr("PHANTOM"),
-                                            testing::HasSubstr("2.25."))));
+    EXPECT_THAT(
+        std::string(series.status().message()),
+        testing::Not(testing::AnyOf(testing::HasSubstr("Phantom"), testing::HasSubstr("PHANTOM"),
+                                    testing::HasSubstr("2.25."))));
   }
 
   std::vector<TempDir> folders_;
@@ -89,8 +89,7 @@ TEST_F(DicomSeriesTest, CoronalGeometry) {
   const auto series =
       AssembleSeries(Write({.orientation = {1, 0, 0, 0, 0, -1}, .slice_step = {0, 2, 0}}));
   ASSERT_TRUE(series.ok()) << series.status();
-  EXPECT_EQ(series->volume.geometry.direction,
-            (std::array<double, 9>{1, 0, 0, 0, 0, 1, 0, -1, 0}));
+  EXPECT_EQ(series->volume.geometry.direction, (std::array<double, 9>{1, 0, 0, 0, 0, 1, 0, -1, 0}));
   ExpectFileOrder(series->volume);
 }
 
@@ -107,10 +106,10 @@ TEST_F(DicomSeriesTest, FileOrderDoesNotMatter) {
 
 TEST_F(DicomSeriesTest, CompressedAndImplicitSeriesEqualThePlainOne) {
   const auto plain = AssembleSeries(Write({}));
-  for (const char* syntax : {UID_RLELosslessTransferSyntax, UID_JPEGLSLosslessTransferSyntax,
-                             UID_LittleEndianImplicitTransferSyntax,
-                             UID_BigEndianExplicitTransferSyntax,
-                             UID_DeflatedExplicitVRLittleEndianTransferSyntax}) {
+  for (const char* syntax :
+       {UID_RLELosslessTransferSyntax, UID_JPEGLSLosslessTransferSyntax,
+        UID_LittleEndianImplicitTransferSyntax, UID_BigEndianExplicitTransferSyntax,
+        UID_DeflatedExplicitVRLittleEndianTransferSyntax}) {
     const auto other = AssembleSeries(Write({.transfer_syntax_uid = syntax}));
     ASSERT_TRUE(other.ok()) << syntax << other.status();
     EXPECT_EQ(other->volume.voxels, plain->volume.voxels) << syntax;
@@ -169,17 +168,23 @@ TEST_F(DicomSeriesTest, BadSeriesAreRefusedWithAReason) {
   ExpectRefusal(Write({.slice_step = {0, 0.3, 2}}), "gantry tilt");
   ExpectRefusal(Write({.slices = 1}), "one slice");
   ExpectRefusal({}, "no files");
-  ExpectRefusal(Write({.change = [](DcmDataset& dataset, int64_t k) {
-                  dataset.putAndInsertString(DCM_SeriesInstanceUID, k == 3 ? "2.25.99" : "2.25.12");
-                }}),
+  ExpectRefusal(Write({.change =
+                           [](DcmDataset& dataset, int64_t k) {
+                             dataset.putAndInsertString(DCM_SeriesInstanceUID,
+                                                        k == 3 ? "2.25.99" : "2.25.12");
+                           }}),
                 "several series");
-  ExpectRefusal(Write({.change = [](DcmDataset& dataset, int64_t) {
-                  dataset.putAndInsertString(DCM_ImagePositionPatient, "1\\nan\\2");
-                }}),
+  ExpectRefusal(Write({.change =
+                           [](DcmDataset& dataset, int64_t) {
+                             dataset.putAndInsertString(DCM_ImagePositionPatient, "1\\nan\\2");
+                           }}),
                 "no ImagePositionPatient");
-  ExpectRefusal(Write({.change = [](DcmDataset& dataset, int64_t k) {
-                  if (k < 3) dataset.putAndInsertString(DCM_ImageOrientationPatient, "0\\1\\0\\0\\0\\-1");
-                }}),
+  ExpectRefusal(Write({.change =
+                           [](DcmDataset& dataset, int64_t k) {
+                             if (k < 3)
+                               dataset.putAndInsertString(DCM_ImageOrientationPatient,
+                                                          "0\\1\\0\\0\\0\\-1");
+                           }}),
                 "several orientations");
 }
 
@@ -208,12 +213,14 @@ TEST_F(DicomSeriesTest, EnhancedMultiFrameIsAssembledFromItsFrames) {
   plain.change = [](DcmDataset& dataset, int64_t) {
     std::vector<Uint16> pixels;
     for (const int64_t k : {2, 0, 1}) {
-      for (int64_t i = 0; i < 35; ++i) pixels.push_back(static_cast<Uint16>(TestVoxel(i % 7, i / 7, k)));
+      for (int64_t i = 0; i < 35; ++i)
+        pixels.push_back(static_cast<Uint16>(TestVoxel(i % 7, i / 7, k)));
       DcmItem* groups = nullptr;
       DcmItem* plane = nullptr;
       dataset.findOrCreateSequenceItem(DCM_PerFrameFunctionalGroupsSequence, groups, -2);
       groups->findOrCreateSequenceItem(DCM_PlanePositionSequence, plane);
-      plane->putAndInsertString(DCM_ImagePositionPatient, ("1\\2\\" + std::to_string(3 * k)).c_str());
+      plane->putAndInsertString(DCM_ImagePositionPatient,
+                                ("1\\2\\" + std::to_string(3 * k)).c_str());
     }
     DcmItem* shared = nullptr;
     DcmItem* item = nullptr;
@@ -226,7 +233,8 @@ TEST_F(DicomSeriesTest, EnhancedMultiFrameIsAssembledFromItsFrames) {
     dataset.putAndInsertString(DCM_NumberOfFrames, "3");
     dataset.putAndInsertUint16Array(DCM_PixelData, pixels.data(), pixels.size());
   };
-  for (const char* syntax : {UID_LittleEndianExplicitTransferSyntax, UID_RLELosslessTransferSyntax}) {
+  for (const char* syntax :
+       {UID_LittleEndianExplicitTransferSyntax, UID_RLELosslessTransferSyntax}) {
     plain.transfer_syntax_uid = syntax;
     const auto series = AssembleSeries(Write(plain));
     ASSERT_TRUE(series.ok()) << series.status();

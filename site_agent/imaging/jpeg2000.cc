@@ -22,8 +22,8 @@ bool SizeAgrees(absl::string_view codestream, const PixelFormat& format) {
   if (codestream.size() < 42 || codestream.substr(0, 4) != "\xFF\x4F\xFF\x51") return false;
   const int64_t width = int64_t{BigEndian32(codestream, 8)} - BigEndian32(codestream, 16);
   const int64_t height = int64_t{BigEndian32(codestream, 12)} - BigEndian32(codestream, 20);
-  const int components = static_cast<unsigned char>(codestream[40]) << 8 |
-                         static_cast<unsigned char>(codestream[41]);
+  const int components =
+      static_cast<unsigned char>(codestream[40]) << 8 | static_cast<unsigned char>(codestream[41]);
   // Tiles smaller than this in number would only serve to exhaust the decoder.
   const int64_t tile_width = BigEndian32(codestream, 24), tile_height = BigEndian32(codestream, 28);
   if (tile_width < 1 || tile_height < 1) return false;
@@ -52,8 +52,7 @@ absl::StatusOr<std::string> DecodeJpeg2000Frame(absl::string_view codestream,
     return absl::InvalidArgumentError("a JPEG 2000 stream of another size than the image");
   }
   gdcm::Fragment fragment;
-  fragment.SetByteValue(codestream.data(),
-                        gdcm::VL(static_cast<uint32_t>(codestream.size())));
+  fragment.SetByteValue(codestream.data(), gdcm::VL(static_cast<uint32_t>(codestream.size())));
   gdcm::SmartPointer<gdcm::SequenceOfFragments> fragments = gdcm::SequenceOfFragments::New();
   fragments->AddFragment(fragment);
   gdcm::DataElement pixels(gdcm::Tag(0x7fe0, 0x0010));

@@ -19,8 +19,8 @@
 namespace consilium::imaging {
 namespace {
 
-constexpr double kStepTolerance = 1e-3;   // of a voxel per pixel: orientation and spacing
-constexpr double kPlaceTolerance = 0.1;   // of a voxel: where the frame's first pixel lies
+constexpr double kStepTolerance = 1e-3;  // of a voxel per pixel: orientation and spacing
+constexpr double kPlaceTolerance = 0.1;  // of a voxel: where the frame's first pixel lies
 constexpr int64_t kFrameBitsMax = int64_t{1} << 36;
 
 // How a SEG file stores its frames.
@@ -28,7 +28,7 @@ struct Encoding {
   int64_t rows = 0;
   int64_t columns = 0;
   int64_t frames = 0;
-  bool is_bits = true;       // BINARY; otherwise FRACTIONAL, a byte per pixel
+  bool is_bits = true;  // BINARY; otherwise FRACTIONAL, a byte per pixel
   double fraction_max = 255;
   int64_t frame_pixels() const { return rows * columns; }
 };
@@ -115,8 +115,7 @@ std::array<double, 3> ToVoxels(const Geometry& grid, const std::array<double, 3>
 }
 
 // Rounds to whole voxels, or nothing where that changes a component by more than `tolerance`.
-std::optional<std::array<int64_t, 3>> Whole(const std::array<double, 3>& voxels,
-                                            double tolerance) {
+std::optional<std::array<int64_t, 3>> Whole(const std::array<double, 3>& voxels, double tolerance) {
   std::array<int64_t, 3> whole;
   for (int axis = 0; axis < 3; ++axis) {
     if (!(std::abs(voxels[axis]) < 1e9)) return std::nullopt;
@@ -264,8 +263,8 @@ absl::StatusOr<LabelVolume> ReadSegmentation(const std::string& path, const Geom
   const int64_t pixels_wanted = encoding.frames * encoding.frame_pixels();
   CSL_ASSIGN_OR_RETURN(
       const std::string pixels,
-      ReadPixelBytes(file, static_cast<uint64_t>(encoding.is_bits ? (pixels_wanted + 7) / 8
-                                                                  : pixels_wanted)));
+      ReadPixelBytes(
+          file, static_cast<uint64_t>(encoding.is_bits ? (pixels_wanted + 7) / 8 : pixels_wanted)));
   LabelVolume out{grid, std::vector<uint8_t>(static_cast<size_t>(grid.voxels()))};
   DcmItem* shared = SequenceItem(*dataset, DCM_SharedFunctionalGroupsSequence);
   const FrameLocator locator(*dataset, file, encoding, grid);

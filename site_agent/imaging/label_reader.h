@@ -13,10 +13,11 @@ namespace consilium::imaging {
 
 // Reads the segments of the SEG file that match a label of the plan (segment label equal to the
 // name, or property type code value equal to the code, letter case ignored) onto `grid`. Frames may
-// be sparse, in any order and in the image's orientation; a frame that lies on no slice of `grid`
-// is an error. BINARY, or FRACTIONAL at half of the maximum. Where segments overlap the higher label wins.
-// INVALID_ARGUMENT: broken file, other matrix or orientation. NOT_FOUND: a label of the plan has no
-// segment in the file (the message names the label).
+// be sparse, in any order and in the image's orientation (or any flip or permutation of its axes);
+// a frame that lies on no slice of `grid` is an error. BINARY, or FRACTIONAL at half of the
+// maximum. Where segments overlap the higher label wins. INVALID_ARGUMENT: broken file, other
+// matrix or orientation. NOT_FOUND: a label of the plan has no segment in the file (the message
+// names the label).
 absl::StatusOr<LabelVolume> ReadSegmentation(const std::string& path, const Geometry& grid,
                                              const std::vector<wire::PlanLabel>& labels);
 

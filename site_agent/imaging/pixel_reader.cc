@@ -101,19 +101,24 @@ bool Convert(const char* bytes, const Slice& slice, float* out) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadPixelBytes(const DicomFile& file, uint64_t bytes_wanted) {
+absl::Status CheckPixelBytes(const DicomFile& file, uint64_t bytes_wanted) {
   const DicomLayout& layout = file.layout();
   if (layout.encapsulated) {
-    if (bytes_wanted > kDecodedBytesFree &&
-        (bytes_wanted - kDecodedBytesFree) / kDecodedRatioMax > EncodedBytes(layout)) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat(file.name(), ": far more pixels than its bytes can hold"));
+    if (bytes_wanted <= kDecodedBytesFree ||
+        (bytes_wanted - kDecodedBytesFree) / kDecodedRatioMax <= EncodedBytes(layout)) {
+      return absl::OkStatus();
     }
-    return DcmtkPixels(file, bytes_wanted);
+    return absl::ResourceExhaustedError(
+        absl::StrCat(file.name(), ": far more pixels than its bytes can hold"));
   }
-  if (!layout.has_pixels || layout.pixel_bytes < bytes_wanted) {
-    return file.Fault("fewer pixels than rows, columns and frames need");
-  }
+  if (layout.has_pixels && layout.pixel_bytes >= bytes_wanted) return absl::OkStatus();
+  return file.Fault("fewer pixels than rows, columns and frames need");
+}
+
+absl::StatusOr<std::string> ReadPixelBytes(const DicomFile& file, uint64_t bytes_wanted) {
+  CSL_RETURN_IF_ERROR(CheckPixelBytes(file, bytes_wanted));
+  const DicomLayout& layout = file.layout();
+  if (layout.encapsulated) return DcmtkPixels(file, bytes_wanted);
   return std::string(file.dataset().substr(layout.pixel_offset, layout.pixel_bytes));
 }
 
@@ -128,16 +133,12 @@ absl::StatusOr<FilePixels> FilePixels::Load(const std::string& path, const Pixel
 
 absl::Status FilePixels::Decode(const PixelFormat& format, int64_t frames) {
   const uint64_t wanted = frame_bytes_ * static_cast<uint64_t>(frames);
+  CSL_RETURN_IF_ERROR(CheckPixelBytes(file_, wanted));
   if (IsJpeg2000(file_.transfer_syntax_uid())) return DecodeJpeg2000(format, frames);
   const bool swapped = file_.encoding() == DicomEncoding::kExplicitBig && format.bits_allocated > 8;
-  if (file_.layout().encapsulated || swapped) {
-    CSL_ASSIGN_OR_RETURN(decoded_, ReadPixelBytes(file_, wanted));
-    if (swapped) SwapPixels(decoded_, static_cast<size_t>(format.bits_allocated / 8));
-    return absl::OkStatus();
-  }
-  if (file_.layout().pixel_bytes < wanted) {
-    return file_.Fault("fewer pixels than rows, columns and frames need");
-  }
+  if (!file_.layout().encapsulated && !swapped) return absl::OkStatus();
+  CSL_ASSIGN_OR_RETURN(decoded_, ReadPixelBytes(file_, wanted));
+  if (swapped) SwapPixels(decoded_, static_cast<size_t>(format.bits_allocated / 8));
   return absl::OkStatus();
 }
 
@@ -145,21 +146,16 @@ absl::Status FilePixels::DecodeJpeg2000(const PixelFormat& format, int64_t frame
   const auto& fragments = file_.layout().fragments;
   // The first fragment is the offset table. Several fragments make one frame only where the object
   // has a single one.
-  if (fragments.size() < 2 || (frames > 1 && static_cast<int64_t>(fragments.size()) != frames + 1)) {
+  if (fragments.size() < 2 ||
+      (frames > 1 && static_cast<int64_t>(fragments.size()) != frames + 1)) {
     return file_.Fault("JPEG 2000 fragments that do not match the frames");
-  }
-  if (frame_bytes_ > kDecodedBytesFree &&
-      (frame_bytes_ - kDecodedBytesFree) / kDecodedRatioMax > EncodedBytes(file_.layout())) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(file_.name(), ": far more pixels than its bytes can hold"));
   }
   for (int64_t frame = 0; frame < frames; ++frame) {
     std::string codestream;
     const size_t first = 1 + static_cast<size_t>(frame);
     const size_t last = frames == 1 ? fragments.size() - 1 : first;
     for (size_t i = first; i <= last; ++i) {
-      absl::StrAppend(&codestream,
-                      file_.dataset().substr(fragments[i].first, fragments[i].second));
+      absl::StrAppend(&codestream, file_.dataset().substr(fragments[i].first, fragments[i].second));
     }
     absl::StatusOr<std::string> bytes = DecodeJpeg2000Frame(codestream, format);
     if (!bytes.ok()) return Annotate(bytes.status(), file_.name());

@@ -34,6 +34,10 @@ class FilePixels {
   uint64_t frame_bytes_ = 0;
 };
 
+// Whether the file's bytes can hold `bytes_wanted` of decoded pixels; asked before anything of that
+// size is allocated. Errors as for FilePixels::Load.
+absl::Status CheckPixelBytes(const DicomFile& file, uint64_t bytes_wanted);
+
 // Every bit of PixelData as it stands in the file, decompressed; for masks whose frames do not end
 // on bytes. `bytes_wanted` at least.
 absl::StatusOr<std::string> ReadPixelBytes(const DicomFile& file, uint64_t bytes_wanted);

@@ -51,9 +51,9 @@ TEST(PixelReaderTest, LosslessEncodingsAgree) {
 
 TEST(PixelReaderTest, BrokenStreamsAreRefused) {
   if (!PathExists(kCorpus)) GTEST_SKIP() << "no shared data at " << kCorpus;
-  for (const char* name : {"generated/hostile/jpeg_truncated.dcm", "generated/hostile/bad_bot.dcm",
-                           "generated/hostile/pixels_short.dcm",
-                           "generated/hostile/huge_dims.dcm"}) {
+  for (const char* name :
+       {"generated/hostile/jpeg_truncated.dcm", "generated/hostile/bad_bot.dcm",
+        "generated/hostile/pixels_short.dcm", "generated/hostile/huge_dims.dcm"}) {
     const auto slices = ReadSlices(std::string(kCorpus) + name);
     if (!slices.ok()) continue;
     const Slice& slice = slices->front();

@@ -234,8 +234,8 @@ Geometry PlanGrid(const Geometry& source, const std::array<double, 3>& spacing_x
     const double fitted = extent / static_cast<double>(grid.size_xyz[a]);
     grid.spacing_xyz_mm[a] =
         std::abs(fitted - spacing_xyz_mm[a]) < 1e-9 ? spacing_xyz_mm[a] : fitted;
-    const double along = sign > 0 ? -0.5 * source.spacing_xyz_mm[s]
-                                  : extent - 0.5 * source.spacing_xyz_mm[s];
+    const double along =
+        sign > 0 ? -0.5 * source.spacing_xyz_mm[s] : extent - 0.5 * source.spacing_xyz_mm[s];
     for (int row = 0; row < 3; ++row) {
       grid.direction[3 * row + a] = sign * source.direction[3 * row + s];
       corner[row] += source.direction[3 * row + s] * along;

@@ -3,6 +3,7 @@
 #ifndef CONSILIUM_SITE_AGENT_IMAGING_PREPROCESS_H_
 #define CONSILIUM_SITE_AGENT_IMAGING_PREPROCESS_H_
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace consilium::imaging {
 
 // Grid of the plan's spacing over `source`: axes permuted and flipped to the nearest LPS axes, then
 // resampled so that the volume's edges coincide (voxel centres, align_corners = false). An oblique
-// volume keeps its obliqueness.
+// volume keeps its obliqueness. Where the spacing does not divide the volume's extent, the size is
+// rounded and the grid's spacing is the extent divided by it.
 Geometry PlanGrid(const Geometry& source, const std::array<double, 3>& spacing_xyz_mm);
 
 // Linear interpolation, border values repeated.

@@ -71,8 +71,8 @@ TEST(PlanGridTest, SagittalBecomesLps) {
   EXPECT_EQ(grid.direction, (std::array<double, 9>{1, 0, 0, 0, 1, 0, 0, 0, 1}));
   EXPECT_EQ(grid.spacing_xyz_mm, (std::array<double, 3>{3, 1, 2}));
   // x: from -7 down to -13; y: from 8 up; z: from 9 down to 3.
-  EXPECT_THAT(grid.origin_lps_mm, testing::Pointwise(testing::DoubleNear(1e-12),
-                                                     std::vector<double>{-13, 8, 3}));
+  EXPECT_THAT(grid.origin_lps_mm,
+              testing::Pointwise(testing::DoubleNear(1e-12), std::vector<double>{-13, 8, 3}));
 }
 
 TEST(PlanGridTest, ObliquenessStays) {
@@ -80,8 +80,9 @@ TEST(PlanGridTest, ObliquenessStays) {
   source.size_xyz = {4, 4, 4};
   source.direction = {-0.8, 0.6, 0, -0.6, -0.8, 0, 0, 0, 1};
   const Geometry grid = PlanGrid(source, {1, 1, 1});
-  EXPECT_THAT(grid.direction, testing::Pointwise(testing::DoubleNear(1e-12),
-                                                 std::vector<double>{0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1}));
+  EXPECT_THAT(grid.direction,
+              testing::Pointwise(testing::DoubleNear(1e-12),
+                                 std::vector<double>{0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1}));
   const Geometry again = PlanGrid(grid, {1, 1, 1});
   EXPECT_TRUE(SameGrid(grid, again, 1e-9));
 }
@@ -143,9 +144,9 @@ TEST(PrepareImageTest, NormalisesByThePopulation) {
   const auto prepared = PrepareImage(Line({1, 2, 3, 4}), plan);
   ASSERT_TRUE(prepared.ok()) << prepared.status();
   const float unit = 1 / std::sqrt(1.25f);
-  EXPECT_THAT(prepared->voxels,
-              testing::Pointwise(testing::FloatNear(1e-6f),
-                                 std::vector<float>{-1.5f * unit, -0.5f * unit, 0.5f * unit, 1.5f * unit}));
+  EXPECT_THAT(prepared->voxels, testing::Pointwise(testing::FloatNear(1e-6f),
+                                                   std::vector<float>{-1.5f * unit, -0.5f * unit,
+                                                                      0.5f * unit, 1.5f * unit}));
 }
 
 TEST(PrepareImageTest, RefusesWhatCannotBeNormalised) {

@@ -48,8 +48,8 @@ class SegTest : public testing::Test {
     auto assembled = AssembleSeries(WriteTestSeries(series, folder_->path()));
     ASSERT_TRUE(assembled.ok()) << assembled.status();
     source_ = *std::move(assembled);
-    mask_ = LabelVolume{source_.volume.geometry,
-                        std::vector<uint8_t>(source_.volume.voxels.size())};
+    mask_ =
+        LabelVolume{source_.volume.geometry, std::vector<uint8_t>(source_.volume.voxels.size())};
   }
 
   // 7 x 5 = 35 pixels a frame, so frames start inside bytes.
@@ -60,13 +60,12 @@ class SegTest : public testing::Test {
 
   std::string Write(const char* name = "out.seg.dcm") {
     const std::string path = JoinPath(folder_->path(), name);
-    const absl::Status status =
-        WriteSegmentation(source_, mask_,
-                          {.model_version = "hippocampus/3",
-                           .model_digest = std::string(64, 'a'),
-                           .labels = kLabels,
-                           .uid_seed = "seed"},
-                          path);
+    const absl::Status status = WriteSegmentation(source_, mask_,
+                                                  {.model_version = "hippocampus/3",
+                                                   .model_digest = std::string(64, 'a'),
+                                                   .labels = kLabels,
+                                                   .uid_seed = "seed"},
+                                                  path);
     EXPECT_TRUE(status.ok()) << status;
     return path;
   }
@@ -139,7 +138,8 @@ TEST_F(SegTest, FilesIntoTheSourceStudy) {
 
 TEST_F(SegTest, PassesTheIodValidator) {
   if (system("command -v dciodvfy >/dev/null") != 0) GTEST_SKIP() << "no dciodvfy";
-  EXPECT_THAT(OutputOf("dciodvfy " + Write("empty.dcm")), testing::Not(testing::HasSubstr("Error")));
+  EXPECT_THAT(OutputOf("dciodvfy " + Write("empty.dcm")),
+              testing::Not(testing::HasSubstr("Error")));
   PaintTwoLabels();
   EXPECT_THAT(OutputOf("dciodvfy " + Write()), testing::Not(testing::HasSubstr("Error")));
 }

@@ -141,13 +141,11 @@ class SegBuilder {
   // Everything that decides the object's content decides its identity.
   std::string Uid(absl::string_view role) const {
     return DerivedUid(description_.uid_seed,
-                      absl::StrCat(role, "\n", source_.series_uid, "\n",
-                                   description_.model_version, "\n", description_.model_digest));
+                      absl::StrCat(role, "\n", source_.series_uid, "\n", description_.model_version,
+                                   "\n", description_.model_digest));
   }
 
-  int64_t plane() const {
-    return mask_.geometry.size_xyz[0] * mask_.geometry.size_xyz[1];
-  }
+  int64_t plane() const { return mask_.geometry.size_xyz[0] * mask_.geometry.size_xyz[1]; }
 
   void FindFrames() {
     for (size_t i = 0; i < labels_.size(); ++i) {
@@ -189,10 +187,9 @@ class SegBuilder {
 
   void PutPatientAndStudy(DcmDataset& out) {
     CopyIfThere(out, DCM_SpecificCharacterSet);
-    for (const DcmTagKey& key :
-         {DCM_PatientName, DCM_PatientID, DCM_PatientBirthDate, DCM_PatientSex,
-          DCM_StudyInstanceUID, DCM_StudyDate, DCM_StudyTime, DCM_ReferringPhysicianName,
-          DCM_StudyID, DCM_AccessionNumber}) {
+    for (const DcmTagKey& key : {DCM_PatientName, DCM_PatientID, DCM_PatientBirthDate,
+                                 DCM_PatientSex, DCM_StudyInstanceUID, DCM_StudyDate, DCM_StudyTime,
+                                 DCM_ReferringPhysicianName, DCM_StudyID, DCM_AccessionNumber}) {
       Copy(out, key);
     }
     for (const DcmTagKey& key :
@@ -270,8 +267,7 @@ class SegBuilder {
           .AddCode(DCM_SegmentedPropertyCategoryCodeSequence, "123037004", "SCT",
                    "Anatomical Structure");
       Builder algorithm = segment.Add(DCM_SegmentationAlgorithmIdentificationSequence);
-      algorithm
-          .AddCode(DCM_AlgorithmFamilyCodeSequence, "123110", "DCM", "Artificial Intelligence")
+      algorithm.AddCode(DCM_AlgorithmFamilyCodeSequence, "123110", "DCM", "Artificial Intelligence")
           .Put(DCM_AlgorithmName, Plain(version.front(), 64))
           .Put(DCM_AlgorithmVersion, Plain(version.back(), 64))
           .Put(DCM_AlgorithmParameters, Plain("weights sha256 " + description_.model_digest, 1024));
@@ -314,8 +310,7 @@ class SegBuilder {
         .Put(DCM_SpacingBetweenSlices, thickness);
     const auto& d = grid.direction;
     shared.Add(DCM_PlaneOrientationSequence)
-        .Put(DCM_ImageOrientationPatient,
-             DecimalStrings<6>({d[0], d[3], d[6], d[1], d[4], d[7]}));
+        .Put(DCM_ImageOrientationPatient, DecimalStrings<6>({d[0], d[3], d[6], d[1], d[4], d[7]}));
   }
 
   void PutFrame(DcmDataset& out, const Frame& frame) {

@@ -11,6 +11,7 @@
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/imaging/dicom_file.h"
+#include "site_agent/imaging/pixel_reader.h"
 
 namespace consilium::imaging {
 namespace {
@@ -128,7 +129,8 @@ absl::Status ReadFrame(DcmDataset& dataset, const FrameScope& scope, const Dicom
   slice.rescale_slope = Number(transformation, DCM_RescaleSlope).value_or(1);
   slice.rescale_intercept = Number(transformation, DCM_RescaleIntercept).value_or(0);
   if (slice.rescale_slope == 0) return file.Fault("a rescale slope of zero");
-  if (std::abs(slice.rescale_slope) > kRescaleMax || std::abs(slice.rescale_intercept) > kRescaleMax) {
+  if (std::abs(slice.rescale_slope) > kRescaleMax ||
+      std::abs(slice.rescale_intercept) > kRescaleMax) {
     return file.Fault("a rescale that leaves the range of numbers");
   }
   return absl::OkStatus();
@@ -169,8 +171,8 @@ absl::StatusOr<std::vector<Slice>> ReadSlices(const std::string& path) {
       SequenceItems(*dataset, DCM_PerFrameFunctionalGroupsSequence);
   const double frames = Number(*dataset, DCM_NumberOfFrames).value_or(1);
   if (per_frame.empty() && frames == 1) {
-    CSL_RETURN_IF_ERROR(
-        ReadFrame(*dataset, FrameScope(*dataset, shared, nullptr), file, object));
+    CSL_RETURN_IF_ERROR(CheckPixelBytes(file, static_cast<uint64_t>(object.format.frame_bytes())));
+    CSL_RETURN_IF_ERROR(ReadFrame(*dataset, FrameScope(*dataset, shared, nullptr), file, object));
     return std::vector<Slice>{std::move(object)};
   }
   if (per_frame.empty()) return file.Fault("several frames without a position for each");
@@ -178,6 +180,8 @@ absl::StatusOr<std::vector<Slice>> ReadSlices(const std::string& path) {
     return file.Fault("a number of frames that differs from its functional groups");
   }
   object.frames_in_file = static_cast<int64_t>(per_frame.size());
+  CSL_RETURN_IF_ERROR(CheckPixelBytes(
+      file, static_cast<uint64_t>(object.format.frame_bytes() * object.frames_in_file)));
   std::vector<Slice> slices;
   for (DcmItem* groups : per_frame) {
     Slice slice = object;

@@ -38,7 +38,7 @@ struct Slice {
   std::string modality;
   bool is_localizer = false;
   std::optional<std::array<double, 3>> position_lps_mm;
-  std::optional<std::array<double, 6>> orientation;     // row direction, column direction
+  std::optional<std::array<double, 6>> orientation;       // row direction, column direction
   std::optional<std::array<double, 2>> pixel_spacing_mm;  // between rows, between columns
   // Two slices of one volume agree on these: echo, temporal position, b-value, stack.
   std::vector<std::string> split_keys;

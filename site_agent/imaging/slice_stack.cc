@@ -102,9 +102,9 @@ absl::Status SetLocalizersAside(std::vector<Slice>& slices, std::vector<std::str
     if (home == groups.end()) home = groups.insert(groups.end(), std::vector<Slice>());
     home->push_back(std::move(slice));
   }
-  const auto main = std::max_element(
-      groups.begin(), groups.end(),
-      [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  const auto main =
+      std::max_element(groups.begin(), groups.end(),
+                       [](const auto& a, const auto& b) { return a.size() < b.size(); });
   size_t aside = 0;
   for (auto group = groups.begin(); group != groups.end(); ++group) {
     if (group == main) continue;
@@ -200,8 +200,9 @@ absl::StatusOr<SliceStack> StackSlices(std::vector<Slice> slices) {
             [&](const Slice& a, const Slice& b) { return Before(a, b, normal); });
   const double same_mm = std::max(1e-4, kSamePositionTolerance * UsualStep(slices, normal));
   for (Slice& slice : slices) {
-    const bool same = !stack.positions.empty() &&
-                      Along(slice, normal) - Along(stack.positions.back().front(), normal) < same_mm;
+    const bool same =
+        !stack.positions.empty() &&
+        Along(slice, normal) - Along(stack.positions.back().front(), normal) < same_mm;
     if (!same) stack.positions.emplace_back();
     stack.positions.back().push_back(std::move(slice));
   }
@@ -221,7 +222,8 @@ absl::StatusOr<Geometry> StackGeometry(const std::vector<Slice>& ordered,
                    sorted.end());
   const double step = sorted[sorted.size() / 2];
   const Slice& first = ordered.front();
-  const double lateral_free = 0.05 * std::min((*first.pixel_spacing_mm)[0], (*first.pixel_spacing_mm)[1]);
+  const double lateral_free =
+      0.05 * std::min((*first.pixel_spacing_mm)[0], (*first.pixel_spacing_mm)[1]);
   for (size_t k = 1; k < ordered.size(); ++k) {
     // Tilt first: it also changes the gaps along the normal.
     const Vec3 offset = Minus(*ordered[k].position_lps_mm, *first.position_lps_mm);

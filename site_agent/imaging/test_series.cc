@@ -50,14 +50,15 @@ void PutPlane(DcmDataset& dataset, const TestSeries& series, int64_t k) {
   }
   Put(dataset, DCM_ImagePositionPatient, Joined(position));
   Put(dataset, DCM_ImageOrientationPatient, Joined(series.orientation));
-  Put(dataset, DCM_PixelSpacing, absl::StrCat(series.row_spacing_mm, "\\", series.column_spacing_mm));
+  Put(dataset, DCM_PixelSpacing,
+      absl::StrCat(series.row_spacing_mm, "\\", series.column_spacing_mm));
 }
 
 void PutPixels(DcmDataset& dataset, const TestSeries& series, int64_t k) {
   Put(dataset, DCM_PhotometricInterpretation, "MONOCHROME2");
   const std::pair<DcmTagKey, int64_t> numbers[] = {
-      {DCM_SamplesPerPixel, 1}, {DCM_Rows, series.rows}, {DCM_Columns, series.columns},
-      {DCM_BitsAllocated, 16},  {DCM_BitsStored, 16},    {DCM_HighBit, 15},
+      {DCM_SamplesPerPixel, 1},    {DCM_Rows, series.rows}, {DCM_Columns, series.columns},
+      {DCM_BitsAllocated, 16},     {DCM_BitsStored, 16},    {DCM_HighBit, 15},
       {DCM_PixelRepresentation, 1}};
   for (const auto& [key, value] : numbers) {
     CSL_CHECK(dataset.putAndInsertUint16(key, static_cast<Uint16>(value)).good());

@@ -19,7 +19,7 @@ struct TestSeries {
   std::array<double, 6> orientation = {1, 0, 0, 0, 1, 0};
   std::array<double, 3> first_position = {-10, 20, 30};
   std::array<double, 3> slice_step = {0, 0, 2};
-  double row_spacing_mm = 1.5;     // between rows
+  double row_spacing_mm = 1.5;  // between rows
   double column_spacing_mm = 0.75;
   std::string transfer_syntax_uid = "1.2.840.10008.1.2.1";  // explicit LE, RLE or JPEG-LS
   // Called on each slice's data set before it is written.

@@ -29,8 +29,8 @@ struct VolumeOf {
   Geometry geometry;
   std::vector<T> voxels;
 };
-using Volume = VolumeOf<float>;          // intensities after rescale, in the modality's unit
-using LabelVolume = VolumeOf<uint8_t>;   // 0 background
+using Volume = VolumeOf<float>;         // intensities after rescale, in the modality's unit
+using LabelVolume = VolumeOf<uint8_t>;  // 0 background
 
 }  // namespace consilium::imaging
 

@@ -1,0 +1,179 @@
+// Drives the studies: gives the pure StudyRun its time, persists what it says, does what it asks.
+//
+// Order: Create (which takes up what was under way), then any call; Tick() from a timer, at least
+// once a second; Drain() before destruction. Thread-safe.
+//
+// Threads: `turn_` orders the changes; a change copies the study, applies the event, commits one
+// small synced batch and puts the copy in place. Readers wait only for `mutex_`, which is never held
+// across I/O. Checks of updates run on the caller's thread and folding on one worker thread, both
+// without a lock.
+//
+// Errors: NOT_FOUND: no such study. FAILED_PRECONDITION: the round has moved on, ask for the next
+// task. INVALID_ARGUMENT: the bytes are wrong. UNAVAILABLE: try again, nothing is lost.
+#ifndef CONSILIUM_COORDINATOR_ROUND_FEDERATION_DRIVER_H_
+#define CONSILIUM_COORDINATOR_ROUND_FEDERATION_DRIVER_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "coordinator/round/aggregation_worker.h"
+#include "coordinator/round/site_registry.h"
+#include "coordinator/round/study_run.h"
+#include "coordinator/round/upload.h"
+#include "coordinator/store/model_files.h"
+#include "coordinator/store/store.h"
+#include "privacy/crypto/hpke.h"
+#include "proto/base/clock.h"
+#include "proto/base/thread_pool.h"
+
+namespace consilium::coordinator {
+
+inline constexpr absl::Duration kTaskWaitMax = absl::Seconds(30);
+inline constexpr size_t kStudiesMax = 1000;
+
+// Who an administrator's change is recorded under.
+struct Caller {
+  std::string name;
+  std::string role;
+};
+
+// What a site says about its work in a study. Not durable.
+struct SiteProgress {
+  std::string phase;  // prepare | download | train | evaluate | upload; empty: said nothing yet
+  std::string task_id;
+  int64_t done = 0;
+  int64_t total = 0;
+  double loss = 0;
+  int64_t bytes_up = 0;
+  int64_t bytes_down = 0;
+};
+
+// A study at one moment.
+struct StudyView {
+  std::shared_ptr<const StudyRun> run;
+  std::map<std::string, SiteProgress> progress;  // by site
+  uint64_t revision = 0;                         // of all studies; grows with each change
+};
+
+class FederationDriver {
+ public:
+  struct Options {
+    std::string federation;
+    std::string staging_folder;
+    std::string models_folder;
+    uint64_t upload_bytes_max = uint64_t{4} << 30;
+  };
+  // Store, sites and clock must outlive it. DATA_LOSS: stored studies do not read.
+  static absl::StatusOr<std::unique_ptr<FederationDriver>> Create(Options options,
+                                                                  privacy::HpkeKeyPair sealing_key,
+                                                                  Store& store, SiteRegistry& sites,
+                                                                  const Clock& clock);
+  ~FederationDriver();
+
+  // Deadlines and what waits for sites.
+  void Tick();
+  // No more tasks; returns when queued folding is done.
+  void Drain();
+  bool draining() const;
+
+  // --- for sites ---
+  // Waits up to `wait` (at most kTaskWaitMax) while there is none and `gone` is false.
+  std::optional<SiteTask> NextTask(absl::string_view site, absl::Duration wait,
+                                   const std::function<bool()>& gone);
+  absl::Status ReportCohort(const CohortRecord& report, absl::string_view task_id);
+  absl::Status ReportEvaluation(absl::string_view site, absl::string_view task_id,
+                                const std::vector<CaseDiceRecord>& cases);
+  absl::Status ReportProgress(absl::string_view site, const SiteProgress& progress);
+  // The path of a registered model's file.
+  absl::StatusOr<std::string> ModelPath(absl::string_view sha256) const;
+  void CountBytes(absl::string_view site, int64_t up, int64_t down);
+
+  struct UploadPosition {
+    std::string upload_id;
+    uint64_t have_offset = 0;
+  };
+  // ALREADY_EXISTS: another update of this task was accepted.
+  absl::StatusOr<UploadPosition> BeginUpload(const Announcement& announcement);
+  // The site's upload. FAILED_PRECONDITION: begin it (again) first.
+  absl::StatusOr<std::shared_ptr<Upload>> FindUpload(absl::string_view site,
+                                                     absl::string_view upload_id) const;
+  struct UploadAnswer {
+    bool accepted = false;
+    std::string reason;
+  };
+  absl::StatusOr<UploadAnswer> CommitUpload(absl::string_view site, absl::string_view upload_id);
+  // Suspended or revoked: nothing more is awaited from it.
+  void OnSiteGone(absl::string_view site, absl::string_view reason);
+  const std::string& sealing_public_key() const { return sealing_key_.public_key; }
+
+  // --- for administrators ---
+  absl::StatusOr<StudyView> CreateStudy(const std::string& yaml, const Caller& caller);
+  absl::StatusOr<StudyView> ControlStudy(absl::string_view study, absl::string_view action,
+                                         absl::string_view reason, const Caller& caller);
+  absl::StatusOr<StudyView> GetStudy(absl::string_view study) const;
+  std::vector<StudyView> ListStudies() const;
+  // Returns when the revision is past `seen` or after `wait`.
+  void WaitForChange(uint64_t seen, absl::Duration wait) const;
+
+ private:
+  using Event = std::function<absl::Status(StudyRun& run, Step& step, Batch& batch, absl::Time now)>;
+  using RunPtr = std::shared_ptr<const StudyRun>;
+
+  FederationDriver(Options options, privacy::HpkeKeyPair sealing_key, Store& store,
+                   SiteRegistry& sites, const Clock& clock);
+  absl::Status Load();
+  absl::Time Now() const;
+  RunPtr Find(absl::string_view study) const;
+  std::vector<RunPtr> Runs() const;
+  // The one way a study changes. The event's error is returned; time's own changes are kept.
+  absl::Status Change(absl::string_view study, const Caller& caller, const Event& event);
+  absl::Status Persist(const StudyRun& run, Step& step, const Caller& caller, Batch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
+  void Publish(StudyRun run, bool changed) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Execute(const StudyRun& run, const std::vector<StudyEffect>& effects);
+  void RunFold(const AggregationWorker::Context& context, const FoldUpdate& update);
+  void RunAggregate(const AggregationWorker::Context& context);
+  void DropRound(const std::string& study, int64_t round);
+  StudyView ViewOf(const RunPtr& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // Uploads (federation_uploads.cc).
+  absl::Status CheckAwaited(const StudyRun& run, const Announcement& announcement) const;
+  absl::Status CheckShape(const StudyRun& run, const Announcement& announcement) const;
+  absl::Status CheckContent(const Upload& upload) const;
+  absl::StatusOr<UploadAnswer> Settle(const Upload& upload, const absl::Status& verdict);
+  absl::StatusOr<std::shared_ptr<Upload>> OpenUpload(const Announcement& announcement);
+
+  const Options options_;
+  const privacy::HpkeKeyPair sealing_key_;
+  Store& store_;
+  SiteRegistry& sites_;
+  const Clock& clock_;
+  const absl::Time started_;            // wall clock and monotonic clock at the start: deadlines
+  const absl::Duration started_steady_;  // follow the latter
+  const Staging staging_;
+  const ModelFiles models_;
+  AggregationWorker worker_;  // used by pool_'s only thread
+
+  absl::Mutex turn_ ABSL_ACQUIRED_BEFORE(mutex_);
+  mutable absl::Mutex mutex_;
+  mutable absl::CondVar changed_;
+  std::map<std::string, RunPtr, std::less<>> studies_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::map<std::string, SiteProgress>> progress_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<Upload>, std::less<>> uploads_ ABSL_GUARDED_BY(mutex_);
+  uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+
+  ThreadPool pool_;  // last: joined before anything its work uses goes
+};
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_ROUND_FEDERATION_DRIVER_H_

@@ -1,0 +1,250 @@
+// The part of FederationDriver that takes updates in. What a site announces and sends is checked
+// here, on the caller's thread and without a lock; the study only hears of the verdict.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/round/federation_driver.h"
+#include "coordinator/round/update_reader.h"
+#include "privacy/crypto/sealed_update.h"
+#include "privacy/crypto/sha256.h"
+#include "proto/base/status.h"
+
+namespace consilium::coordinator {
+namespace {
+
+constexpr uint64_t kHeaderSlackBytes = 64 * 1024;  // an update's metadata, beyond the model's
+constexpr uint64_t kUploadBytesMin = 32;
+constexpr int kDamagedMax = 2;
+constexpr size_t kUploadsMax = 4096;  // under way at once
+
+bool IsDigest(absl::string_view text) {
+  return text.size() == 2 * privacy::kSha256Bytes &&
+         text.find_first_not_of("0123456789abcdef") == absl::string_view::npos;
+}
+
+// The update itself is wrong, now and for ever; anything else is trouble on this side.
+bool IsVerdict(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status);
+}
+
+// Numbers for the record only. A NaN has no place in JSON.
+SummaryRecord Finite(SummaryRecord summary) {
+  for (double* value : {&summary.seconds, &summary.mean_loss, &summary.mean_supervised_loss,
+                        &summary.mean_consistency_loss, &summary.teacher_certainty,
+                        &summary.pseudo_foreground_fraction}) {
+    if (!std::isfinite(*value)) *value = 0;
+  }
+  return summary;
+}
+
+Caller SiteCaller(absl::string_view site) { return {std::string(site), "site"}; }
+
+}  // namespace
+
+absl::Status FederationDriver::CheckAwaited(const StudyRun& run,
+                                            const Announcement& announcement) const {
+  const auto moved_on = [&] {
+    return absl::FailedPreconditionError(
+        absl::StrCat("round ", announcement.round, " of ", announcement.study,
+                     " does not await this update; ask for the next task"));
+  };
+  if (!run.round()) return moved_on();
+  const Round& round = *run.round();
+  const ContributionRecord* contribution = round.Find(announcement.site);
+  if (round.record().number != announcement.round || contribution == nullptr ||
+      contribution->task_id != announcement.task_id ||
+      round.record().base_sha256 != announcement.base_model_sha256) {
+    return moved_on();
+  }
+  if (contribution->outcome == Outcome::kAccepted || contribution->outcome == Outcome::kFolded) {
+    return absl::AlreadyExistsError(absl::StrCat("another update of ", announcement.site,
+                                                 " was accepted for round ", announcement.round));
+  }
+  if (!round.Awaits(announcement.site) || Now() > round.deadline()) return moved_on();
+  return absl::OkStatus();
+}
+
+absl::Status FederationDriver::CheckShape(const StudyRun& run,
+                                          const Announcement& announcement) const {
+  uint64_t bytes_max = options_.upload_bytes_max;
+  if (announcement.round > 0) {
+    const uint64_t plain = static_cast<uint64_t>(run.record().latest_bytes) + kHeaderSlackBytes;
+    bytes_max = std::min(bytes_max, privacy::SealedBytes(plain));
+  }
+  if (announcement.bytes < kUploadBytesMin || announcement.bytes > bytes_max) {
+    return absl::InvalidArgumentError(absl::StrCat("the update has ", announcement.bytes,
+                                                   " bytes where at most ", bytes_max, " fit"));
+  }
+  if (!IsDigest(announcement.layout_sha256)) {
+    return absl::InvalidArgumentError("layout_sha256: must be 64 lower-case hex digits");
+  }
+  if (announcement.round > 0 && announcement.layout_sha256 != run.record().layout_sha256) {
+    return absl::InvalidArgumentError("the update's tensors are not those of the model");
+  }
+  if (announcement.labelled_cases < 0 || announcement.unlabelled_cases < 0) {
+    return absl::InvalidArgumentError("the update's counts of cases are negative");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<Upload>> FederationDriver::OpenUpload(
+    const Announcement& announcement) {
+  const std::string id = UploadId(announcement);
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto it = uploads_.find(id);
+    if (it != uploads_.end()) return it->second;
+    if (uploads_.size() >= kUploadsMax) {
+      return absl::ResourceExhaustedError("too many uploads are under way; try again later");
+    }
+  }
+  CSL_RETURN_IF_ERROR(staging_.MakeRoom(announcement.study, announcement.round));
+  CSL_ASSIGN_OR_RETURN(
+      std::shared_ptr<Upload> upload,
+      Upload::Open(announcement,
+                   staging_.Path(announcement.study, announcement.round, id)));
+  absl::MutexLock lock(&mutex_);
+  // One upload a task: a site that sealed its update anew starts anew.
+  for (auto it = uploads_.begin(); it != uploads_.end();) {
+    const bool replaced = it->second->announcement().task_id == announcement.task_id &&
+                          it->first != id;
+    it = replaced ? uploads_.erase(it) : std::next(it);
+  }
+  return uploads_.emplace(id, std::move(upload)).first->second;
+}
+
+absl::StatusOr<FederationDriver::UploadPosition> FederationDriver::BeginUpload(
+    const Announcement& announcement) {
+  if (!IsDigest(announcement.sha256)) {
+    return absl::InvalidArgumentError("sha256: must be 64 lower-case hex digits");
+  }
+  const RunPtr run = Find(announcement.study);
+  if (run == nullptr) return absl::NotFoundError("no such study");
+  const std::string id = UploadId(announcement);
+  // A repeat after the first answer: only the commit is missing.
+  const absl::StatusOr<UploadRecord> answered = store_.Upload(id);
+  if (answered.ok() && answered->site == announcement.site) {
+    return UploadPosition{id, static_cast<uint64_t>(answered->bytes)};
+  }
+  CSL_RETURN_IF_ERROR(CheckAwaited(*run, announcement));
+  if (const absl::Status shape = CheckShape(*run, announcement); !shape.ok()) {
+    // It will not get better by waiting: the site is out of this round.
+    CSL_RETURN_IF_ERROR(Change(announcement.study, SiteCaller(announcement.site),
+                               [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
+                                 return changing.OnUpdateRefused(announcement.site,
+                                                                 shape.message(), now, step);
+                               }));
+    return shape;
+  }
+  CSL_ASSIGN_OR_RETURN(const std::shared_ptr<Upload> upload, OpenUpload(announcement));
+  return UploadPosition{id, upload->have_offset()};
+}
+
+absl::StatusOr<std::shared_ptr<Upload>> FederationDriver::FindUpload(
+    absl::string_view site, absl::string_view upload_id) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = uploads_.find(upload_id);
+  if (it == uploads_.end() || it->second->announcement().site != site) {
+    return absl::FailedPreconditionError("no such upload is under way; begin it again");
+  }
+  return it->second;
+}
+
+absl::Status FederationDriver::CheckContent(const Upload& upload) const {
+  const Announcement& announcement = upload.announcement();
+  CSL_ASSIGN_OR_RETURN(const std::string digest, privacy::Sha256HexOfFile(upload.path()));
+  if (digest != announcement.sha256) {
+    return absl::DataLossError("the upload's digest is not the announced one");
+  }
+  return CheckUpdate(upload.path(), sealing_key_,
+                     {.federation = options_.federation,
+                      .study = announcement.study,
+                      .round = announcement.round,
+                      .site = announcement.site,
+                      .task_id = announcement.task_id},
+                     {.layout_sha256 = announcement.layout_sha256});
+}
+
+// Records the verdict with the study, and keeps the answer for a repeat.
+absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::Settle(
+    const Upload& upload, const absl::Status& verdict) {
+  const Announcement& announcement = upload.announcement();
+  UploadRecord record;
+  record.upload_id = upload.id();
+  record.task_id = announcement.task_id;
+  record.site = announcement.site;
+  record.study = announcement.study;
+  record.round = announcement.round;
+  record.sha256 = announcement.sha256;
+  record.bytes = static_cast<int64_t>(announcement.bytes);
+  record.accepted = verdict.ok() ? 1 : 0;
+  record.reason = std::string(verdict.message());
+  const absl::Status settled = Change(
+      announcement.study, SiteCaller(announcement.site),
+      [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
+        if (!run.round() || run.round()->record().number != announcement.round) {
+          return absl::FailedPreconditionError("the round has moved on; ask for the next task");
+        }
+        if (verdict.ok()) {
+          CSL_RETURN_IF_ERROR(run.OnUpdateVerified(
+              announcement.site,
+              {.upload_id = upload.id(),
+               .bytes = static_cast<int64_t>(announcement.bytes),
+               .labelled_cases = announcement.labelled_cases,
+               .unlabelled_cases = announcement.unlabelled_cases,
+               .weight_milli = 0,
+               .summary = Finite(announcement.summary)},
+              now, step));
+        } else {
+          CSL_RETURN_IF_ERROR(
+              run.OnUpdateRefused(announcement.site, verdict.message(), now, step));
+        }
+        batch.Put(record);
+        return absl::OkStatus();
+      });
+  CSL_RETURN_IF_ERROR(settled);
+  return UploadAnswer{verdict.ok(), record.reason};
+}
+
+absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::CommitUpload(
+    absl::string_view site, absl::string_view upload_id) {
+  const absl::StatusOr<UploadRecord> answered = store_.Upload(upload_id);
+  if (answered.ok() && answered->site == site) {
+    return UploadAnswer{answered->accepted != 0, answered->reason};
+  }
+  CSL_ASSIGN_OR_RETURN(const std::shared_ptr<Upload> upload, FindUpload(site, upload_id));
+  const Announcement& announcement = upload->announcement();
+  const RunPtr run = Find(announcement.study);
+  if (run == nullptr) return absl::NotFoundError("no such study");
+  CSL_RETURN_IF_ERROR(CheckAwaited(*run, announcement));
+  CSL_RETURN_IF_ERROR(upload->Claim());
+
+  absl::Status verdict = CheckContent(*upload);
+  if (absl::IsDataLoss(verdict)) {
+    upload->Release(Upload::Content::kDamaged);
+    if (upload->damaged_count() < kDamagedMax) {
+      return absl::UnavailableError(
+          "the upload arrived with another digest than announced; begin it again");
+    }
+    verdict = absl::InvalidArgumentError(verdict.message());
+  } else if (!verdict.ok() && !IsVerdict(verdict)) {
+    upload->Release(Upload::Content::kKept);
+    return absl::UnavailableError(
+        absl::StrCat("the update could not be checked: ", verdict.message()));
+  }
+  absl::StatusOr<UploadAnswer> answer = Settle(*upload, verdict);
+  if (verdict.ok() && absl::IsInvalidArgument(answer.status())) {
+    answer = Settle(*upload, answer.status());  // the study itself found fault
+  }
+  if (!answer.ok()) {
+    upload->Release(Upload::Content::kKept);
+    return answer;
+  }
+  absl::MutexLock lock(&mutex_);
+  uploads_.erase(std::string(upload_id));
+  return answer;
+}
+
+}  // namespace consilium::coordinator

@@ -1,0 +1,173 @@
+#include "coordinator/round/round.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace consilium::coordinator {
+namespace {
+
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+const absl::Time kStart = absl::FromUnixSeconds(1'800'000'000);
+const absl::Duration kDeadline = absl::Minutes(30);
+
+Round MakeRound(int64_t quorum) {
+  return Round::Open({.study = "hippo",
+                      .number = 3,
+                      .quorum = quorum,
+                      .base_version = "hippo/2",
+                      .base_sha256 = "ab",
+                      .now = kStart,
+                      .deadline = kDeadline},
+                     {{"north", "t-north", 8000, ""},
+                      {"south", "t-south", 4000, ""},
+                      {"west", "t-west", 1000, ""},
+                      {"east", "t-east", 1000, "not connected"}});
+}
+
+VerifiedUpdate Update(const char* id, int64_t weight = 1000) {
+  return {.upload_id = id,
+          .bytes = 10,
+          .labelled_cases = 1,
+          .unlabelled_cases = 0,
+          .weight_milli = weight,
+          .summary = {}};
+}
+
+template <typename E>
+bool Has(const RoundEffects& effects) {
+  for (const RoundEffect& effect : effects) {
+    if (std::holds_alternative<E>(effect)) return true;
+  }
+  return false;
+}
+
+TEST(RoundTest, LastAwaitedUpdateStartsAggregation) {
+  Round round = MakeRound(2);
+  auto effects = round.OnUpdateVerified("north", Update("u1"), kStart);
+  ASSERT_TRUE(effects.ok());
+  EXPECT_THAT(*effects, SizeIs(1));
+  EXPECT_TRUE(Has<FoldUpdate>(*effects));
+  ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
+  effects = round.OnUpdateVerified("west", Update("u3"), kStart);
+  ASSERT_TRUE(effects.ok());
+  EXPECT_TRUE(Has<FoldUpdate>(*effects));
+  EXPECT_TRUE(Has<Aggregate>(*effects));
+  EXPECT_EQ(round.phase(), RoundPhase::kAggregating);
+  round.OnCommitted("hippo/3", kStart);
+  EXPECT_EQ(round.Find("north")->outcome, Outcome::kFolded);
+  EXPECT_EQ(round.Find("east")->outcome, Outcome::kSkipped);
+}
+
+TEST(RoundTest, WeightIsCappedByTheCohortReport) {
+  Round round = MakeRound(1);
+  auto effects = round.OnUpdateVerified("west", Update("u", 1'000'000), kStart);
+  ASSERT_TRUE(effects.ok());
+  EXPECT_EQ(std::get<FoldUpdate>(effects->front()).weight, 1000);
+}
+
+TEST(RoundTest, WeightsBeyondTheFoldsRangeAreScaledTogether) {
+  Round round = Round::Open({.study = "s",
+                             .number = 1,
+                             .quorum = 1,
+                             .base_version = "",
+                             .base_sha256 = "",
+                             .now = kStart,
+                             .deadline = kDeadline},
+                            {{"a", "ta", 30'000'000, ""}, {"b", "tb", 10'000'000, ""}});
+  auto a = round.OnUpdateVerified("a", Update("u1", 30'000'000), kStart);
+  auto b = round.OnUpdateVerified("b", Update("u2", 10'000'000), kStart);
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(std::get<FoldUpdate>(a->front()).weight, 10'000'000);
+  EXPECT_EQ(std::get<FoldUpdate>(b->front()).weight, 3'333'333);
+}
+
+TEST(RoundTest, SecondUpdateOfASiteIsAConflict) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(
+      round.OnUpdateVerified("north", Update("u2"), kStart).status()));
+  EXPECT_EQ(round.Find("north")->upload_id, "u1");
+}
+
+TEST(RoundTest, ForeignAndSkippedSitesAreNotPartOfIt) {
+  Round round = MakeRound(2);
+  EXPECT_TRUE(absl::IsNotFound(round.OnUpdateVerified("moon", Update("u"), kStart).status()));
+  EXPECT_TRUE(absl::IsNotFound(round.OnUpdateVerified("east", Update("u"), kStart).status()));
+  EXPECT_FALSE(round.Awaits("east"));
+}
+
+TEST(RoundTest, LateUpdateIsRefused) {
+  Round round = MakeRound(2);
+  const absl::Time late = kStart + kDeadline + absl::Seconds(1);
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(round.OnUpdateVerified("north", Update("u"), late).status()));
+}
+
+TEST(RoundTest, DeadlineWithQuorumGoesOnWithoutTheStragglers) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
+  EXPECT_THAT(round.OnTime(kStart + kDeadline), IsEmpty());
+  EXPECT_TRUE(Has<Aggregate>(round.OnTime(kStart + kDeadline + absl::Seconds(1))));
+  EXPECT_EQ(round.Find("west")->outcome, Outcome::kMissing);
+}
+
+TEST(RoundTest, DeadlineWithoutQuorumFails) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_TRUE(Has<RoundFailed>(round.OnTime(kStart + kDeadline + absl::Seconds(1))));
+  EXPECT_EQ(round.phase(), RoundPhase::kFailed);
+  EXPECT_THAT(round.OnTime(kStart + 2 * kDeadline), IsEmpty());
+}
+
+TEST(RoundTest, FailsAsSoonAsTheQuorumIsOutOfReach) {
+  Round round = MakeRound(2);
+  EXPECT_THAT(round.OnSiteGone("north", "the site was revoked", kStart), IsEmpty());
+  auto effects = round.OnUpdateRefused("south", "a value is NaN", kStart);
+  ASSERT_TRUE(effects.ok());
+  EXPECT_TRUE(Has<RoundFailed>(*effects));
+  EXPECT_EQ(round.Find("south")->reason, "a value is NaN");
+}
+
+TEST(RoundTest, RefusedSiteIsNoLongerAwaited) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateRefused("west", "wrong", kStart).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      round.OnUpdateVerified("west", Update("u"), kStart).status()));
+}
+
+TEST(RoundTest, SuspensionAfterAcceptanceKeepsTheUpdate) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_THAT(round.OnSiteGone("north", "suspended", kStart), IsEmpty());
+  EXPECT_EQ(round.Find("north")->outcome, Outcome::kAccepted);
+}
+
+TEST(RoundTest, RestartFromPersistedBytesFoldsWhatWasAccepted) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  auto record = Decode<RoundRecord>(Encode(round.record()));
+  ASSERT_TRUE(record.ok()) << record.status();
+  Round again(*record);
+  EXPECT_EQ(Encode(again.record()), Encode(round.record()));
+  EXPECT_THAT(again.Resume(), SizeIs(1));
+  EXPECT_TRUE(again.Awaits("south"));
+  EXPECT_FALSE(again.Awaits("north"));
+  ASSERT_TRUE(again.OnUpdateVerified("south", Update("u2"), kStart).ok());
+  ASSERT_TRUE(again.OnUpdateVerified("west", Update("u3"), kStart).ok());
+  const RoundEffects resumed = Round(again.record()).Resume();
+  EXPECT_THAT(resumed, SizeIs(4));
+  EXPECT_TRUE(std::holds_alternative<Aggregate>(resumed.back()));
+}
+
+TEST(RoundTest, PauseMovesTheDeadline) {
+  Round round = MakeRound(2);
+  round.Extend(absl::Hours(5));
+  EXPECT_THAT(round.OnTime(kStart + absl::Hours(5)), IsEmpty());
+  EXPECT_EQ(round.deadline(), kStart + absl::Hours(5) + kDeadline);
+}
+
+}  // namespace
+}  // namespace consilium::coordinator

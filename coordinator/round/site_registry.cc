@@ -1,0 +1,316 @@
+#include "coordinator/round/site_registry.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "privacy/crypto/random.h"
+#include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
+#include "proto/base/ids.h"
+#include "proto/base/status.h"
+
+namespace consilium::coordinator {
+namespace {
+
+constexpr size_t kTokenBytes = 32;
+constexpr size_t kTokenCharsMax = 256;
+constexpr size_t kVersionBytesMax = 64;
+constexpr absl::Duration kClockSkew = absl::Minutes(5);
+
+AuditFacts SiteFacts(absl::string_view action, absl::string_view site, absl::string_view admin) {
+  AuditFacts facts;
+  facts.actor = std::string(admin);
+  facts.role = "admin";
+  facts.action = std::string(action);
+  facts.site = std::string(site);
+  return facts;
+}
+
+bool MayMove(SiteState from, SiteState to) {
+  switch (to) {
+    case SiteState::kApproved:
+      return from == SiteState::kPending || from == SiteState::kSuspended;
+    case SiteState::kSuspended:
+      return from == SiteState::kApproved;
+    case SiteState::kRevoked:
+      return from != SiteState::kRevoked;
+    default:
+      return false;
+  }
+}
+
+std::string CleanVersion(absl::string_view version) {
+  std::string clean;
+  for (const char c : version.substr(0, kVersionBytesMax)) {
+    if (absl::ascii_isgraph(static_cast<unsigned char>(c))) clean.push_back(c);
+  }
+  return clean;
+}
+
+absl::Status NotEnrolled() {
+  return absl::PermissionDeniedError(
+      "this key is not enrolled under its name; enrol with a new invitation");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SiteRegistry>> SiteRegistry::Create(Options options, Store& store,
+                                                                   const Clock& clock) {
+  auto registry =
+      std::unique_ptr<SiteRegistry>(new SiteRegistry(std::move(options), store, clock));
+  CSL_ASSIGN_OR_RETURN(const std::vector<SiteRecord> sites, store.Sites());
+  CSL_ASSIGN_OR_RETURN(const std::vector<AdminRecord> admins, store.Admins());
+  absl::MutexLock lock(&registry->mutex_);
+  for (const SiteRecord& site : sites) registry->sites_.emplace(site.name, site);
+  for (const AdminRecord& admin : admins) registry->admins_.emplace(admin.name, admin);
+  return registry;
+}
+
+absl::Status SiteRegistry::EnrolFirstAdmin(absl::string_view certificate_pem) {
+  absl::MutexLock turn(&turn_);
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!admins_.empty()) return absl::OkStatus();
+  }
+  CSL_ASSIGN_OR_RETURN(const privacy::Identity identity,
+                       privacy::CertificateIdentity(certificate_pem));
+  if (identity.role != privacy::Role::kAdmin || identity.federation != options_.federation) {
+    return absl::InvalidArgumentError("the first administrator's certificate is not one");
+  }
+  AdminRecord record;
+  record.name = identity.name;
+  record.enrolled_us = absl::ToUnixMicros(clock_.Now());
+  CSL_ASSIGN_OR_RETURN(record.key_sha256, privacy::SpkiSha256Hex(certificate_pem));
+  Batch batch;
+  batch.Put(record);
+  AuditFacts facts;
+  facts.actor = facts.role = "coordinator";
+  facts.action = "admin.enrol";
+  facts.after = record.name;
+  facts.digest = record.key_sha256;
+  batch.Audit(std::move(facts));
+  CSL_RETURN_IF_ERROR(store_.Commit(batch, clock_.Now()).status());
+  absl::MutexLock lock(&mutex_);
+  admins_.emplace(record.name, record);
+  return absl::OkStatus();
+}
+
+absl::Status SiteRegistry::Authorise(const privacy::Identity& identity,
+                                     absl::string_view key_sha256, privacy::Role role) const {
+  if (identity.federation != options_.federation) {
+    return absl::PermissionDeniedError("the certificate is of another federation");
+  }
+  if (identity.role != role) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("this call is for role ", privacy::RoleName(role), ", the certificate has ",
+                     privacy::RoleName(identity.role)));
+  }
+  absl::MutexLock lock(&mutex_);
+  if (role == privacy::Role::kAdmin) {
+    const auto it = admins_.find(identity.name);
+    return it != admins_.end() && it->second.key_sha256 == key_sha256 ? absl::OkStatus()
+                                                                      : NotEnrolled();
+  }
+  const auto it = sites_.find(identity.name);
+  if (it == sites_.end() || it->second.key_sha256.empty() ||
+      it->second.key_sha256 != key_sha256) {
+    return NotEnrolled();
+  }
+  if (it->second.state != SiteState::kApproved) {
+    return absl::PermissionDeniedError(
+        absl::StrCat("site ", identity.name, " is ", Name(it->second.state),
+                     "; an administrator has to approve it"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SiteRecord> SiteRegistry::Record(absl::string_view site) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = sites_.find(site);
+  if (it == sites_.end()) return absl::NotFoundError(absl::StrCat("no site ", site));
+  return it->second;
+}
+
+absl::Status SiteRegistry::Commit(const SiteRecord& record, Batch& batch) {
+  batch.Put(record);
+  CSL_RETURN_IF_ERROR(store_.Commit(batch, clock_.Now()).status());
+  absl::MutexLock lock(&mutex_);
+  sites_.insert_or_assign(record.name, record);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SiteRegistry::Invitation> SiteRegistry::Invite(absl::string_view site,
+                                                              absl::Duration valid,
+                                                              absl::string_view admin) {
+  CSL_RETURN_IF_ERROR(CheckName("site name", site));
+  if (valid == absl::ZeroDuration()) valid = kInvitationDefault;
+  if (valid < absl::ZeroDuration() || valid > kInvitationMax) {
+    return absl::InvalidArgumentError("an invitation is valid for at most 30 days");
+  }
+  absl::MutexLock turn(&turn_);
+  SiteRecord record;
+  record.name = std::string(site);
+  absl::StatusOr<SiteRecord> known = Record(site);
+  if (known.ok()) {
+    record = *std::move(known);
+    if (record.state == SiteState::kSuspended || record.state == SiteState::kRevoked) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("site ", site, " is ", Name(record.state), "; invite it under another name",
+                       record.state == SiteState::kSuspended ? " or approve it" : ""));
+    }
+  } else if (List().size() >= kSitesMax) {
+    return absl::ResourceExhaustedError("no more sites fit into this federation");
+  }
+  Invitation invitation = {HexEncode(privacy::RandomBytes(kTokenBytes)), clock_.Now() + valid};
+  InvitationRecord stored;
+  stored.token_sha256 = privacy::Sha256Hex(invitation.token);
+  stored.site = record.name;
+  stored.expires_us = absl::ToUnixMicros(invitation.expires);
+  Batch batch;
+  batch.Put(stored);
+  batch.Audit(SiteFacts("site.invite", site, admin));
+  CSL_RETURN_IF_ERROR(Commit(record, batch));
+  return invitation;
+}
+
+absl::StatusOr<std::string> SiteRegistry::Enrol(absl::string_view token, absl::string_view csr_pem,
+                                                absl::string_view software_version,
+                                                const privacy::KeyAndCertificate& ca) {
+  const auto refused = [] {
+    return absl::PermissionDeniedError(
+        "the invitation is unknown, used or expired; ask for a new one");
+  };
+  if (token.empty() || token.size() > kTokenCharsMax) return refused();
+  absl::MutexLock turn(&turn_);
+  absl::StatusOr<InvitationRecord> invitation = store_.Invitation(privacy::Sha256Hex(token));
+  if (absl::IsNotFound(invitation.status())) return refused();
+  CSL_RETURN_IF_ERROR(invitation.status());
+  const absl::Time now = clock_.Now();
+  if (invitation->used_us != 0 || absl::ToUnixMicros(now) >= invitation->expires_us) {
+    return refused();
+  }
+  CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(invitation->site));
+  if (record.state == SiteState::kSuspended || record.state == SiteState::kRevoked) return refused();
+
+  CSL_ASSIGN_OR_RETURN(
+      std::string certificate,
+      privacy::IssueCertificate(
+          ca, csr_pem,
+          {.identity = {options_.federation, privacy::Role::kSite, record.name},
+           .dns_names = {},
+           .ip_addresses = {},
+           .not_before = now - kClockSkew,
+           .lifetime = options_.site_certificate_lifetime + kClockSkew}));
+  CSL_ASSIGN_OR_RETURN(const std::string key, privacy::SpkiSha256Hex(certificate));
+  const auto& retired = record.retired_keys;
+  if (std::find(retired.begin(), retired.end(), key) != retired.end()) {
+    return absl::PermissionDeniedError("this key was retired; make a new one");
+  }
+  AuditFacts facts = SiteFacts("site.enrol", record.name, record.name);
+  facts.role = "site";
+  facts.before = std::string(Name(record.state));
+  if (!record.key_sha256.empty() && record.key_sha256 != key) {
+    record.retired_keys.push_back(record.key_sha256);
+  }
+  // The same key again is a renewal and keeps its approval.
+  if (record.key_sha256 != key || record.state == SiteState::kInvited) {
+    record.state = SiteState::kPending;
+  }
+  record.key_sha256 = key;
+  record.enrolled_us = absl::ToUnixMicros(now);
+  record.software_version = CleanVersion(software_version);
+  invitation->used_us = absl::ToUnixMicros(now);
+  facts.after = std::string(Name(record.state));
+  facts.digest = key;
+  Batch batch;
+  batch.Put(*invitation);
+  batch.Audit(std::move(facts));
+  CSL_RETURN_IF_ERROR(Commit(record, batch));
+  return certificate;
+}
+
+absl::StatusOr<SiteStatus> SiteRegistry::SetState(absl::string_view site, SiteState state,
+                                                  absl::string_view reason,
+                                                  absl::string_view admin) {
+  absl::MutexLock turn(&turn_);
+  CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(site));
+  if (!MayMove(record.state, state)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("site ", site, " is ", Name(record.state), "; it cannot become ", Name(state)));
+  }
+  const absl::string_view verb = state == SiteState::kApproved    ? "site.approve"
+                                 : state == SiteState::kSuspended ? "site.suspend"
+                                                                  : "site.revoke";
+  AuditFacts facts = SiteFacts(verb, site, admin);
+  facts.before = std::string(Name(record.state));
+  facts.after = std::string(Name(state));
+  facts.reason = std::string(reason);
+  facts.digest = record.key_sha256;
+  record.state = state;
+  if (state == SiteState::kRevoked && !record.key_sha256.empty()) {
+    record.retired_keys.push_back(record.key_sha256);
+  }
+  Batch batch;
+  batch.Audit(std::move(facts));
+  CSL_RETURN_IF_ERROR(Commit(record, batch));
+  absl::MutexLock lock(&mutex_);
+  return StatusOf(record);
+}
+
+SiteStatus SiteRegistry::StatusOf(const SiteRecord& record) const {
+  SiteStatus status = {record, absl::FromUnixMicros(record.last_seen_us), false};
+  const auto it = seen_.find(record.name);
+  if (it != seen_.end()) {
+    const absl::Duration ago = clock_.Monotonic() - it->second;
+    status.last_seen = clock_.Now() - ago;
+    status.connected = record.state == SiteState::kApproved && ago < kConnectedFor;
+  }
+  return status;
+}
+
+absl::StatusOr<SiteStatus> SiteRegistry::Get(absl::string_view site) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = sites_.find(site);
+  if (it == sites_.end()) return absl::NotFoundError(absl::StrCat("no site ", site));
+  return StatusOf(it->second);
+}
+
+std::vector<SiteStatus> SiteRegistry::List() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<SiteStatus> list;
+  for (const auto& [name, record] : sites_) list.push_back(StatusOf(record));
+  return list;
+}
+
+std::vector<SiteView> SiteRegistry::Views() const {
+  std::vector<SiteView> views;
+  for (const SiteStatus& status : List()) {
+    views.push_back({status.record.name, status.record.state == SiteState::kApproved,
+                     status.connected});
+  }
+  return views;
+}
+
+void SiteRegistry::Seen(absl::string_view site) {
+  absl::MutexLock lock(&mutex_);
+  seen_.insert_or_assign(std::string(site), clock_.Monotonic());
+}
+
+absl::Status SiteRegistry::SetSoftwareVersion(absl::string_view site, absl::string_view version) {
+  absl::MutexLock turn(&turn_);
+  CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(site));
+  const std::string clean = CleanVersion(version);
+  if (record.software_version == clean) return absl::OkStatus();
+  AuditFacts facts = SiteFacts("site.software", site, site);
+  facts.role = "site";
+  facts.before = record.software_version;
+  facts.after = clean;
+  record.software_version = clean;
+  record.last_seen_us = absl::ToUnixMicros(clock_.Now());
+  Batch batch;
+  batch.Audit(std::move(facts));
+  return Commit(record, batch);
+}
+
+}  // namespace consilium::coordinator

@@ -1,0 +1,102 @@
+// Who takes part: administrators and sites by the key in their certificate, and how sites join.
+//
+//   invited -> pending -> approved <-> suspended;  any but invited -> revoked, for good
+//
+// A name and a certificate of our CA are not enough: every call is checked against the key enrolled
+// under that name and its state. Enrolling again with a new key (a lost machine, a renewal) takes a
+// new invitation and puts the site back to pending; the old key is never accepted again.
+//
+// Thread-safe. `turn_` orders the changes and is held across their small synced write; readers only
+// ever wait for `mutex_`, which is not held across I/O.
+// Errors: PERMISSION_DENIED: not enrolled, not approved, token unknown, used or expired.
+// Privacy: tokens are stored as digests and never logged.
+#ifndef CONSILIUM_COORDINATOR_ROUND_SITE_REGISTRY_H_
+#define CONSILIUM_COORDINATOR_ROUND_SITE_REGISTRY_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "coordinator/round/study_run.h"
+#include "coordinator/store/store.h"
+#include "privacy/crypto/certificate.h"
+#include "proto/base/clock.h"
+
+namespace consilium::coordinator {
+
+inline constexpr absl::Duration kConnectedFor = absl::Seconds(90);  // since the last call
+inline constexpr absl::Duration kInvitationDefault = absl::Hours(24);
+inline constexpr absl::Duration kInvitationMax = absl::Hours(24 * 30);
+inline constexpr size_t kSitesMax = 10'000;
+
+struct SiteStatus {
+  SiteRecord record;
+  absl::Time last_seen;
+  bool connected = false;
+};
+
+class SiteRegistry {
+ public:
+  struct Options {
+    std::string federation;
+    absl::Duration site_certificate_lifetime = absl::Hours(24 * 90);
+  };
+  // `store` and `clock` must outlive it.
+  static absl::StatusOr<std::unique_ptr<SiteRegistry>> Create(Options options, Store& store,
+                                                              const Clock& clock);
+
+  // Enrols the first administrator's certificate (made with the home) unless there is one.
+  absl::Status EnrolFirstAdmin(absl::string_view certificate_pem);
+
+  // On every call: is this identity, with this key, allowed in as `role` now?
+  absl::Status Authorise(const privacy::Identity& identity, absl::string_view key_sha256,
+                         privacy::Role role) const;
+
+  // Returns the token; it is nowhere else. FAILED_PRECONDITION: suspended or revoked.
+  struct Invitation {
+    std::string token;
+    absl::Time expires;
+  };
+  absl::StatusOr<Invitation> Invite(absl::string_view site, absl::Duration valid,
+                                    absl::string_view admin);
+  // Trades token and request for a certificate issued by `ca`. Uses the token up.
+  absl::StatusOr<std::string> Enrol(absl::string_view token, absl::string_view csr_pem,
+                                    absl::string_view software_version,
+                                    const privacy::KeyAndCertificate& ca);
+  // approved, suspended or revoked. FAILED_PRECONDITION: not from here.
+  absl::StatusOr<SiteStatus> SetState(absl::string_view site, SiteState state,
+                                      absl::string_view reason, absl::string_view admin);
+
+  absl::StatusOr<SiteStatus> Get(absl::string_view site) const;
+  std::vector<SiteStatus> List() const;
+  std::vector<SiteView> Views() const;
+  // The site is there now. Not durable.
+  void Seen(absl::string_view site);
+  absl::Status SetSoftwareVersion(absl::string_view site, absl::string_view version);
+
+ private:
+  SiteRegistry(Options options, Store& store, const Clock& clock)
+      : options_(std::move(options)), store_(store), clock_(clock) {}
+  SiteStatus StatusOf(const SiteRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<SiteRecord> Record(absl::string_view site) const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Commit(const SiteRecord& record, Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const Options options_;
+  Store& store_;
+  const Clock& clock_;
+  absl::Mutex turn_ ABSL_ACQUIRED_BEFORE(mutex_);
+  mutable absl::Mutex mutex_;
+  std::map<std::string, SiteRecord, std::less<>> sites_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, AdminRecord, std::less<>> admins_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, absl::Duration, std::less<>> seen_ ABSL_GUARDED_BY(mutex_);  // monotonic
+};
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_ROUND_SITE_REGISTRY_H_

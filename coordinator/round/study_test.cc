@@ -1,0 +1,105 @@
+#include "coordinator/round/study.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace consilium::coordinator {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr const char* kStudy = R"(name: hippocampus
+task: {labels: {1: Anterior hippocampus, 2: Posterior hippocampus}, codes: {1: HIPPOCAMPUS_ANTERIOR}}
+series: {modality: MR, rules: [{ImageType: "!LOCALIZER"}, {SliceThickness: "<= 3"}]}
+plan: auto
+network: unet
+semi_supervised: mean_teacher
+aggregation: {strategy: fedavg, server_optimizer: none, min_sites: 3}
+privacy: {level: none}
+rounds: {count: 12, local_epochs: 1, deadline: 2h, quorum: 2}
+)";
+
+std::string ErrorOf(const std::string& yaml) {
+  const auto spec = ParseStudy(yaml);
+  EXPECT_FALSE(spec.ok()) << yaml;
+  return std::string(spec.status().message());
+}
+std::string With(const std::string& extra) { return absl::StrCat(kStudy, extra); }
+std::string Replaced(const char* from, const char* to) {
+  return absl::StrReplaceAll(kStudy, {{from, to}});
+}
+
+TEST(StudyTest, ReadsTheDesignsExample) {
+  const auto spec = ParseStudy(kStudy);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->name, "hippocampus");
+  ASSERT_EQ(spec->labels.size(), 2u);
+  EXPECT_EQ(spec->labels[0].code, "HIPPOCAMPUS_ANTERIOR");
+  EXPECT_EQ(spec->labels[1].name, "Posterior hippocampus");
+  EXPECT_EQ(spec->rules[1].condition, "<= 3");
+  EXPECT_EQ(spec->deadline, absl::Hours(2));
+  EXPECT_EQ(spec->quorum, 2);
+  EXPECT_FALSE(spec->plan.patch_xyz.has_value());
+}
+
+TEST(StudyTest, YamlWithDefaultsReadsBackToTheSame) {
+  const auto spec = ParseStudy(With("plan: {patch_xyz: [40, 56, 40], batch: 3}\n").replace(
+      std::string(kStudy).find("plan: auto\n"), 11, ""));
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const std::string yaml = StudyToYaml(*spec);
+  for (const char* key : {"unlabelled_weight: 0.2", "protection: sealed", "every: 0", "seed: 0",
+                          "learning_rate: 0.001", "spacing_xyz_mm: auto", "deadline: 2h"}) {
+    EXPECT_THAT(yaml, HasSubstr(key));
+  }
+  const auto again = ParseStudy(yaml);
+  ASSERT_TRUE(again.ok()) << again.status() << "\n" << yaml;
+  EXPECT_EQ(StudyToYaml(*again), yaml);
+  EXPECT_EQ(again->plan.patch_xyz, spec->plan.patch_xyz);
+}
+
+TEST(StudyTest, UnknownKeyIsNamedWithItsLineAndTheKnownOnes) {
+  EXPECT_THAT(ErrorOf(With("roundz: 3\n")),
+              AllOf(HasSubstr("roundz"), HasSubstr("line 10"), HasSubstr("evaluation")));
+  EXPECT_THAT(ErrorOf(Replaced("quorum: 2", "quorom: 2")),
+              AllOf(HasSubstr("rounds.quorom"), HasSubstr("quorum")));
+}
+
+TEST(StudyTest, RepeatedAndMissingKeysAreErrors) {
+  EXPECT_THAT(ErrorOf(With("network: unet\n")), HasSubstr("twice"));
+  EXPECT_THAT(ErrorOf("name: x\n"), AllOf(HasSubstr("task"), HasSubstr("missing")));
+  EXPECT_THAT(ErrorOf("[1, 2"), HasSubstr("not YAML"));
+  EXPECT_THAT(ErrorOf("just text"), HasSubstr("mapping"));
+}
+
+TEST(StudyTest, SecureAggregationSaysWhatThereIs) {
+  EXPECT_THAT(ErrorOf(With("protection: secure-aggregation\n")),
+              AllOf(HasSubstr("later version"), HasSubstr("sealed")));
+}
+
+TEST(StudyTest, WhatCannotWorkIsRefusedWithTheReason) {
+  const struct {
+    const char *from, *to, *says;
+  } cases[] = {
+      {"quorum: 2", "quorum: 4", "could never end"},
+      {"quorum: 2", "quorum: 0", "rounds.quorum"},
+      {"deadline: 2h", "deadline: 0s", "rounds.deadline"},
+      {"deadline: 2h", "deadline: soon", "30m"},
+      {"count: 12", "count: many", "whole number"},
+      {"level: none", "level: site", "later version"},
+      {"strategy: fedavg", "strategy: median", "fedavg"},
+      {"network: unet", "network: swin_unetr", "not there yet"},
+      {"{1: Anterior hippocampus,", "{3: Anterior hippocampus,", "without a gap"},
+      {"codes: {1:", "codes: {7:", "no label"},
+      {"plan: auto", "plan: {patch_xyz: [41, 56, 40], strides_xyz: [[1,1,1],[2,2,2]], features: [16,32]}",
+       "patch_xyz"},
+      {"plan: auto", "plan: {batch: 900}", "batch"},
+      {"name: hippocampus", "name: Bad Name", "name"},
+  };
+  for (const auto& c : cases) EXPECT_THAT(ErrorOf(Replaced(c.from, c.to)), HasSubstr(c.says)) << c.to;
+}
+
+}  // namespace
+}  // namespace consilium::coordinator

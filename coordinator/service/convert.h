@@ -1,0 +1,34 @@
+// Messages <-> the coordinator's own values. No decision is made here.
+#ifndef CONSILIUM_COORDINATOR_SERVICE_CONVERT_H_
+#define CONSILIUM_COORDINATOR_SERVICE_CONVERT_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "consilium/v1/admin.pb.h"
+#include "consilium/v1/federation.pb.h"
+#include "coordinator/round/federation_driver.h"
+#include "coordinator/round/model_registry.h"
+#include "coordinator/round/site_registry.h"
+
+namespace consilium::coordinator {
+
+v1::Task ToMessage(const SiteTask& task, absl::string_view sealing_public_key);
+v1::Site ToMessage(const SiteStatus& status);
+// `sites` says who is connected.
+v1::Study ToMessage(const StudyView& view, const std::vector<SiteStatus>& sites,
+                    const std::vector<EvaluationRecord>& evaluations);
+v1::Round ToMessage(const RoundRecord& round);
+v1::Model ToMessage(const ModelView& view);
+v1::Release ToMessage(const ReleaseRecord& release);
+
+CohortRecord FromMessage(const v1::CohortReport& report, absl::string_view site);
+Announcement FromMessage(const v1::BeginUploadRequest& request, absl::string_view site);
+SiteProgress FromMessage(const v1::ProgressReport& report);
+std::vector<CaseDiceRecord> FromMessage(const v1::EvaluationReport& report);
+AuditQuery FromMessage(const v1::SearchAuditRequest& request);
+
+}  // namespace consilium::coordinator
+
+#endif  // CONSILIUM_COORDINATOR_SERVICE_CONVERT_H_

@@ -1,0 +1,199 @@
+#include "coordinator/service/coordinator_server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "privacy/crypto/certificate.h"
+#include "privacy/crypto/hpke.h"
+#include "privacy/log/log.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+#include "proto/wire/transport.h"
+
+namespace consilium::coordinator {
+namespace {
+
+constexpr uint64_t kPemBytesMax = 64 * 1024;
+constexpr int kPingIntervalMinMs = 20'000;  // clients ping each 30 s
+constexpr int kKeepaliveMs = 60'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+
+// "host:0" with the port that was bound; anything else as it is.
+std::string WithPort(const std::string& address, int port) {
+  return absl::EndsWith(address, ":0") ? absl::StrCat(address.substr(0, address.size() - 1), port)
+                                       : address;
+}
+
+void Prepare(grpc::ServerBuilder& builder, const std::string& name) {
+  grpc::ResourceQuota quota(name);
+  quota.Resize(kServerBytesMax);
+  quota.SetMaxThreads(kServerThreadsMax);
+  builder.SetResourceQuota(quota);
+  builder.SetMaxReceiveMessageSize(wire::kMessageBytesMax);
+  builder.SetMaxSendMessageSize(wire::kMessageBytesMax);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kPingIntervalMinMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  // Two coordinators on one port would share its calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+absl::StatusOr<privacy::HpkeKeyPair> ReadSealingKey(const std::string& path) {
+  CSL_ASSIGN_OR_RETURN(std::string bytes, ReadFile(path, kPemBytesMax));
+  absl::StatusOr<privacy::HpkeKeyPair> key = privacy::HpkeKeyPairFromPrivate(bytes);
+  std::fill(bytes.begin(), bytes.end(), '\0');
+  return key;
+}
+
+AuditFacts LifeFacts(absl::string_view action) {
+  AuditFacts facts;
+  facts.actor = facts.role = "coordinator";
+  facts.action = std::string(action);
+  return facts;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
+    const std::string& home, const CoordinatorOptions& options, const Clock& clock) {
+  auto server = std::unique_ptr<CoordinatorServer>(new CoordinatorServer(home, options, clock));
+  CSL_RETURN_IF_ERROR(server->OpenDomain());
+  CSL_RETURN_IF_ERROR(server->Listen());
+  CSL_RETURN_IF_ERROR(server->WritePorts());
+  server->ticker_ = std::make_unique<ThreadPool>(1);
+  server->ticker_->Schedule([raw = server.get()] { raw->TickUntilStopped(); });
+  return server;
+}
+
+CoordinatorServer::~CoordinatorServer() { Shutdown(absl::ZeroDuration()); }
+
+absl::Status CoordinatorServer::OpenDomain() {
+  CSL_ASSIGN_OR_RETURN(ca_pem_, ReadFile(JoinPath(home_, "ca/ca.crt"), kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(ca_sha256_, privacy::CertificateSha256Hex(ca_pem_));
+  CSL_ASSIGN_OR_RETURN(privacy::HpkeKeyPair sealing,
+                       ReadSealingKey(JoinPath(home_, "sealing.key")));
+  CSL_ASSIGN_OR_RETURN(store_, Store::Open(JoinPath(home_, "store")));
+  CSL_ASSIGN_OR_RETURN(
+      sites_, SiteRegistry::Create({.federation = options_.federation,
+                                    .site_certificate_lifetime =
+                                        absl::Hours(24) * options_.site_certificate_days},
+                                   *store_, clock_));
+  const std::string admin_certificate = JoinPath(home_, "admin/client.crt");
+  if (PathExists(admin_certificate)) {
+    CSL_ASSIGN_OR_RETURN(const std::string pem, ReadFile(admin_certificate, kPemBytesMax));
+    CSL_RETURN_IF_ERROR(sites_->EnrolFirstAdmin(pem));
+  }
+  Batch batch;
+  batch.Audit(LifeFacts("coordinator.start"));
+  CSL_RETURN_IF_ERROR(store_->Commit(batch, clock_.Now()).status());
+  CSL_ASSIGN_OR_RETURN(
+      driver_, FederationDriver::Create({.federation = options_.federation,
+                                         .staging_folder = JoinPath(home_, "staging"),
+                                         .models_folder = JoinPath(home_, "models"),
+                                         .upload_bytes_max = options_.upload_bytes_max},
+                                        std::move(sealing), *store_, *sites_, clock_));
+  models_ = std::make_unique<ModelRegistry>(*store_, clock_);
+  gate_ = std::make_unique<AccessGate>(*sites_, *store_, clock_);
+  federation_ =
+      std::make_unique<FederationService>(options_.federation, *driver_, *sites_, *gate_);
+  enrolment_ = std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *sites_, *gate_);
+  admin_ = std::make_unique<AdminService>(
+      AdminService::Parts{*driver_, *sites_, *models_, *store_, *gate_}, [this] { return Terms(); });
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorServer::Listen() {
+  wire::TlsFiles files;
+  files.ca_pem = ca_pem_;
+  CSL_ASSIGN_OR_RETURN(files.certificate_pem, ReadFile(JoinPath(home_, "server.crt"), kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(files.key_pem, ReadFile(JoinPath(home_, "server.key"), kPemBytesMax));
+  const auto cannot = [](const std::string& address) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", address, "; is another coordinator running?"));
+  };
+  // Enrolment first: once the federation's port answers, an invitation's addresses are known.
+  int port = 0;
+  grpc::ServerBuilder enrolment;
+  Prepare(enrolment, "enrolment");
+  enrolment.AddListeningPort(options_.enrolment_listen,
+                             wire::ServerTls(files, wire::PeerCertificate::kNone), &port);
+  enrolment.RegisterService(enrolment_.get());
+  enrolment_server_ = enrolment.BuildAndStart();
+  if (enrolment_server_ == nullptr || port == 0) return cannot(options_.enrolment_listen);
+  enrolment_port_ = port;
+
+  port = 0;
+  grpc::ServerBuilder federation;
+  Prepare(federation, "federation");
+  federation.AddListeningPort(options_.listen,
+                              wire::ServerTls(files, wire::PeerCertificate::kRequired), &port);
+  federation.RegisterService(federation_.get());
+  federation.RegisterService(admin_.get());
+  federation_server_ = federation.BuildAndStart();
+  if (federation_server_ == nullptr || port == 0) return cannot(options_.listen);
+  federation_port_ = port;
+  privacy::Log(privacy::LogLevel::kInfo, "listening",
+               {{privacy::LogField::Key::kPeer, WithPort(options_.listen, federation_port_)},
+                {privacy::LogField::Key::kPort, int64_t{federation_port_}}});
+  privacy::Log(privacy::LogLevel::kInfo, "listening for enrolment",
+               {{privacy::LogField::Key::kPeer, WithPort(options_.enrolment_listen, enrolment_port_)},
+                {privacy::LogField::Key::kPort, int64_t{enrolment_port_}}});
+  return absl::OkStatus();
+}
+
+absl::Status CoordinatorServer::WritePorts() const {
+  const std::string folder = JoinPath(home_, "run");
+  CSL_RETURN_IF_ERROR(MakeDirs(folder));
+  const std::string endpoint_path = JoinPath(home_, "admin/endpoint.json");
+  if (absl::EndsWith(AdvertisedAddress(options_), ":0") && PathExists(endpoint_path)) {
+    CSL_ASSIGN_OR_RETURN(const AdminEndpoint endpoint, ReadAdminEndpoint(JoinPath(home_, "admin")));
+    const nlohmann::json json = {
+        {"address", WithPort(AdvertisedAddress(options_), federation_port_)},
+        {"federation", endpoint.federation},
+        {"server_name", endpoint.server_name}};
+    CSL_RETURN_IF_ERROR(WriteFileAtomic(endpoint_path, absl::StrCat(json.dump(2), "\n")));
+  }
+  const nlohmann::json ports = {{"enrolment", enrolment_port_.load()},
+                                {"federation", federation_port_.load()}};
+  // Written last: who waits for this file finds everything else in place.
+  return WriteFileAtomic(JoinPath(folder, "ports.json"), absl::StrCat(ports.dump(), "\n"));
+}
+
+InvitationTerms CoordinatorServer::Terms() const {
+  return {.federation = options_.federation,
+          .federation_address = WithPort(AdvertisedAddress(options_), federation_port_),
+          .enrolment_address = WithPort(AdvertisedEnrolmentAddress(options_), enrolment_port_),
+          .ca_pem = ca_pem_,
+          .ca_sha256 = ca_sha256_};
+}
+
+void CoordinatorServer::TickUntilStopped() {
+  while (!stopped_.WaitForNotificationWithTimeout(kTickEvery)) driver_->Tick();
+}
+
+void CoordinatorServer::Shutdown(absl::Duration grace) {
+  if (stopped_.HasBeenNotified()) return;
+  stopped_.Notify();
+  ticker_.reset();
+  if (driver_ != nullptr) driver_->Drain();
+  const auto deadline = absl::ToChronoTime(absl::Now() + grace);
+  for (grpc::Server* server : {federation_server_.get(), enrolment_server_.get()}) {
+    if (server != nullptr) server->Shutdown(deadline);
+  }
+  if (driver_ != nullptr) driver_->Drain();  // updates that were accepted in the meantime
+  if (federation_server_ == nullptr) return;
+  Batch batch;
+  batch.Audit(LifeFacts("coordinator.stop"));
+  const absl::Status written = store_->Commit(batch, clock_.Now()).status();
+  if (!written.ok()) {
+    privacy::Log(privacy::LogLevel::kError, "the end could not be audited",
+                 {{privacy::LogField::Key::kReason, written.message()}});
+  }
+}
+
+}  // namespace consilium::coordinator

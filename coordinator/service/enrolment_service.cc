@@ -1,0 +1,42 @@
+#include "coordinator/service/enrolment_service.h"
+
+#include "privacy/crypto/certificate.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+#include "proto/wire/transport.h"
+
+namespace consilium::coordinator {
+namespace {
+constexpr uint64_t kPemBytesMax = 64 * 1024;
+}  // namespace
+
+absl::Status EnrolmentService::Answer(const v1::EnrolRequest& request, v1::EnrolReply& reply) {
+  if (request.csr_pem().size() > kPemBytesMax) {
+    return absl::InvalidArgumentError("the certificate request is too long");
+  }
+  privacy::KeyAndCertificate ca;
+  CSL_ASSIGN_OR_RETURN(ca.certificate_pem, ReadFile(JoinPath(ca_folder_, "ca.crt"), kPemBytesMax));
+  absl::StatusOr<std::string> key = ReadFile(JoinPath(ca_folder_, "ca.key"), kPemBytesMax);
+  if (absl::IsNotFound(key.status())) {
+    return absl::FailedPreconditionError(
+        "the federation's CA key is offline; the coordinator's administrator has to bring it back "
+        "for enrolments");
+  }
+  CSL_RETURN_IF_ERROR(key.status());
+  ca.key_pem = privacy::SecretBytes(*key);
+  std::fill(key->begin(), key->end(), '\0');
+  CSL_ASSIGN_OR_RETURN(*reply.mutable_certificate_pem(),
+                       sites_.Enrol(request.token(), request.csr_pem(),
+                                    request.software_version(), ca));
+  reply.set_ca_pem(ca.certificate_pem);
+  return absl::OkStatus();
+}
+
+grpc::Status EnrolmentService::Enrol(grpc::ServerContext*, const v1::EnrolRequest* request,
+                                     v1::EnrolReply* reply) {
+  const absl::Status status = Answer(*request, *reply);
+  if (!status.ok()) gate_.Refused("unknown", "site.enrol", status);
+  return wire::ToGrpc(status);
+}
+
+}  // namespace consilium::coordinator
