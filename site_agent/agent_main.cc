@@ -207,7 +207,8 @@ void AddFormat(CLI::App& command, Arguments& arguments) {
                                                                {"json", OutputFormat::kJson},
                                                                {"jsonl", OutputFormat::kJsonl}};
   command.add_option("--output", arguments.format, "table, json or jsonl")
-      ->transform(CLI::CheckedTransformer(kFormats));
+      ->transform(CLI::CheckedTransformer(kFormats))
+      ->option_text("FORMAT");
 }
 
 void AddCompute(CLI::App& command, Arguments& arguments) {

@@ -53,7 +53,8 @@ std::optional<int> ReadArguments(int argc, char** argv, Arguments& out) {
                                                        {"json", OutputFormat::kJson},
                                                        {"jsonl", OutputFormat::kJsonl}};
   app.add_option("--output-format", out.format, "of the summary on stdout: table, json, jsonl")
-      ->transform(CLI::CheckedTransformer(formats));
+      ->transform(CLI::CheckedTransformer(formats))
+      ->option_text("FORMAT");
   bool timings = false;
   app.add_flag("--timings", timings, "add seconds to the report, which then differs by run");
   // Accepted as mhub.run takes them; there is one workflow.

@@ -1,5 +1,6 @@
 #include "site_agent/infer.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -7,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/file.h"
+#include "site_agent/imaging/dicom_series.h"
 #include "site_agent/imaging/label_reader.h"
 #include "site_agent/imaging/test_series.h"
 #include "site_agent/tiny_model.h"

@@ -5,33 +5,10 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/file.h"
-#include "site_agent/imaging/dicom_series.h"
-#include "site_agent/imaging/seg_writer.h"
-#include "site_agent/imaging/test_series.h"
 #include "site_agent/tiny_model.h"
 
 namespace consilium::agent {
 namespace {
-
-// A labelled series: the lower half of the slices is label 1, the upper half label 2.
-void WriteLabelledSeries(const std::string& folder, const wire::Plan& plan) {
-  ASSERT_TRUE(MakeDirs(folder).ok());
-  imaging::TestSeries series;
-  series.rows = 20;
-  series.columns = 24;
-  series.slices = 12;
-  const auto source = imaging::AssembleSeries(imaging::WriteTestSeries(series, folder));
-  ASSERT_TRUE(source.ok()) << source.status();
-  imaging::LabelVolume mask;
-  mask.geometry = source->volume.geometry;
-  mask.voxels.resize(source->volume.voxels.size());
-  for (size_t i = 0; i < mask.voxels.size(); ++i) mask.voxels[i] = i < mask.voxels.size() / 2 ? 1 : 2;
-  imaging::SegDescription description;
-  description.labels = plan.labels;
-  description.uid_seed = "test";
-  ASSERT_TRUE(
-      imaging::WriteSegmentation(*source, mask, description, JoinPath(folder, "seg.dcm")).ok());
-}
 
 class StandaloneTest : public testing::Test {
  protected:

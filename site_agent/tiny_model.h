@@ -1,12 +1,17 @@
-// A network small enough for tests: a plan, and a model file with weights from the plan's seed.
+// For tests: a plan whose network is small, a model file with weights from its seed, and a series to
+// train on.
 #ifndef CONSILIUM_SITE_AGENT_TINY_MODEL_H_
 #define CONSILIUM_SITE_AGENT_TINY_MODEL_H_
 
 #include <string>
 
 #include "gtest/gtest.h"
+#include "proto/base/file.h"
 #include "proto/wire/plan.h"
 #include "proto/wire/safetensors.h"
+#include "site_agent/imaging/dicom_series.h"
+#include "site_agent/imaging/seg_writer.h"
+#include "site_agent/imaging/test_series.h"
 #include "site_agent/plan_config.h"
 #include "site_agent/round/train_step.h"
 #include "site_agent/weights.h"
@@ -37,6 +42,26 @@ inline void WriteTinyModel(const wire::Plan& plan, const std::string& path) {
   const wire::Metadata metadata = {{wire::kPlanMetadataKey, wire::PlanToJson(plan)},
                                    {wire::kVersionMetadataKey, "tiny/1"}};
   ASSERT_TRUE(wire::WriteSafetensors(path, *map, metadata).ok());
+}
+
+// A labelled series: the lower half of the slices is label 1, the upper half label 2.
+inline void WriteLabelledSeries(const std::string& folder, const wire::Plan& plan) {
+  ASSERT_TRUE(MakeDirs(folder).ok());
+  imaging::TestSeries series;
+  series.rows = 20;
+  series.columns = 24;
+  series.slices = 12;
+  const auto source = imaging::AssembleSeries(imaging::WriteTestSeries(series, folder));
+  ASSERT_TRUE(source.ok()) << source.status();
+  imaging::LabelVolume mask;
+  mask.geometry = source->volume.geometry;
+  mask.voxels.resize(source->volume.voxels.size());
+  for (size_t i = 0; i < mask.voxels.size(); ++i) mask.voxels[i] = i < mask.voxels.size() / 2 ? 1 : 2;
+  imaging::SegDescription description;
+  description.labels = plan.labels;
+  description.uid_seed = "test";
+  ASSERT_TRUE(
+      imaging::WriteSegmentation(*source, mask, description, JoinPath(folder, "seg.dcm")).ok());
 }
 
 }  // namespace consilium::agent
