@@ -35,6 +35,8 @@ constexpr uint32_t kTextAllowed[] = {
     0x00281054,  // RescaleType
     0x00620005,  // SegmentLabel
     0x00620009,  // SegmentAlgorithmName
+    0x00660031,  // AlgorithmVersion
+    0x00660036,  // AlgorithmName
 };
 
 // Type 2 in an object that is covered: the attribute has to stay, so its value goes.

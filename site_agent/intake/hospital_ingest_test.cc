@@ -1,8 +1,8 @@
 // The made hospitals of the shared data: identified archives and a key of all that identifies.
 #include <cstdlib>
-#include <fstream>
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -85,8 +85,9 @@ TEST_F(HospitalIngestTest, NoIdentifierIsLeftAndLabelsAreTheTruth) {
     }
     const Catalog catalog = LoadCatalog(home).value();
     EXPECT_EQ(catalog.cases.size(), 3u);
-    for (const CaseRecord& record : catalog.cases) EXPECT_EQ(record.attributes.at("SliceThickness"),
-                                                             std::vector<std::string>{"1"});
+    for (const CaseRecord& record : catalog.cases) {
+      EXPECT_EQ(record.attributes.at("SliceThickness"), std::vector<std::string>{"1"});
+    }
   }
 }
 
@@ -111,7 +112,8 @@ TEST_F(HospitalIngestTest, LabelsAreThoseOfTheArchive) {
     const std::string study = path.substr(0, path.size() - std::string("SEG/SEG0001.dcm").size());
     before.insert(read(FilesBelowFolder(study + "MR"), path));
   }
-  for (const CaseRecord& record : LoadCatalog(home)->cases) {
+  const Catalog catalog = LoadCatalog(home).value();
+  for (const CaseRecord& record : catalog.cases) {
     after.insert(read(CaseImagePaths(home, record.case_id).value(),
                       CaseLabelPath(home, record.case_id)));
   }

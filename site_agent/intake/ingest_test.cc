@@ -101,7 +101,7 @@ TEST_F(IngestTest, ALabelThatComesLaterFindsItsCase) {
 
 TEST_F(IngestTest, SaysWhyASeriesWasNotTakenIn) {
   PatchFiles(WriteSeries(Path("archive/localizer")),
-             {{"ORIGINAL\\PRIMARY\\M", "A\\B\\LOCALIZER    "},
+             {{"ORIGINAL\\PRIMARY\\M", "A\\B\\LOCALIZER     "},
               {std::string("2.25.12\0", 8), std::string("2.25.31\0", 8)}});
   auto few = WriteSeries(Path("archive/few"));
   PatchFiles(few, {{std::string("2.25.12\0", 8), std::string("2.25.32\0", 8)}});
@@ -109,12 +109,12 @@ TEST_F(IngestTest, SaysWhyASeriesWasNotTakenIn) {
   const auto gap = WriteSeries(Path("archive/gap"));
   PatchFiles(gap, {{std::string("2.25.12\0", 8), std::string("2.25.33\0", 8)}});
   std::filesystem::remove(gap[2]);
-  PatchFiles(WriteSeries(Path("archive/report")),
+  PatchFiles(WriteSeries(Path("archive/capture")),
              {{std::string("2.25.12\0", 8), std::string("2.25.34\0", 8)},
-              {"1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.9"}});
+              {"1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"}});
   PatchFiles(WriteSeries(Path("archive/secondary")),
              {{std::string("2.25.12\0", 8), std::string("2.25.35\0", 8)},
-              {"ORIGINAL\\PRIMARY\\M", "DERIVED\\SECONDARY"}});
+              {"ORIGINAL\\PRIMARY\\M", "DERIVED\\SECONDARY "}});
   const auto elsewhere = WriteSeries(Path("elsewhere"));
   WriteLabel(elsewhere, Path("archive/orphan"));
   ASSERT_TRUE(WriteFileAtomic(Path("archive/note.txt"), "call Okafor").ok());
@@ -127,7 +127,7 @@ TEST_F(IngestTest, SaysWhyASeriesWasNotTakenIn) {
   EXPECT_EQ(series(RejectReason::kLocalizer), 1);
   EXPECT_EQ(series(RejectReason::kTooFewSlices), 1);
   EXPECT_EQ(series(RejectReason::kNotAVolume), 1);
-  EXPECT_EQ(series(RejectReason::kUnsupportedClass) + series(RejectReason::kNotAnImage), 0);
+  EXPECT_EQ(series(RejectReason::kUnsupportedClass), 1);
   EXPECT_EQ(series(RejectReason::kHeldBack), 1);
   EXPECT_EQ(report.rejected.at(RejectReason::kLabelWithoutImage).files, 1);
   EXPECT_EQ(report.rejected.at(RejectReason::kUnreadable).files, 1);
