@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <chrono>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -16,7 +15,7 @@
 namespace consilium::coordinator {
 namespace {
 
-constexpr std::chrono::seconds kCallDeadline{60};
+constexpr absl::Duration kCallDeadline = absl::Seconds(60);
 constexpr uint64_t kPemBytesMax = 64 * 1024;
 
 absl::StatusOr<std::string> ReadCredential(const std::string& folder, const char* name) {
@@ -41,7 +40,7 @@ absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(
 }
 
 void AdminClient::SetDeadline(grpc::ClientContext& context) {
-  context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
+  context.set_deadline(wire::DeadlineIn(kCallDeadline));
 }
 
 absl::Status AdminClient::Explain(const grpc::Status& status) const {

@@ -444,7 +444,7 @@ std::vector<StudyView> FederationDriver::ListStudies() const {
 
 void FederationDriver::WaitForChange(uint64_t seen, absl::Duration wait) const {
   absl::MutexLock lock(&mutex_);
-  const absl::Time deadline = absl::Now() + wait;
+  const absl::Time deadline = Clock::System().Now() + wait;
   while (revision_ <= seen && !draining_) {
     if (changed_.WaitWithDeadline(&mutex_, deadline)) return;
   }

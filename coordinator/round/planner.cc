@@ -119,6 +119,10 @@ void FillGeometry(const PlanSpec& fixed, const std::array<int64_t, 3>& median_si
       fixed.patch_xyz ? *fixed.patch_xyz : PatchFor(median_size, plan.network.strides_xyz);
 }
 
+// Of the whole schedule, so that the consistency term reaches its full weight in a short study too,
+// while the learning rate can still follow it.
+constexpr int64_t kRampupPercent = 40;
+
 wire::Plan FixedPart(const StudySpec& spec) {
   wire::Plan plan;
   plan.study = spec.name;
@@ -171,6 +175,8 @@ absl::StatusOr<wire::Plan> MakePlan(const StudySpec& spec,
   if (!spec.plan.spacing_xyz_mm) plan.spacing_xyz_mm = MedianSpacing(with_cases);
   FillGeometry(spec.plan, MedianSize(with_cases, plan.spacing_xyz_mm), plan);
   if (!spec.plan.steps_per_round) plan.training.steps_per_round = StepsPerRound(spec, with_cases);
+  plan.training.consistency_rampup_steps = spec.plan.consistency_rampup_steps.value_or(
+      plan.training.rounds * plan.training.steps_per_round * kRampupPercent / 100);
   CSL_RETURN_IF_ERROR(wire::CheckPlan(plan));
   return plan;
 }

@@ -39,6 +39,7 @@ TEST(PlannerTest, HippocampusGoldenCase) {
             (std::vector<Stride>{{1, 1, 1}, {2, 2, 2}, {2, 2, 2}, {2, 2, 2}}));
   // (79 + 84 + 86) / 3 = 83 cases, batch 2.
   EXPECT_EQ(plan->training.steps_per_round, 42);
+  EXPECT_EQ(plan->training.consistency_rampup_steps, 20 * 42 * 2 / 5);
 }
 
 TEST(PlannerTest, SpacingIsTheMedianWeightedByCases) {

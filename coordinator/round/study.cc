@@ -136,7 +136,7 @@ absl::Status ReadPlan(const YAML::Node& node, const std::string& path, StudySpec
   reader.Get("weight_decay", t.weight_decay);
   reader.Get("ema_decay", t.ema_decay);
   reader.Get("consistency_weight", t.consistency_weight);
-  reader.Get("consistency_rampup_steps", t.consistency_rampup_steps);
+  GetOrAuto(reader, "consistency_rampup_steps", spec.plan.consistency_rampup_steps);
   reader.Get("augment", t.augment);
   reader.Get("mirror_xyz", t.mirror_xyz);
   reader.Get("foreground_fraction", t.foreground_fraction);
@@ -311,7 +311,8 @@ void EmitPlan(YAML::Emitter& out, const PlanSpec& plan) {
   number("weight_decay", t.weight_decay);
   number("ema_decay", t.ema_decay);
   number("consistency_weight", t.consistency_weight);
-  out << YAML::Key << "consistency_rampup_steps" << YAML::Value << t.consistency_rampup_steps;
+  EmitOrAuto(out, "consistency_rampup_steps", plan.consistency_rampup_steps,
+             [&](int64_t steps) { out << steps; });
   out << YAML::Key << "augment" << YAML::Value << t.augment;
   out << YAML::Key << "mirror_xyz" << YAML::Value;
   EmitList(out, t.mirror_xyz);

@@ -27,8 +27,8 @@ struct PlanSpec {
   std::optional<std::vector<int64_t>> features;
   std::optional<std::vector<std::array<int64_t, 3>>> strides_xyz;
   std::optional<int64_t> steps_per_round;
-  // The rest is fixed; patch_xyz, steps_per_round, rounds, seed and semi_supervised in it are not
-  // read from here.
+  std::optional<int64_t> consistency_rampup_steps;
+  // The rest is fixed; what stands above, rounds, seed and semi_supervised are not read from here.
   wire::PlanTraining training;
 };
 

@@ -181,7 +181,7 @@ void CoordinatorServer::Shutdown(absl::Duration grace) {
   stopped_.Notify();
   ticker_.reset();
   if (driver_ != nullptr) driver_->Drain();
-  const auto deadline = absl::ToChronoTime(absl::Now() + grace);
+  const auto deadline = wire::DeadlineIn(grace);
   for (grpc::Server* server : {federation_server_.get(), enrolment_server_.get()}) {
     if (server != nullptr) server->Shutdown(deadline);
   }

@@ -248,7 +248,7 @@ TEST_F(RefusalsTest, RolesAndApprovalAreCheckedOnEveryCall) {
 }
 
 TEST_F(RefusalsTest, CertificateOfAForeignCaDoesNotConnect) {
-  const absl::Time since = absl::Now() - absl::Hours(1);
+  const absl::Time since = Clock::System().Now() - absl::Hours(1);
   auto ca = privacy::MakeRootCa("test-federation", since, absl::Hours(24));
   auto key = privacy::GenerateKeyPem();
   ASSERT_TRUE(ca.ok() && key.ok());

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/bytes.h"
+#include "proto/base/clock.h"
 
 namespace consilium::wire {
 namespace {
@@ -48,6 +49,10 @@ std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsF
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
   if (!server_name.empty()) arguments.SetSslTargetNameOverride(server_name);
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
+}
+
+std::chrono::system_clock::time_point DeadlineIn(absl::Duration timeout) {
+  return absl::ToChronoTime(Clock::System().Now() + timeout);
 }
 
 grpc::Status ToGrpc(const absl::Status& status) {

@@ -2,11 +2,13 @@
 #ifndef CONSILIUM_PROTO_WIRE_TRANSPORT_H_
 #define CONSILIUM_PROTO_WIRE_TRANSPORT_H_
 
+#include <chrono>
 #include <memory>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "consilium/v1/federation.pb.h"
 #include "grpcpp/grpcpp.h"
 
@@ -34,6 +36,9 @@ std::shared_ptr<grpc::ServerCredentials> ServerTls(const TlsFiles& files, PeerCe
 // `server_name`. Keepalive on; messages bounded.
 std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsFiles& files,
                                           const std::string& server_name);
+
+// The point in time, as gRPC wants it, at which a call that may take `timeout` from now is given up.
+std::chrono::system_clock::time_point DeadlineIn(absl::Duration timeout);
 
 grpc::Status ToGrpc(const absl::Status& status);
 // Codes map one to one. Messages of a peer are foreign text: cut to 500 bytes and stripped of

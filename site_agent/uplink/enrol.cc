@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-#include <chrono>
 
 #include "absl/strings/str_cat.h"
 #include "consilium/v1/federation.grpc.pb.h"
@@ -55,7 +54,7 @@ absl::StatusOr<v1::EnrolReply> CallEnrol(const Invitation& invitation, const std
   request.set_csr_pem(csr_pem);
   request.set_software_version(options.software_version);
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoSeconds(options.timeout));
+  context.set_deadline(wire::DeadlineIn(options.timeout));
   v1::EnrolReply reply;
   const absl::Status called = wire::FromGrpc(stub->Enrol(&context, request, &reply));
   CSL_RETURN_IF_ERROR(Annotate(called, "enrolment"));

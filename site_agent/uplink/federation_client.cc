@@ -1,7 +1,6 @@
 #include "site_agent/uplink/federation_client.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <utility>
 
@@ -28,8 +27,7 @@ constexpr size_t kReasonBytesMax = 500;
 class FederationClient::Call {
  public:
   Call(FederationClient& client, absl::Duration timeout) : client_(client) {
-    context_.set_deadline(std::chrono::system_clock::now() +
-                          absl::ToChronoMilliseconds(timeout));
+    context_.set_deadline(wire::DeadlineIn(timeout));
     absl::MutexLock lock(&client_.mutex_);
     client_.running_.insert(&context_);
     if (client_.cancelled_) context_.TryCancel();
