@@ -98,7 +98,13 @@ absl::Status RunEnroll(const Arguments& arguments, StopSignal&) {
   options.home = arguments.home;
   options.software_version = CONSILIUM_VERSION;
   options.now = now;
+  const bool renews = ReadIdentity(arguments.home).ok();
   CSL_RETURN_IF_ERROR(Enrol(invitation, options));
+  if (renews) {
+    std::printf("Renewed the certificate of %s in %s. Start the agent again to use it.\n",
+                invitation.site.c_str(), invitation.federation.c_str());
+    return absl::OkStatus();
+  }
   std::printf("Enrolled as %s in %s. An administrator has to approve the site before it takes part."
               "\n",
               invitation.site.c_str(), invitation.federation.c_str());
@@ -226,7 +232,7 @@ void AddSiteCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
     sub->callback([&chosen, command] { chosen = command; });
     return sub;
   };
-  add("enroll", "join a federation with an invitation", RunEnroll)
+  add("enroll", "join a federation with an invitation, or renew the certificate", RunEnroll)
       ->add_option("--invitation", arguments.invitation, "the file the centre has sent")
       ->required();
   add("run", "take part until told to stop (the service)", RunService);

@@ -7,8 +7,10 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
@@ -129,12 +131,28 @@ std::vector<StructureFound> Structures(const imaging::LabelVolume& mask,
   return found;
 }
 
+std::vector<std::string> PathsOf(const IndexedSeries& series) {
+  std::vector<std::string> paths;
+  for (const imaging::DicomHeader& header : series.files) paths.push_back(header.path);
+  return paths;
+}
+
+// As a word: the file "1" is not meant by "12 mm".
+bool Names(absl::string_view text, absl::string_view name) {
+  const auto inside = [&](size_t at) {
+    return at < text.size() && absl::ascii_isalnum(static_cast<unsigned char>(text[at]));
+  };
+  for (size_t at = text.find(name); at != text.npos; at = text.find(name, at + 1)) {
+    if (!(at > 0 && inside(at - 1)) && !inside(at + name.size())) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<std::vector<StructureFound>> SegmentSeries(const IndexedSeries& series,
                                                           const std::string& output,
                                                           Segmenter& model) {
-  std::vector<std::string> paths;
-  for (const imaging::DicomHeader& header : series.files) paths.push_back(header.path);
-  CSL_ASSIGN_OR_RETURN(const imaging::AssembledSeries source, imaging::AssembleSeries(paths));
+  CSL_ASSIGN_OR_RETURN(const imaging::AssembledSeries source,
+                       imaging::AssembleSeries(PathsOf(series)));
   CSL_ASSIGN_OR_RETURN(const imaging::LabelVolume mask, model.Segment(source.volume));
   const std::string folder = JoinPath(output, series.series_uid);
   std::error_code error;
@@ -171,7 +189,8 @@ SeriesReport ReportOn(const Candidate& candidate, const std::string& output, Seg
     report.status = SeriesStatus::kSegmented;
     report.structures = *std::move(structures);
   } else {
-    report.reason = std::string(structures.status().message());
+    report.reason =
+        ReasonWithoutFileNames(structures.status().message(), PathsOf(*candidate.series));
   }
   return report;
 }
@@ -207,6 +226,17 @@ const char* SeriesStatusName(SeriesStatus status) {
       break;
   }
   return "failed";
+}
+
+std::string ReasonWithoutFileNames(absl::string_view message,
+                                   const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    if (absl::ConsumePrefix(&message, absl::StrCat(BaseName(path), ": "))) break;
+  }
+  for (const std::string& path : paths) {
+    if (Names(message, BaseName(path))) return "the series cannot be read or segmented";
+  }
+  return std::string(message);
 }
 
 int64_t InferReport::count(SeriesStatus status) const {

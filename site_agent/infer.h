@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "proto/base/clock.h"
 #include "site_agent/agent_options.h"
 
@@ -44,7 +45,7 @@ struct StructureFound {
 struct SeriesReport {
   std::string series_uid;
   SeriesStatus status = SeriesStatus::kFailed;
-  std::string reason;  // when not segmented; no value of an attribute
+  std::string reason;  // when not segmented; no value of an attribute, no name of a file
   std::vector<StructureFound> structures;
   double seconds = 0;
 };
@@ -58,6 +59,11 @@ struct InferReport {
   std::vector<SeriesReport> series;  // by series UID
   int64_t count(SeriesStatus status) const;
 };
+
+// `message` without the names of the series's files, which may be a patient's; a message that holds
+// one elsewhere than in front gives way to a general one.
+std::string ReasonWithoutFileNames(absl::string_view message,
+                                   const std::vector<std::string>& paths);
 
 enum class Timings { kLeaveOut, kInclude };
 std::string InferReportToJson(const InferReport& report, Timings timings);

@@ -125,6 +125,18 @@ TEST_F(InferTest, MissingSliceFailsWithItsReason) {
   EXPECT_FALSE(report->series[0].reason.empty());
 }
 
+TEST(ReasonWithoutFileNamesTest, NoNameOfAFileIsLeft) {
+  const std::vector<std::string> paths = {"/archive/Ada Phantom/Phantom^Ada.dcm", "/archive/1"};
+  EXPECT_EQ(ReasonWithoutFileNames("Phantom^Ada.dcm: no PixelSpacing", paths), "no PixelSpacing");
+  EXPECT_EQ(ReasonWithoutFileNames("a gap of 12 mm", paths), "a gap of 12 mm");
+  for (const char* bad : {"slice: /archive/Ada Phantom/Phantom^Ada.dcm is cut",
+                          "1: like Phantom^Ada.dcm", "between Phantom^Ada.dcm and others"}) {
+    const std::string reason = ReasonWithoutFileNames(bad, paths);
+    EXPECT_EQ(reason.find("Ada"), std::string::npos) << reason;
+    EXPECT_FALSE(reason.empty());
+  }
+}
+
 TEST_F(InferTest, TooFewSlicesAreNoVolume) {
   imaging::TestSeries series = SmallSeries();
   series.slices = 2;

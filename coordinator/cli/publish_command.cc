@@ -127,7 +127,8 @@ absl::Status Record(AdminClient& client, v1::Release& release, const std::string
 std::string RunCommand(const PublishArguments& arguments) {
   const std::string dir = fs::absolute(arguments.to).lexically_normal().string();
   return absl::StrCat(
-      "podman run --rm --network none --read-only --cap-drop all -v IN:/app/data/input_data:ro -v "
+      "podman run --rm --network none --read-only --cap-drop all --user $(id -u):$(id -g) "
+      "-v IN:/app/data/input_data:ro -v "
       "OUT:/app/data/output_data oci:",
       absl::StripSuffix(dir, "/"), ":", arguments.tag);
 }

@@ -24,9 +24,10 @@ absl::Status AggregationWorker::Fold(const Context& context, const FoldUpdate& u
   if (it == sums_.end() || it->second.round != context.round) {
     sums_.insert_or_assign(
         context.study,
-        Sum{context.round, aggregation::WeightedMean(context.parameters), FoldUpdate{}});
+        Sum{context.round, aggregation::WeightedMean(context.parameters), FoldUpdate{}, {}});
   }
   Sum& sum = sums_.at(context.study);
+  sum.folded.push_back(update.upload_id);  // a fold that fails is forgotten with the whole sum
   if (context.round == 0) {
     sum.first = update;
     return absl::OkStatus();
@@ -71,7 +72,33 @@ absl::StatusOr<wire::TensorMap> AggregationWorker::BasePlusMean(const Context& c
   return std::move(base.map);
 }
 
-absl::StatusOr<NewModel> AggregationWorker::Aggregate(const Context& context) {
+void AggregationWorker::Forget(const std::string& study, int64_t round) {
+  const auto it = sums_.find(study);
+  if (it != sums_.end() && it->second.round == round) sums_.erase(it);
+}
+
+bool AggregationWorker::IsSumOf(const Context& context,
+                                const std::vector<FoldUpdate>& accepted) const {
+  const auto it = sums_.find(context.study);
+  if (it == sums_.end() || it->second.round != context.round) return false;
+  std::vector<std::string> folded = it->second.folded, wanted;
+  for (const FoldUpdate& update : accepted) wanted.push_back(update.upload_id);
+  std::sort(folded.begin(), folded.end());
+  std::sort(wanted.begin(), wanted.end());
+  return folded == wanted;
+}
+
+absl::StatusOr<NewModel> AggregationWorker::Aggregate(const Context& context,
+                                                      const std::vector<FoldUpdate>& accepted) {
+  if (!IsSumOf(context, accepted)) {
+    Forget(context.study, context.round);
+    for (const FoldUpdate& update : accepted) {
+      if (const absl::Status folded = Fold(context, update); !folded.ok()) {
+        Forget(context.study, context.round);
+        return folded;
+      }
+    }
+  }
   const auto it = sums_.find(context.study);
   if (it == sums_.end() || it->second.round != context.round) {
     return absl::InternalError("nothing was folded for this round");

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "aggregation/weighted_mean.h"
@@ -38,16 +39,21 @@ class AggregationWorker {
 
   // Adds the update to the study's sum. In round 0 it only remembers which update it is.
   absl::Status Fold(const Context& context, const FoldUpdate& update);
-  // base + mean as a file of the registry; in round 0 the update itself. Ends the round's sum.
-  absl::StatusOr<NewModel> Aggregate(const Context& context);
-  void Forget(const std::string& study) { sums_.erase(study); }
+  // base + mean of exactly the `accepted` updates as a file of the registry; in round 0 the update
+  // itself. If others were folded, or one was lost, all are folded anew. Ends the round's sum.
+  absl::StatusOr<NewModel> Aggregate(const Context& context,
+                                     const std::vector<FoldUpdate>& accepted);
+  // Frees the sum of a round that is over or has to be folded anew.
+  void Forget(const std::string& study, int64_t round);
 
  private:
   struct Sum {
     int64_t round = 0;
     aggregation::WeightedMean mean;
     FoldUpdate first;  // of round 0
+    std::vector<std::string> folded;  // upload ids, in the order of folding
   };
+  bool IsSumOf(const Context& context, const std::vector<FoldUpdate>& accepted) const;
   privacy::SealContext SealOf(const Context& context, const FoldUpdate& update) const;
   absl::StatusOr<wire::TensorMap> ReadFirst(const Context& context, const Sum& sum) const;
   absl::StatusOr<wire::TensorMap> BasePlusMean(const Context& context, const Sum& sum) const;

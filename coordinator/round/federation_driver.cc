@@ -80,6 +80,7 @@ absl::Status FederationDriver::Load() {
     if (!evaluations.empty()) evaluation = std::move(evaluations.back());
     CSL_ASSIGN_OR_RETURN(StudyRun run, StudyRun::FromRecords(study, std::move(round),
                                                              std::move(evaluation)));
+    run.OnRestart(Now());
     const std::vector<StudyEffect> effects = run.Resume();
     const bool busy = run.round() && (run.round()->open() || !effects.empty());
     staging_.Sweep(study.name, busy ? run.round()->record().number : -1);
@@ -190,7 +191,8 @@ void FederationDriver::RunFold(const AggregationWorker::Context& context,
        {Key::kRound, context.round},
        {Key::kSite, update.site},
        {Key::kReason, folded.message()}});
-  worker_.Forget(context.study);
+  // Should the failure not be recorded below, Aggregate finds this update missing from the sum.
+  worker_.Forget(context.study, context.round);
   const absl::Status failed = Change(
       context.study, Coordinator(),
       [&](StudyRun& run, Step& step, Batch&, absl::Time now) -> absl::Status {
@@ -204,7 +206,18 @@ void FederationDriver::RunFold(const AggregationWorker::Context& context,
 }
 
 void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
-  const absl::StatusOr<NewModel> model = worker_.Aggregate(context);
+  const RunPtr before = Find(context.study);
+  if (before == nullptr || !before->round() ||
+      before->round()->record().number != context.round ||
+      before->round()->phase() != RoundPhase::kAggregating) {
+    worker_.Forget(context.study, context.round);
+    return;  // stopped or failed meanwhile
+  }
+  std::vector<FoldUpdate> accepted;
+  for (const StudyEffect& effect : before->Resume()) {
+    if (const auto* fold = std::get_if<StudyFold>(&effect)) accepted.push_back(fold->update);
+  }
+  const absl::StatusOr<NewModel> model = worker_.Aggregate(context, accepted);
   const absl::Status committed = Change(
       context.study, Coordinator(),
       [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
@@ -228,17 +241,10 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
       {{Key::kStudy, context.study},
        {Key::kRound, context.round},
        {Key::kReason, committed.message()}});
-  const RunPtr run = Find(context.study);
   absl::MutexLock lock(&mutex_);
-  if (run == nullptr || draining_) return;
+  if (draining_) return;
   changed_.WaitWithTimeout(&mutex_, kWaitSlice);
-  for (const StudyEffect& effect : run->Resume()) {
-    if (const auto* fold = std::get_if<StudyFold>(&effect)) {
-      pool_.Schedule([this, context, update = fold->update] { RunFold(context, update); });
-    } else {
-      pool_.Schedule([this, context] { RunAggregate(context); });
-    }
-  }
+  pool_.Schedule([this, context] { RunAggregate(context); });
 }
 
 void FederationDriver::DropRound(const std::string& study, int64_t round) {
@@ -250,6 +256,7 @@ void FederationDriver::DropRound(const std::string& study, int64_t round) {
       it = over ? uploads_.erase(it) : std::next(it);
     }
   }
+  worker_.Forget(study, round);
   staging_.Drop(study, round);
 }
 
@@ -336,8 +343,7 @@ absl::Status FederationDriver::ReportProgress(absl::string_view site,
   const absl::Time now = Now();
   absl::MutexLock lock(&mutex_);
   for (const auto& [name, run] : studies_) {
-    const std::optional<SiteTask> task = run->TaskFor(site, now);
-    if (!task || task->task_id != progress.task_id) continue;
+    if (!run->Awaits(site, progress.task_id, now)) continue;
     SiteProgress& stored = progress_[name][std::string(site)];
     const int64_t up = stored.bytes_up, down = stored.bytes_down;
     stored = progress;

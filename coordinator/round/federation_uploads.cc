@@ -62,7 +62,7 @@ absl::Status FederationDriver::CheckAwaited(const StudyRun& run,
     return absl::AlreadyExistsError(absl::StrCat("another update of ", announcement.site,
                                                  " was accepted for round ", announcement.round));
   }
-  if (!round.Awaits(announcement.site) || Now() > round.deadline()) return moved_on();
+  if (!run.Awaits(announcement.site, announcement.task_id, Now())) return moved_on();
   return absl::OkStatus();
 }
 
@@ -92,13 +92,23 @@ absl::Status FederationDriver::CheckShape(const StudyRun& run,
 absl::StatusOr<std::shared_ptr<Upload>> FederationDriver::OpenUpload(
     const Announcement& announcement) {
   const std::string id = UploadId(announcement);
+  std::vector<std::shared_ptr<Upload>> replaced;
   {
     absl::MutexLock lock(&mutex_);
     const auto it = uploads_.find(id);
     if (it != uploads_.end()) return it->second;
-    if (uploads_.size() >= kUploadsMax) {
+    for (const auto& [other_id, other] : uploads_) {
+      if (other->announcement().task_id == announcement.task_id) replaced.push_back(other);
+    }
+    if (uploads_.size() - replaced.size() >= kUploadsMax) {
       return absl::ResourceExhaustedError("too many uploads are under way; try again later");
     }
+  }
+  // One upload a task: a site that sealed its update anew starts anew.
+  for (const std::shared_ptr<Upload>& other : replaced) {
+    CSL_RETURN_IF_ERROR(other->Discard());
+    absl::MutexLock lock(&mutex_);
+    uploads_.erase(other->id());
   }
   CSL_RETURN_IF_ERROR(staging_.MakeRoom(announcement.study, announcement.round));
   CSL_ASSIGN_OR_RETURN(
@@ -106,12 +116,6 @@ absl::StatusOr<std::shared_ptr<Upload>> FederationDriver::OpenUpload(
       Upload::Open(announcement,
                    staging_.Path(announcement.study, announcement.round, id)));
   absl::MutexLock lock(&mutex_);
-  // One upload a task: a site that sealed its update anew starts anew.
-  for (auto it = uploads_.begin(); it != uploads_.end();) {
-    const bool replaced = it->second->announcement().task_id == announcement.task_id &&
-                          it->first != id;
-    it = replaced ? uploads_.erase(it) : std::next(it);
-  }
   return uploads_.emplace(id, std::move(upload)).first->second;
 }
 
@@ -184,8 +188,17 @@ absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::Settle(
   const absl::Status settled = Change(
       announcement.study, SiteCaller(announcement.site),
       [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
-        if (!run.round() || run.round()->record().number != announcement.round) {
+        // By the task, not only the number: the attempts at first weights share round 0.
+        const ContributionRecord* contribution =
+            run.round() ? run.round()->Find(announcement.site) : nullptr;
+        if (contribution == nullptr || contribution->task_id != announcement.task_id ||
+            run.round()->record().number != announcement.round) {
           return absl::FailedPreconditionError("the round has moved on; ask for the next task");
+        }
+        // The check took its time; the site may have been revoked since it was let in.
+        CSL_ASSIGN_OR_RETURN(const SiteStatus site, sites_.Get(announcement.site));
+        if (site.record.state != SiteState::kApproved) {
+          return absl::PermissionDeniedError("the site is no longer approved");
         }
         if (verdict.ok()) {
           CSL_RETURN_IF_ERROR(run.OnUpdateVerified(

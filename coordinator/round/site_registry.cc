@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kTokenBytes = 32;
 constexpr size_t kTokenCharsMax = 256;
 constexpr size_t kVersionBytesMax = 64;
+constexpr size_t kVoidedMax = 1000;  // invitations; a batch has room for more
 constexpr absl::Duration kClockSkew = absl::Minutes(5);
 
 AuditFacts SiteFacts(absl::string_view action, absl::string_view site, absl::string_view admin) {
@@ -174,9 +175,29 @@ absl::StatusOr<SiteRegistry::Invitation> SiteRegistry::Invite(absl::string_view 
   return invitation;
 }
 
-absl::StatusOr<std::string> SiteRegistry::Enrol(absl::string_view token, absl::string_view csr_pem,
-                                                absl::string_view software_version,
-                                                const privacy::KeyAndCertificate& ca) {
+absl::Status SiteRegistry::VoidInvitations(absl::string_view site, absl::string_view except,
+                                           Batch& batch) {
+  CSL_ASSIGN_OR_RETURN(const std::vector<InvitationRecord> invitations, store_.Invitations());
+  const int64_t now_us = absl::ToUnixMicros(clock_.Now());
+  size_t voided = 0;
+  for (InvitationRecord invitation : invitations) {
+    if (invitation.site != site || invitation.token_sha256 == except || invitation.used_us != 0 ||
+        invitation.expires_us <= now_us) {
+      continue;
+    }
+    if (++voided > kVoidedMax) {
+      return absl::ResourceExhaustedError("too many open invitations of this name");
+    }
+    invitation.used_us = now_us;
+    batch.Put(invitation);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SiteRegistry::Enrolment> SiteRegistry::Enrol(absl::string_view token,
+                                                            absl::string_view csr_pem,
+                                                            absl::string_view software_version,
+                                                            const privacy::KeyAndCertificate& ca) {
   const auto refused = [] {
     return absl::PermissionDeniedError(
         "the invitation is unknown, used or expired; ask for a new one");
@@ -210,8 +231,11 @@ absl::StatusOr<std::string> SiteRegistry::Enrol(absl::string_view token, absl::s
   AuditFacts facts = SiteFacts("site.enrol", record.name, record.name);
   facts.role = "site";
   facts.before = std::string(Name(record.state));
-  if (!record.key_sha256.empty() && record.key_sha256 != key) {
-    record.retired_keys.push_back(record.key_sha256);
+  Batch batch;
+  const bool replaced = !record.key_sha256.empty() && record.key_sha256 != key;
+  if (replaced) record.retired_keys.push_back(record.key_sha256);
+  if (record.key_sha256 != key) {
+    CSL_RETURN_IF_ERROR(VoidInvitations(record.name, invitation->token_sha256, batch));
   }
   // The same key again is a renewal and keeps its approval.
   if (record.key_sha256 != key || record.state == SiteState::kInvited) {
@@ -223,11 +247,10 @@ absl::StatusOr<std::string> SiteRegistry::Enrol(absl::string_view token, absl::s
   invitation->used_us = absl::ToUnixMicros(now);
   facts.after = std::string(Name(record.state));
   facts.digest = key;
-  Batch batch;
   batch.Put(*invitation);
   batch.Audit(std::move(facts));
   CSL_RETURN_IF_ERROR(Commit(record, batch));
-  return certificate;
+  return Enrolment{std::move(certificate), record.name, replaced};
 }
 
 absl::StatusOr<SiteStatus> SiteRegistry::SetState(absl::string_view site, SiteState state,
@@ -287,7 +310,7 @@ std::vector<SiteView> SiteRegistry::Views() const {
   std::vector<SiteView> views;
   for (const SiteStatus& status : List()) {
     views.push_back({status.record.name, status.record.state == SiteState::kApproved,
-                     status.connected});
+                     status.connected, Name(status.record.state)});
   }
   return views;
 }
@@ -302,6 +325,9 @@ absl::Status SiteRegistry::SetSoftwareVersion(absl::string_view site, absl::stri
   CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(site));
   const std::string clean = CleanVersion(version);
   if (record.software_version == clean) return absl::OkStatus();
+  const absl::Duration now = clock_.Monotonic();
+  const auto set = version_set_.find(site);
+  if (set != version_set_.end() && now - set->second < kVersionEvery) return absl::OkStatus();
   AuditFacts facts = SiteFacts("site.software", site, site);
   facts.role = "site";
   facts.before = record.software_version;
@@ -310,7 +336,9 @@ absl::Status SiteRegistry::SetSoftwareVersion(absl::string_view site, absl::stri
   record.last_seen_us = absl::ToUnixMicros(clock_.Now());
   Batch batch;
   batch.Audit(std::move(facts));
-  return Commit(record, batch);
+  CSL_RETURN_IF_ERROR(Commit(record, batch));
+  version_set_.insert_or_assign(std::string(site), now);
+  return absl::OkStatus();
 }
 
 }  // namespace consilium::coordinator

@@ -32,6 +32,7 @@ namespace consilium::coordinator {
 inline constexpr absl::Duration kConnectedFor = absl::Seconds(90);  // since the last call
 inline constexpr absl::Duration kInvitationDefault = absl::Hours(24);
 inline constexpr absl::Duration kInvitationMax = absl::Hours(24 * 30);
+inline constexpr absl::Duration kVersionEvery = absl::Minutes(1);
 inline constexpr size_t kSitesMax = 10'000;
 
 struct SiteStatus {
@@ -64,10 +65,16 @@ class SiteRegistry {
   };
   absl::StatusOr<Invitation> Invite(absl::string_view site, absl::Duration valid,
                                     absl::string_view admin);
-  // Trades token and request for a certificate issued by `ca`. Uses the token up.
-  absl::StatusOr<std::string> Enrol(absl::string_view token, absl::string_view csr_pem,
-                                    absl::string_view software_version,
-                                    const privacy::KeyAndCertificate& ca);
+  // Trades token and request for a certificate issued by `ca`. Uses the token up; a new key also
+  // voids every other invitation of the name.
+  struct Enrolment {
+    std::string certificate_pem;
+    std::string site;
+    bool replaced_key = false;  // there was another one: its calls have to end
+  };
+  absl::StatusOr<Enrolment> Enrol(absl::string_view token, absl::string_view csr_pem,
+                                  absl::string_view software_version,
+                                  const privacy::KeyAndCertificate& ca);
   // approved, suspended or revoked. FAILED_PRECONDITION: not from here.
   absl::StatusOr<SiteStatus> SetState(absl::string_view site, SiteState state,
                                       absl::string_view reason, absl::string_view admin);
@@ -77,6 +84,7 @@ class SiteRegistry {
   std::vector<SiteView> Views() const;
   // The site is there now. Not durable.
   void Seen(absl::string_view site);
+  // Audits a change, at most one in kVersionEvery: two programs of one site may take turns.
   absl::Status SetSoftwareVersion(absl::string_view site, absl::string_view version);
 
  private:
@@ -84,6 +92,8 @@ class SiteRegistry {
       : options_(std::move(options)), store_(store), clock_(clock) {}
   SiteStatus StatusOf(const SiteRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<SiteRecord> Record(absl::string_view site) const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status VoidInvitations(absl::string_view site, absl::string_view except, Batch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   absl::Status Commit(const SiteRecord& record, Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -95,6 +105,7 @@ class SiteRegistry {
   std::map<std::string, SiteRecord, std::less<>> sites_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, AdminRecord, std::less<>> admins_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, absl::Duration, std::less<>> seen_ ABSL_GUARDED_BY(mutex_);  // monotonic
+  std::map<std::string, absl::Duration, std::less<>> version_set_ ABSL_GUARDED_BY(turn_);
 };
 
 }  // namespace consilium::coordinator

@@ -15,6 +15,7 @@ namespace consilium::coordinator {
 namespace {
 
 constexpr int64_t kCasesMax = 10'000'000;
+constexpr size_t kEvaluatedCasesMax = 100'000;
 constexpr size_t kReasonsMax = 64;
 constexpr size_t kReasonBytesMax = 128;
 constexpr size_t kPseudonymBytesMax = 128;
@@ -47,6 +48,12 @@ bool AllWithin(const std::vector<double>& values, double max) {
          });
 }
 
+bool AreFiniteOrNone(const std::vector<double>& values) {
+  return values.empty() ||
+         (values.size() == 3 && std::all_of(values.begin(), values.end(),
+                                            [](double v) { return std::isfinite(v); }));
+}
+
 absl::Status CheckCohort(const CohortRecord& r) {
   if (r.held_out_cases < 0 || r.held_out_cases > r.labelled_cases || r.labelled_cases > r.cases ||
       r.cases > kCasesMax) {
@@ -56,6 +63,10 @@ absl::Status CheckCohort(const CohortRecord& r) {
   if (r.cases > 0 && (!AllWithin(r.median_spacing_xyz_mm, kSpacingMax) ||
                       !AllWithin(r.median_size_xyz, kSizeMax))) {
     return absl::InvalidArgumentError("cohort: spacing and size must be three positive numbers each");
+  }
+  if (r.cases == 0 &&
+      (!AreFiniteOrNone(r.median_spacing_xyz_mm) || !AreFiniteOrNone(r.median_size_xyz))) {
+    return absl::InvalidArgumentError("cohort: without a case there is no median spacing or size");
   }
   if (r.rejected_by_reason.size() > kReasonsMax) {
     return absl::InvalidArgumentError("cohort: too many reasons of rejection");
@@ -68,11 +79,12 @@ absl::Status CheckCohort(const CohortRecord& r) {
   return absl::OkStatus();
 }
 
-absl::Status CheckCases(const std::vector<CaseDiceRecord>& cases, size_t labels,
-                        int64_t cases_max) {
-  if (static_cast<int64_t>(cases.size()) > cases_max) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "evaluation: ", cases.size(), " cases where the site reported ", cases_max, " held out"));
+// The number of cases need not be that of the cohort report: a site's data grows.
+absl::Status CheckCases(const std::vector<CaseDiceRecord>& cases, size_t labels) {
+  if (cases.size() > kEvaluatedCasesMax) {
+    return absl::InvalidArgumentError(absl::StrCat("evaluation: ", cases.size(),
+                                                   " cases where at most ", kEvaluatedCasesMax,
+                                                   " are taken"));
   }
   for (const CaseDiceRecord& one : cases) {
     if (one.dice.size() != labels || one.case_pseudonym.size() > kPseudonymBytesMax ||
@@ -123,11 +135,35 @@ SiteTask StudyRun::MakeTask(TaskKind kind, absl::string_view site) const {
   return task;
 }
 
+bool StudyRun::TakesCohort(absl::string_view site) const {
+  const CohortRecord* cohort = Cohort(site);
+  return cohort == nullptr || cohort->cases == 0 || record_.plan_json.empty();
+}
+
+bool StudyRun::Awaits(absl::string_view site, absl::string_view task_id, absl::Time now) const {
+  if (record_.state == StudyState::kDraft || ended()) return false;
+  if (task_id == TaskId(TaskKind::kPrepare, 0, site)) return TakesCohort(site);
+  if (round_ && round_->Awaits(site) && round_->Find(site)->task_id == task_id) {
+    return DeadlineTime(now) <= round_->deadline();
+  }
+  if (record_.stage != Stage::kEvaluating) return false;
+  return std::any_of(evaluation_->sites.begin(), evaluation_->sites.end(),
+                     [&](const SiteEvaluationRecord& entry) {
+                       return entry.site == site && entry.task_id == task_id &&
+                              entry.state == ReportState::kAwaited;
+                     });
+}
+
 std::optional<SiteTask> StudyRun::TaskFor(absl::string_view site, absl::Time now) const {
   if (record_.state != StudyState::kPreparing && record_.state != StudyState::kRunning) {
     return std::nullopt;
   }
-  if (Cohort(site) == nullptr) {
+  // A site without a case is asked again now and then: its data may be on the way.
+  const CohortRecord* cohort = Cohort(site);
+  const auto prepared = prepared_.find(site);
+  const bool again = cohort != nullptr && cohort->cases == 0 &&
+                     (prepared == prepared_.end() || now >= prepared->second + kPrepareAgain);
+  if (cohort == nullptr || again) {
     SiteTask task = MakeTask(TaskKind::kPrepare, site);
     task.task_id = TaskId(TaskKind::kPrepare, 0, site);
     return task;
@@ -176,14 +212,23 @@ std::vector<StudyEffect> StudyRun::Resume() const {
 }
 
 absl::Status StudyRun::OnCohortReport(const CohortRecord& report, absl::string_view task_id,
-                                      absl::Time, Step& step) {
+                                      absl::Time now, Step& step) {
   if (task_id != TaskId(TaskKind::kPrepare, 0, report.site) || record_.state == StudyState::kDraft ||
       ended()) {
     return absl::FailedPreconditionError("no such PREPARE task is awaited; ask for the next task");
   }
   CSL_RETURN_IF_ERROR(CheckCohort(report));
-  if (Cohort(report.site) != nullptr) return absl::OkStatus();
-  record_.cohort.push_back(report);
+  if (!TakesCohort(report.site)) return absl::OkStatus();
+  prepared_.insert_or_assign(report.site, now);
+  CohortRecord cohort = report;
+  if (cohort.cases == 0) {
+    cohort.median_spacing_xyz_mm.clear();
+    cohort.median_size_xyz.clear();
+  }
+  const CohortRecord* known = Cohort(cohort.site);
+  if (known != nullptr && *known == cohort) return absl::OkStatus();
+  std::erase_if(record_.cohort, [&](const CohortRecord& c) { return c.site == cohort.site; });
+  record_.cohort.push_back(std::move(cohort));
   std::sort(record_.cohort.begin(), record_.cohort.end(),
             [](const CohortRecord& a, const CohortRecord& b) { return a.site < b.site; });
   AuditFacts facts = Facts("cohort.report");
@@ -191,7 +236,47 @@ absl::Status StudyRun::OnCohortReport(const CohortRecord& report, absl::string_v
   facts.role = "site";
   facts.count = report.cases;
   step.audit.push_back(std::move(facts));
+  if (record_.stage != Stage::kEvaluating) return absl::OkStatus();
+  for (SiteEvaluationRecord& entry : evaluation_->sites) {  // an evaluator that was still preparing
+    if (entry.site != report.site || entry.state != ReportState::kAwaited) continue;
+    entry.cases_max = report.labelled_cases;
+    if (report.labelled_cases == 0) MarkMissing(entry, "no labelled case", step);
+    SettleEvaluation(now, step);
+  }
   return absl::OkStatus();
+}
+
+void StudyRun::MarkMissing(SiteEvaluationRecord& entry, absl::string_view reason,
+                           Step& step) const {
+  entry.state = ReportState::kMissing;
+  entry.reason = std::string(reason);
+  AuditFacts facts = Facts("evaluation.drop");
+  facts.site = entry.site;
+  facts.version = record_.latest_version;
+  facts.reason = std::string(reason);
+  step.audit.push_back(std::move(facts));
+}
+
+// The evaluators that the study names and that have nothing to be asked for.
+void StudyRun::AddAbsentEvaluators(bool last, EvaluationRecord& evaluation, Step& step) const {
+  for (const std::string& name : spec_.evaluators) {
+    const bool asked = std::any_of(evaluation.sites.begin(), evaluation.sites.end(),
+                                   [&](const SiteEvaluationRecord& e) { return e.site == name; });
+    if (asked) continue;
+    SiteEvaluationRecord entry;
+    entry.site = name;
+    entry.role = "evaluator";
+    entry.task_id = TaskId(TaskKind::kEvaluate, evaluation.number, name);
+    const SiteView* site = FindSite(sites_, name);
+    if (site == nullptr || !site->approved) {
+      MarkMissing(entry, "not approved", step);
+    } else if (Cohort(name) != nullptr) {
+      MarkMissing(entry, "no labelled case", step);
+    } else if (!last || !site->connected) {
+      MarkMissing(entry, "has not reported its data", step);
+    }
+    evaluation.sites.push_back(std::move(entry));
+  }
 }
 
 void StudyRun::OpenEvaluation(absl::Time now, Step& step) {
@@ -204,7 +289,8 @@ void StudyRun::OpenEvaluation(absl::Time now, Step& step) {
   for (const CohortRecord& cohort : record_.cohort) {
     const bool evaluator = spec_.IsEvaluator(cohort.site);
     const int64_t cases_max = evaluator ? cohort.labelled_cases : cohort.held_out_cases;
-    if (cases_max == 0) continue;
+    const SiteView* site = FindSite(sites_, cohort.site);
+    if (cases_max == 0 || site == nullptr || !site->approved) continue;
     SiteEvaluationRecord entry;
     entry.site = cohort.site;
     entry.role = evaluator ? "evaluator" : "trainer";
@@ -215,6 +301,7 @@ void StudyRun::OpenEvaluation(absl::Time now, Step& step) {
   AuditFacts facts = Facts("evaluation.open");
   facts.version = evaluation.version;
   facts.count = static_cast<int64_t>(evaluation.sites.size());
+  AddAbsentEvaluators(record_.rounds_committed >= spec_.rounds, evaluation, step);
   step.audit.push_back(std::move(facts));
   evaluation_ = std::move(evaluation);
   Enter(Stage::kEvaluating, now);
@@ -254,7 +341,11 @@ absl::Status StudyRun::OnEvaluationReport(absl::string_view site, absl::string_v
     if (entry.site != site || entry.task_id != task_id) continue;
     if (entry.state == ReportState::kReported) return absl::OkStatus();
     if (entry.state != ReportState::kAwaited || ended()) return gone();
-    CSL_RETURN_IF_ERROR(CheckCases(cases, spec_.labels.size(), entry.cases_max));
+    if (absl::Status wrong = CheckCases(cases, spec_.labels.size()); !wrong.ok()) {
+      MarkMissing(entry, wrong.message(), step);
+      SettleEvaluation(now, step);
+      return wrong;
+    }
     entry.mean_dice = MeanDice(cases, spec_.labels.size());
     entry.cases = std::move(cases);
     entry.state = ReportState::kReported;

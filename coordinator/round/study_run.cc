@@ -12,11 +12,16 @@
 namespace consilium::coordinator {
 namespace {
 
-const SiteView* FindSite(const std::vector<SiteView>& sites, absl::string_view name) {
-  for (const SiteView& site : sites) {
-    if (site.name == name) return &site;
+// Why nothing more is expected of a site; empty: it is approved. In the words of whoever calls
+// OnSiteGone, because OnTime may notice first.
+std::string WhyGone(const std::vector<SiteView>& sites, absl::string_view name) {
+  const SiteView* site = FindSite(sites, name);
+  if (site == nullptr || site->state.empty()) {
+    return site != nullptr && site->approved ? "" : "not approved";
   }
-  return nullptr;
+  if (site->approved) return "";
+  if (site->state == Name(SiteState::kPending)) return "the site enrolled with another key";
+  return absl::StrCat("the site was ", site->state);
 }
 
 // What a site did is recorded under its name, not the coordinator's.
@@ -28,6 +33,13 @@ AuditFacts BySite(AuditFacts facts, absl::string_view site) {
 }
 
 }  // namespace
+
+const SiteView* FindSite(const std::vector<SiteView>& sites, absl::string_view name) {
+  for (const SiteView& site : sites) {
+    if (site.name == name) return &site;
+  }
+  return nullptr;
+}
 
 absl::StatusOr<StudyRun> StudyRun::Create(const std::string& yaml, absl::string_view run_id,
                                           absl::Time now) {
@@ -147,7 +159,48 @@ absl::Status StudyRun::OnControl(absl::string_view action, absl::string_view rea
   return absl::OkStatus();
 }
 
+absl::Time StudyRun::DeadlineTime(absl::Time now) const {
+  return record_.state == StudyState::kPaused ? absl::FromUnixMicros(record_.paused_us) : now;
+}
+
+void StudyRun::OnRestart(absl::Time now) {
+  if (record_.state == StudyState::kPaused) return;  // the resumption moves the deadlines
+  const absl::Time least = now + std::min(spec_.deadline, kRestartWindow);
+  if (round_ && round_->deadline() < least) round_->Extend(least - round_->deadline());
+  if (evaluation_ && evaluation_->ended_us == 0) {
+    evaluation_->deadline_us = std::max(evaluation_->deadline_us, absl::ToUnixMicros(least));
+  }
+}
+
+// Whoever is no longer approved gives no result. OnSiteGone says so earlier, but a crash in between
+// must not make the others wait for the deadline.
+void StudyRun::DropUnapproved(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  std::map<std::string, std::string> gone;
+  for (const ContributionRecord& contribution : round_->record().contributions) {
+    if (!round_->Awaits(contribution.site)) continue;
+    std::string reason = WhyGone(sites, contribution.site);
+    if (!reason.empty()) gone.emplace(contribution.site, std::move(reason));
+  }
+  for (const auto& [site, reason] : gone) OnSiteGone(site, reason, now, step);
+}
+
+void StudyRun::OnEvaluationTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  const bool over = absl::ToUnixMicros(now) > evaluation_->deadline_us;
+  bool dropped = false;
+  for (SiteEvaluationRecord& entry : evaluation_->sites) {
+    if (entry.state != ReportState::kAwaited) continue;
+    std::string reason = WhyGone(sites, entry.site);
+    if (reason.empty() && over) reason = "no report before the deadline";
+    if (reason.empty()) continue;
+    MarkMissing(entry, reason, step);
+    dropped = true;
+  }
+  if (dropped) SettleEvaluation(now, step);
+}
+
 void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  sites_ = sites;
+  waiting_.clear();
   if (record_.state != StudyState::kPreparing && record_.state != StudyState::kRunning) return;
   switch (record_.stage) {
     case Stage::kIdle:
@@ -157,6 +210,7 @@ void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& 
       break;
     case Stage::kInitialising:
     case Stage::kRound:
+      DropUnapproved(sites, now, step);
       Apply(round_->OnTime(now), now, step);
       break;
     case Stage::kBetweenRounds:
@@ -167,12 +221,7 @@ void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& 
       }
       break;
     case Stage::kEvaluating:
-      if (absl::ToUnixMicros(now) > evaluation_->deadline_us) {
-        for (SiteEvaluationRecord& site : evaluation_->sites) {
-          if (site.state == ReportState::kAwaited) site.state = ReportState::kMissing;
-        }
-        SettleEvaluation(now, step);
-      }
+      OnEvaluationTime(sites, now, step);
       break;
   }
 }
@@ -182,9 +231,14 @@ bool StudyRun::IsTrainer(const CohortRecord& cohort) const { return !spec_.IsEva
 void StudyRun::FinishPreparing(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   std::vector<CohortRecord> trainers;
   for (const CohortRecord& cohort : record_.cohort) {
-    if (IsTrainer(cohort) && cohort.cases > 0) trainers.push_back(cohort);
+    if (IsTrainer(cohort) && CannotTrain(cohort).empty()) trainers.push_back(cohort);
   }
-  if (static_cast<int64_t>(trainers.size()) < spec_.min_sites) return;
+  if (static_cast<int64_t>(trainers.size()) < spec_.min_sites) {
+    record_.ready_us = 0;
+    waiting_ = absl::StrCat("waiting for sites with data to train on: ", trainers.size(), " of ",
+                            spec_.min_sites);
+    return;
+  }
   if (record_.ready_us == 0) record_.ready_us = absl::ToUnixMicros(now);
   const bool all = std::all_of(sites.begin(), sites.end(), [&](const SiteView& site) {
     return !site.approved || Cohort(site.name) != nullptr;
@@ -217,7 +271,10 @@ void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time
       }
     }
   }
-  if (candidates.empty()) return;
+  if (candidates.empty()) {
+    waiting_ = "waiting for a connected site with cases to make the first weights";
+    return;
+  }
   const std::string& chosen = candidates[static_cast<size_t>(record_.attempt) % candidates.size()];
   ++record_.attempt;
   round_ = Round::Open({.study = record_.name,
@@ -239,13 +296,16 @@ void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time
   step.rounds.push_back(round_->record());
 }
 
+std::string StudyRun::CannotTrain(const CohortRecord& cohort) const {
+  if (cohort.trainable_labelled() > 0) return "";
+  if (cohort.unlabelled() == 0) return "no case to train on";
+  return spec_.semi_supervised == "none" ? "no labelled case, and the study is not semi-supervised"
+                                         : "";
+}
+
 std::string StudyRun::SkipReason(const CohortRecord& cohort, const SiteView* site) const {
   if (site == nullptr || !site->approved) return "not approved";
-  const bool uses_unlabelled = spec_.semi_supervised != "none";
-  if (cohort.trainable_labelled() == 0) {
-    if (!uses_unlabelled) return "no labelled case, and the study is not semi-supervised";
-    if (cohort.unlabelled() == 0) return "no case to train on";
-  }
+  if (std::string reason = CannotTrain(cohort); !reason.empty()) return reason;
   return site->connected ? "" : "not connected";
 }
 
@@ -253,7 +313,9 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
   int64_t with_labels = 0, connected = 0, could = 0;
   for (const CohortRecord& cohort : record_.cohort) {
     const SiteView* site = FindSite(sites, cohort.site);
-    if (!IsTrainer(cohort) || site == nullptr || !site->approved || cohort.cases == 0) continue;
+    if (!IsTrainer(cohort) || site == nullptr || !site->approved || !CannotTrain(cohort).empty()) {
+      continue;
+    }
     ++could;
     if (site->connected) ++connected;
     if (cohort.trainable_labelled() > 0) ++with_labels;
@@ -276,6 +338,9 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
   }
   if (connected < spec_.min_sites || invited < spec_.quorum) {
     record_.ready_us = 0;
+    waiting_ = absl::StrCat("waiting for sites that can train: ", connected, " of ",
+                            spec_.min_sites, " are connected; ", invited, " of the quorum of ",
+                            spec_.quorum, " would be invited");
     return;
   }
   if (record_.ready_us == 0) record_.ready_us = absl::ToUnixMicros(now);
@@ -320,7 +385,8 @@ absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate u
   if (update.weight_milli == 0) {
     return absl::InvalidArgumentError("the update was not trained on any case the site reported");
   }
-  CSL_ASSIGN_OR_RETURN(const RoundEffects effects, round_->OnUpdateVerified(site, update, now));
+  CSL_ASSIGN_OR_RETURN(const RoundEffects effects,
+                       round_->OnUpdateVerified(site, update, DeadlineTime(now)));
   AuditFacts facts = BySite(Facts("update.accept"), site);
   facts.round = number;
   facts.digest = update.upload_id;
@@ -358,16 +424,13 @@ void StudyRun::OnSiteGone(absl::string_view site, absl::string_view reason, absl
     Apply(effects, now, step);
   }
   if (record_.stage != Stage::kEvaluating) return;
+  bool dropped = false;
   for (SiteEvaluationRecord& entry : evaluation_->sites) {
-    if (entry.site == site && entry.state == ReportState::kAwaited) {
-      entry.state = ReportState::kMissing;
-      AuditFacts facts = Facts("evaluation.drop");
-      facts.site = std::string(site);
-      facts.version = evaluation_->version;
-      step.audit.push_back(std::move(facts));
-    }
+    if (entry.site != site || entry.state != ReportState::kAwaited) continue;
+    MarkMissing(entry, reason, step);
+    dropped = true;
   }
-  SettleEvaluation(now, step);
+  if (dropped) SettleEvaluation(now, step);
 }
 
 // Turns the round's effects into the study's, and moves the study on where the round failed.

@@ -15,7 +15,16 @@
 // more under the next number; a second failure in a row fails the study. Version numbers are round
 // numbers, so a failed round leaves a gap.
 //
-// A pause stops new tasks and deadlines; updates on their way are still taken.
+// A site that found no case is asked to PREPARE again every kPrepareAgain; until the plan is fixed
+// a new cohort report replaces the old one.
+//
+// A pause stops new tasks and deadlines; updates on their way are still taken. Time in which the
+// coordinator was down does count, but after a restart an open round or evaluation has at least
+// kRestartWindow left, or the study's whole deadline if that is shorter.
+//
+// An evaluation asks every approved site that has cases for it. An evaluator the study names and
+// that cannot take part is recorded as missing, with the reason; the last evaluation also waits for
+// connected evaluators that are still preparing. A report that is wrong ends the site's part.
 //
 // Order: OnTime before any other event of that moment. Thread-compatible; copy it, apply an event to
 // the copy, persist what `step` says, then put it in place of the old one. An event that returns an
@@ -23,6 +32,8 @@
 #ifndef CONSILIUM_COORDINATOR_ROUND_STUDY_RUN_H_
 #define CONSILIUM_COORDINATOR_ROUND_STUDY_RUN_H_
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -38,6 +49,8 @@
 namespace consilium::coordinator {
 
 inline constexpr absl::Duration kGrace = absl::Seconds(10);
+inline constexpr absl::Duration kPrepareAgain = absl::Minutes(1);
+inline constexpr absl::Duration kRestartWindow = absl::Minutes(10);
 inline constexpr int64_t kInitialisationsMax = 3;
 inline constexpr int64_t kRoundFailuresMax = 2;  // in a row
 
@@ -63,7 +76,11 @@ struct SiteView {
   std::string name;
   bool approved = false;
   bool connected = false;
+  absl::string_view state = "";  // in words, for a reason; a constant
 };
+
+// nullptr: no such site.
+const SiteView* FindSite(const std::vector<SiteView>& sites, absl::string_view name);
 
 struct StudyFold {
   int64_t round = 0;
@@ -115,6 +132,8 @@ class StudyRun {
   absl::Status OnControl(absl::string_view action, absl::string_view reason, absl::Time now,
                          Step& step);
   void OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  // The process started anew. Needs no record: the next start comes to the same.
+  void OnRestart(absl::Time now);
   // Idempotent. FAILED_PRECONDITION: not the site's PREPARE task. INVALID_ARGUMENT: no such cohort.
   absl::Status OnCohortReport(const CohortRecord& report, absl::string_view task_id,
                               absl::Time now, Step& step);
@@ -127,12 +146,17 @@ class StudyRun {
   // FAILED_PRECONDITION: the round ended meanwhile; the file is not needed.
   absl::StatusOr<VersionRecord> OnModelReady(const NewModel& model, absl::Time now, Step& step);
   void OnAggregationFailed(absl::string_view reason, absl::Time now, Step& step);
-  // Idempotent. INVALID_ARGUMENT: more cases than reported, a Dice value outside 0..1.
+  // Idempotent. INVALID_ARGUMENT: too many cases, a Dice value outside 0..1; the site is then
+  // recorded as missing (the one error that has to be persisted), so that it does not try for ever.
   absl::Status OnEvaluationReport(absl::string_view site, absl::string_view task_id,
                                   std::vector<CaseDiceRecord> cases, absl::Time now, Step& step);
 
   // What the site should do now, if anything. The same task until its result is here.
   std::optional<SiteTask> TaskFor(absl::string_view site, absl::Time now) const;
+  // Whether the result of this task would still be taken. A pause does not end a task.
+  bool Awaits(absl::string_view site, absl::string_view task_id, absl::Time now) const;
+  // What an active study waits for, in words; empty: nothing out of the ordinary. Not durable.
+  const std::string& waiting() const { return waiting_; }
   // Effects of a round that was under way when the process ended.
   std::vector<StudyEffect> Resume() const;
   // The id of a task that this study gave or gives to the site; kinds and rounds never share one.
@@ -142,7 +166,16 @@ class StudyRun {
   StudyRun(StudyRecord record, StudySpec spec) : record_(std::move(record)), spec_(std::move(spec)) {}
   bool ended() const;
   bool IsTrainer(const CohortRecord& cohort) const;
+  // Why the site's data cannot be trained on; empty: it can.
+  std::string CannotTrain(const CohortRecord& cohort) const;
   std::string SkipReason(const CohortRecord& cohort, const SiteView* site) const;
+  bool TakesCohort(absl::string_view site) const;
+  // The time as deadlines see it: it stands still in a pause.
+  absl::Time DeadlineTime(absl::Time now) const;
+  void DropUnapproved(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  void OnEvaluationTime(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  void AddAbsentEvaluators(bool last, EvaluationRecord& evaluation, Step& step) const;
+  void MarkMissing(SiteEvaluationRecord& entry, absl::string_view reason, Step& step) const;
   int64_t WeightMilli(int64_t labelled, int64_t unlabelled, const CohortRecord& cohort) const;
   void FinishPreparing(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OpenInitialisation(const std::vector<SiteView>& sites, absl::Time now, Step& step);
@@ -161,6 +194,10 @@ class StudyRun {
   StudySpec spec_;
   std::optional<Round> round_;
   std::optional<EvaluationRecord> evaluation_;
+  // Not durable; each OnTime sets the first two anew.
+  std::vector<SiteView> sites_;
+  std::string waiting_;
+  std::map<std::string, absl::Time, std::less<>> prepared_;  // when a site last reported its cohort
 };
 
 }  // namespace consilium::coordinator

@@ -1,5 +1,7 @@
 #include "coordinator/round/study_run.h"
 
+#include <limits>
+
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -67,16 +69,29 @@ class StudyRunTest : public ::testing::Test {
     EXPECT_EQ(step.audit.front().action, "round.commit");
   }
   // Up to the first open round, with `a` labelled and `b` not.
-  void OpenFirstRound() {
+  void OpenFirstRound(bool reader_reports = true) {
     Report("a", 10, 10, 2);
     Report("b", 10, 0);
-    Report("reader", 4, 4, 4);
+    if (reader_reports) Report("reader", 4, 4, 4);
     Tick();
+    Tick(kGrace * 2);
     Tick();
     ASSERT_TRUE(Submit("a").ok());
     CommitModel();
     Tick();
     ASSERT_EQ(run_->record().stage, Stage::kRound);
+  }
+  void ReachLastEvaluation(bool reader_reports = true) {
+    OpenFirstRound(reader_reports);
+    for (int round = 1; round <= 2; ++round) {
+      ASSERT_TRUE(Submit("a").ok());
+      if (round == 2) {
+        ASSERT_TRUE(Submit("b", 0).ok());
+      }
+      CommitModel();
+      Tick();
+    }
+    ASSERT_EQ(run_->record().stage, Stage::kEvaluating);
   }
   // The records as a restart would find them.
   void Restart() {
@@ -213,7 +228,74 @@ TEST_F(StudyRunTest, PauseStopsTheDeadlineButTakesWhatIsOnItsWay) {
   ASSERT_TRUE(run_->OnControl("resume", "", now_, step).ok());
   EXPECT_FALSE(Tick().changed());
   EXPECT_TRUE(run_->TaskFor("a", now_).has_value());
-  ASSERT_TRUE(Submit("a").ok());
+  const std::string task_id = run_->TaskFor("a", now_)->task_id;
+  ASSERT_TRUE(run_->OnControl("pause", "once more", now_, step).ok());
+  Tick(absl::Hours(5));
+  EXPECT_TRUE(run_->Awaits("a", task_id, now_));
+  EXPECT_FALSE(run_->Awaits("a", "other", now_));
+  ASSERT_TRUE(Submit("a").ok()) << "it was on its way";
+  EXPECT_FALSE(run_->Awaits("a", task_id, now_));
+}
+
+TEST_F(StudyRunTest, RoundDoesNotWaitForASiteThatIsNoLongerApproved) {
+  OpenFirstRound();
+  sites_[0].approved = false;
+  EXPECT_TRUE(Tick().changed());
+  EXPECT_EQ(run_->round()->Find("a")->outcome, Outcome::kMissing);
+  EXPECT_EQ(run_->round()->phase(), RoundPhase::kFailed);
+}
+
+TEST_F(StudyRunTest, DowntimeLeavesAnOpenRoundSomeTime) {
+  OpenFirstRound();
+  now_ += absl::Hours(5);
+  Restart();
+  run_->OnRestart(now_);
+  EXPECT_FALSE(Tick(absl::Minutes(9)).changed());
+  EXPECT_TRUE(run_->round()->Awaits("a"));
+  EXPECT_TRUE(Tick(absl::Minutes(2)).changed());
+}
+
+TEST_F(StudyRunTest, CohortWithoutACaseIsStoredCleanAndAskedForAgain) {
+  CohortRecord report;
+  report.site = "a";
+  const std::string task_id = run_->TaskFor("a", now_)->task_id;
+  Step step;
+  report.median_spacing_xyz_mm.assign(3, std::numeric_limits<double>::quiet_NaN());
+  EXPECT_TRUE(absl::IsInvalidArgument(run_->OnCohortReport(report, task_id, now_, step)));
+  report.median_spacing_xyz_mm.assign(3, 0);
+  ASSERT_TRUE(run_->OnCohortReport(report, task_id, now_, step).ok());
+  EXPECT_THAT(run_->Cohort("a")->median_spacing_xyz_mm, IsEmpty());
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+  EXPECT_TRUE(run_->Awaits("a", task_id, now_));
+  now_ += kPrepareAgain;
+  Report("a", 10, 10);
+  EXPECT_EQ(run_->Cohort("a")->cases, 10);
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+}
+
+TEST_F(StudyRunTest, CohortMayBeReplacedUntilThePlanIsFixed) {
+  Report("a", 10, 10);
+  CohortRecord better = *run_->Cohort("a");
+  better.cases = 12;
+  const std::string task_id = run_->TaskId(TaskKind::kPrepare, 0, "a");
+  Step step;
+  ASSERT_TRUE(run_->OnCohortReport(better, task_id, now_, step).ok());
+  EXPECT_EQ(run_->Cohort("a")->cases, 12);
+  Report("b", 10, 0);
+  Report("reader", 4, 4);
+  Tick();
+  better.cases = 20;
+  ASSERT_TRUE(run_->OnCohortReport(better, task_id, now_, step).ok());
+  EXPECT_EQ(run_->Cohort("a")->cases, 12);
+}
+
+TEST_F(StudyRunTest, SitesThatCannotTrainDoNotCount) {
+  Report("a", 10, 10);
+  Report("b", 3, 3, 3);
+  Report("reader", 4, 4);
+  EXPECT_FALSE(Tick(kGrace * 2).changed());
+  EXPECT_EQ(run_->record().state, StudyState::kPreparing);
+  EXPECT_THAT(run_->waiting(), testing::HasSubstr("1 of 2"));
 }
 
 TEST_F(StudyRunTest, StopEndsTheRoundAndALateModelIsNotCommitted) {
@@ -227,14 +309,7 @@ TEST_F(StudyRunTest, StopEndsTheRoundAndALateModelIsNotCommitted) {
 }
 
 TEST_F(StudyRunTest, EvaluationIsCheckedAndEndsTheStudy) {
-  OpenFirstRound();
-  for (int round = 1; round <= 2; ++round) {
-    ASSERT_TRUE(Submit("a").ok());
-    if (round == 2) ASSERT_TRUE(Submit("b", 0).ok());
-    CommitModel();
-    Tick();
-  }
-  ASSERT_EQ(run_->record().stage, Stage::kEvaluating);
+  ReachLastEvaluation();
   const auto task = run_->TaskFor("a", now_);
   ASSERT_TRUE(task && task->kind == TaskKind::kEvaluate);
   EXPECT_EQ(task->model_version, "hippo/2");
@@ -242,17 +317,55 @@ TEST_F(StudyRunTest, EvaluationIsCheckedAndEndsTheStudy) {
   const auto report = [&](std::vector<CaseDiceRecord> cases) {
     return run_->OnEvaluationReport("a", task->task_id, std::move(cases), now_, step);
   };
-  EXPECT_TRUE(absl::IsInvalidArgument(report({{"p", {1.5}}})));
-  EXPECT_TRUE(absl::IsInvalidArgument(report({{"p", {0.5, 0.5}}})));
-  EXPECT_TRUE(absl::IsInvalidArgument(report({{"p", {1}}, {"q", {1}}, {"r", {1}}})))
-      << "it reported two held-out cases";
-  EXPECT_TRUE(report({{"p", {0.5}}, {"q", {1.0}}}).ok());
+  EXPECT_TRUE(report({{"p", {0.5}}, {"q", {1.0}}, {"r", {0.75}}}).ok())
+      << "it reported two held-out cases; data grows";
   EXPECT_TRUE(report({{"p", {0.1}}}).ok()) << "a repeat; the first one stands";
   EXPECT_EQ(run_->evaluation()->sites[0].mean_dice, std::vector<double>{0.75});
   EXPECT_FALSE(run_->TaskFor("b", now_).has_value()) << "it holds nothing out";
   Tick(absl::Minutes(11));
   EXPECT_EQ(run_->record().state, StudyState::kFinished);
   EXPECT_EQ(run_->evaluation()->sites[1].state, ReportState::kMissing);
+  EXPECT_EQ(run_->evaluation()->sites[1].reason, "no report before the deadline");
+  Restart();
+}
+
+TEST_F(StudyRunTest, WrongEvaluationEndsTheSitesPart) {
+  ReachLastEvaluation();
+  const auto task = run_->TaskFor("a", now_);
+  ASSERT_TRUE(task.has_value());
+  Step step;
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      run_->OnEvaluationReport("a", task->task_id, {{"p", {1.5}}}, now_, step)));
+  EXPECT_TRUE(step.changed());
+  EXPECT_EQ(run_->evaluation()->sites[0].state, ReportState::kMissing);
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+  EXPECT_FALSE(run_->Awaits("a", task->task_id, now_));
+}
+
+TEST_F(StudyRunTest, EvaluationDoesNotWaitForASiteThatIsNoLongerApproved) {
+  ReachLastEvaluation();
+  sites_[0].approved = sites_[2].approved = false;
+  EXPECT_TRUE(Tick().changed());
+  EXPECT_EQ(run_->record().state, StudyState::kFinished);
+  EXPECT_EQ(run_->evaluation()->sites[0].reason, "not approved");
+}
+
+TEST_F(StudyRunTest, LastEvaluationWaitsForAnEvaluatorThatIsStillPreparing) {
+  ReachLastEvaluation(/*reader_reports=*/false);
+  const SiteEvaluationRecord& entry = run_->evaluation()->sites[1];
+  EXPECT_EQ(entry.site, "reader");
+  EXPECT_EQ(entry.state, ReportState::kAwaited);
+  Report("reader", 4, 4);
+  const auto task = run_->TaskFor("reader", now_);
+  ASSERT_TRUE(task && task->kind == TaskKind::kEvaluate);
+  EXPECT_EQ(task->task_id, entry.task_id);
+}
+
+TEST_F(StudyRunTest, AbsentEvaluatorIsRecordedAsMissing) {
+  sites_[2].connected = false;
+  ReachLastEvaluation(/*reader_reports=*/false);
+  EXPECT_EQ(run_->evaluation()->sites[1].state, ReportState::kMissing);
+  EXPECT_EQ(run_->evaluation()->sites[1].reason, "has not reported its data");
 }
 
 TEST_F(StudyRunTest, UpdateOfNoCaseIsRefused) {

@@ -9,6 +9,15 @@
 #include "proto/base/status.h"
 
 namespace consilium::coordinator {
+namespace {
+
+constexpr int kFoldersMade = 3;  // the round's, the study's, and the one they lie in
+
+absl::Status Replaced() {
+  return absl::FailedPreconditionError("another upload took its place; begin it again");
+}
+
+}  // namespace
 
 std::string UploadId(const Announcement& announcement) {
   return privacy::Sha256Hex(absl::StrCat(announcement.task_id, "\n", announcement.sha256));
@@ -51,6 +60,7 @@ absl::Status Upload::Append(uint64_t stream, uint64_t offset, absl::string_view 
   absl::MutexLock lock(&mutex_);
   if (stream != stream_) return absl::AbortedError("another stream took this upload over");
   if (claimed_) return absl::FailedPreconditionError("the upload is complete and being checked");
+  if (discarded_) return Replaced();
   if (offset != have_ || data.size() > announcement_.bytes - have_) {
     return absl::OutOfRangeError(absl::StrCat("the upload goes on at ", have_));
   }
@@ -62,12 +72,28 @@ absl::Status Upload::Append(uint64_t stream, uint64_t offset, absl::string_view 
 absl::Status Upload::Claim() {
   absl::MutexLock lock(&mutex_);
   if (claimed_) return absl::UnavailableError("the upload is being checked; ask again");
+  if (discarded_) return Replaced();
   if (have_ != announcement_.bytes) {
     return absl::FailedPreconditionError(
         absl::StrCat("the upload has ", have_, " of ", announcement_.bytes, " bytes"));
   }
   CSL_RETURN_IF_ERROR(file_.Sync());
+  // The file's name and those of the round's and the study's folders may be new as well.
+  std::filesystem::path folder = std::filesystem::path(path_).parent_path();
+  for (int level = 0; level < kFoldersMade; ++level, folder = folder.parent_path()) {
+    CSL_RETURN_IF_ERROR(SyncDir(folder.string()));
+  }
   claimed_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Upload::Discard() {
+  absl::MutexLock lock(&mutex_);
+  if (claimed_) return absl::UnavailableError("another upload of this task is being checked");
+  discarded_ = true;
+  // If the removal fails, the file goes with its round.
+  std::error_code ignored;
+  std::filesystem::remove(path_, ignored);
   return absl::OkStatus();
 }
 

@@ -54,12 +54,15 @@ class Upload {
   // OUT_OF_RANGE: does not start at have_offset, or goes beyond the announced size.
   absl::Status Append(uint64_t stream, uint64_t offset, absl::string_view data);
 
-  // Takes the complete, synced file for the check. FAILED_PRECONDITION: not all there.
-  // UNAVAILABLE: someone else is at it.
+  // Takes the complete file, durable under its name, for the check. FAILED_PRECONDITION: not all
+  // there. UNAVAILABLE: someone else is at it.
   absl::Status Claim();
   // Gives it back. `damaged`: the content is not what was announced; it starts again from 0.
   enum class Content { kKept, kDamaged };
   void Release(Content content);
+  // Another upload takes its place: removes the file and takes no more of it. UNAVAILABLE: is being
+  // checked, and may be accepted yet.
+  absl::Status Discard();
   // How often it was given back damaged.
   int damaged_count() const;
 
@@ -75,6 +78,7 @@ class Upload {
   uint64_t stream_ ABSL_GUARDED_BY(mutex_) = 0;
   int damaged_ ABSL_GUARDED_BY(mutex_) = 0;
   bool claimed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool discarded_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 // Where uploads lie: FOLDER/<study>/<round>/<upload id>. Thread-compatible, stateless.

@@ -73,6 +73,20 @@ TEST_F(UploadTest, NothingChangesWhileItIsChecked) {
   EXPECT_EQ(upload->damaged_count(), 1);
 }
 
+TEST_F(UploadTest, ReplacedUploadIsGoneUnlessItIsBeingChecked) {
+  auto upload = Open();
+  const uint64_t stream = upload->Attach();
+  ASSERT_TRUE(upload->Append(stream, 0, "0123456789").ok());
+  ASSERT_TRUE(upload->Claim().ok());
+  EXPECT_TRUE(absl::IsUnavailable(upload->Discard()));
+  EXPECT_TRUE(PathExists(upload->path()));
+  upload->Release(Upload::Content::kKept);
+  EXPECT_TRUE(upload->Discard().ok());
+  EXPECT_FALSE(PathExists(upload->path()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(upload->Claim()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(upload->Append(upload->Attach(), 10, "")));
+}
+
 TEST_F(UploadTest, LongerFileThanAnnouncedStartsAnew) {
   {
     auto upload = Open(10);

@@ -162,7 +162,8 @@ v1::Study ToMessage(const StudyView& view, const std::vector<SiteStatus>& sites,
   v1::Study out;
   out.set_name(record.name);
   out.set_state(std::string(Name(record.state)));
-  out.set_reason(record.reason);
+  // What it waits for is newer than why it was resumed.
+  out.set_reason(run.waiting().empty() ? record.reason : run.waiting());
   out.set_yaml(record.yaml);
   out.set_plan_json(record.plan_json);
   out.set_plan_sha256(record.plan_sha256);

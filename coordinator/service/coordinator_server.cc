@@ -101,7 +101,8 @@ absl::Status CoordinatorServer::OpenDomain() {
   gate_ = std::make_unique<AccessGate>(*sites_, *store_, clock_);
   federation_ =
       std::make_unique<FederationService>(options_.federation, *driver_, *sites_, *gate_);
-  enrolment_ = std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *sites_, *gate_);
+  enrolment_ =
+      std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *driver_, *sites_, *gate_);
   admin_ = std::make_unique<AdminService>(
       AdminService::Parts{*driver_, *sites_, *models_, *store_, *gate_}, [this] { return Terms(); });
   return absl::OkStatus();

@@ -25,9 +25,14 @@ absl::Status EnrolmentService::Answer(const v1::EnrolRequest& request, v1::Enrol
   CSL_RETURN_IF_ERROR(key.status());
   ca.key_pem = privacy::SecretBytes(*key);
   std::fill(key->begin(), key->end(), '\0');
-  CSL_ASSIGN_OR_RETURN(*reply.mutable_certificate_pem(),
+  CSL_ASSIGN_OR_RETURN(SiteRegistry::Enrolment enrolment,
                        sites_.Enrol(request.token(), request.csr_pem(),
                                     request.software_version(), ca));
+  if (enrolment.replaced_key) {
+    gate_.Cut(enrolment.site);
+    driver_.OnSiteGone(enrolment.site, "the site enrolled with another key");
+  }
+  reply.set_certificate_pem(std::move(enrolment.certificate_pem));
   reply.set_ca_pem(ca.certificate_pem);
   return absl::OkStatus();
 }

@@ -224,22 +224,24 @@ TEST_F(RefusalsTest, RolesAndApprovalAreCheckedOnEveryCall) {
     EXPECT_EQ(site->NextTask(&context, v1::NextTaskRequest(), &reply).error_code(),
               grpc::StatusCode::PERMISSION_DENIED);
   }
-  {  // the token is used up
+  const auto enrol = [](const v1::InviteSiteReply& with) {
     auto enrolment = v1::Enrolment::NewStub(
-        wire::ConnectTls(invitation.enrolment_address(),
-                         {.ca_pem = invitation.ca_pem(), .certificate_pem = "", .key_pem = ""},
+        wire::ConnectTls(with.enrolment_address(),
+                         {.ca_pem = with.ca_pem(), .certificate_pem = "", .key_pem = ""},
                          "localhost"));
     auto key = privacy::GenerateKeyPem();
     grpc::ClientContext context;
     v1::EnrolRequest request;
-    request.set_token(invitation.token());
+    request.set_token(with.token());
     request.set_csr_pem(privacy::MakeCsrPem(*key, "north").value());
     v1::EnrolReply reply;
-    EXPECT_EQ(enrolment->Enrol(&context, request, &reply).error_code(),
-              grpc::StatusCode::PERMISSION_DENIED);
-  }
-  {  // enrolling anew retires the old key
+    return enrolment->Enrol(&context, request, &reply).error_code();
+  };
+  EXPECT_EQ(enrol(invitation), grpc::StatusCode::PERMISSION_DENIED) << "the token is used up";
+  {  // enrolling anew retires the old key and voids the other invitations
+    const v1::InviteSiteReply other = federation_.Invite("north");
     TestSite again(federation_.Invite("north"), federation_.folder());
+    EXPECT_EQ(enrol(other), grpc::StatusCode::PERMISSION_DENIED);
     EXPECT_EQ(north.NextTask(task).error_code(), grpc::StatusCode::PERMISSION_DENIED);
     ASSERT_TRUE(federation_.SetState("north", "approved").ok());
     EXPECT_TRUE(again.NextTask(task).ok());

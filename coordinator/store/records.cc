@@ -97,34 +97,57 @@ CSL_ENUM_JSON(Outcome)
 CSL_ENUM_JSON(ReportState)
 #undef CSL_ENUM_JSON
 
-// JSON has no NaN: a Dice value that does not exist is null.
-static Json DiceToJson(const std::vector<double>& dice) {
+// JSON has neither NaN nor infinity: a number that does not exist is null, both ways, so that
+// whatever was written also reads.
+static Json NumbersToJson(const std::vector<double>& numbers) {
   Json json = Json::array();
-  for (const double value : dice) json.push_back(std::isnan(value) ? Json(nullptr) : Json(value));
+  for (const double value : numbers) {
+    json.push_back(std::isfinite(value) ? Json(value) : Json(nullptr));
+  }
   return json;
 }
 
-static std::vector<double> DiceFromJson(const Json& json) {
-  std::vector<double> dice;
+static std::vector<double> NumbersFromJson(const Json& json) {
+  std::vector<double> numbers;
   for (const Json& value : json) {
-    dice.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
-                                   : value.get<double>());
+    numbers.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN()
+                                      : value.get<double>());
   }
-  return dice;
+  return numbers;
+}
+
+static void to_json(Json& json, const CohortRecord& r) {
+  json = {{"site", r.site},
+          {"cases", r.cases},
+          {"labelled_cases", r.labelled_cases},
+          {"held_out_cases", r.held_out_cases},
+          {"median_spacing_xyz_mm", NumbersToJson(r.median_spacing_xyz_mm)},
+          {"median_size_xyz", NumbersToJson(r.median_size_xyz)},
+          {"rejected_by_reason", r.rejected_by_reason}};
+}
+static void from_json(const Json& json, CohortRecord& r) {
+  r.site = json.at("site").get<std::string>();
+  r.cases = json.at("cases").get<int64_t>();
+  r.labelled_cases = json.at("labelled_cases").get<int64_t>();
+  r.held_out_cases = json.at("held_out_cases").get<int64_t>();
+  r.median_spacing_xyz_mm = NumbersFromJson(json.at("median_spacing_xyz_mm"));
+  r.median_size_xyz = NumbersFromJson(json.at("median_size_xyz"));
+  r.rejected_by_reason = json.at("rejected_by_reason").get<std::map<std::string, int64_t>>();
 }
 
 static void to_json(Json& json, const CaseDiceRecord& r) {
-  json = {{"case_pseudonym", r.case_pseudonym}, {"dice", DiceToJson(r.dice)}};
+  json = {{"case_pseudonym", r.case_pseudonym}, {"dice", NumbersToJson(r.dice)}};
 }
 static void from_json(const Json& json, CaseDiceRecord& r) {
   r.case_pseudonym = json.at("case_pseudonym").get<std::string>();
-  r.dice = DiceFromJson(json.at("dice"));
+  r.dice = NumbersFromJson(json.at("dice"));
 }
 static void to_json(Json& json, const SiteEvaluationRecord& r) {
   json = {{"site", r.site},           {"role", r.role},
           {"task_id", r.task_id},     {"state", r.state},
-          {"cases_max", r.cases_max}, {"mean_dice", DiceToJson(r.mean_dice)},
+          {"cases_max", r.cases_max}, {"mean_dice", NumbersToJson(r.mean_dice)},
           {"cases", r.cases}};
+  if (!r.reason.empty()) json["reason"] = r.reason;  // older records have none
 }
 static void from_json(const Json& json, SiteEvaluationRecord& r) {
   r.site = json.at("site").get<std::string>();
@@ -132,8 +155,9 @@ static void from_json(const Json& json, SiteEvaluationRecord& r) {
   r.task_id = json.at("task_id").get<std::string>();
   r.state = json.at("state").get<ReportState>();
   r.cases_max = json.at("cases_max").get<int64_t>();
-  r.mean_dice = DiceFromJson(json.at("mean_dice"));
+  r.mean_dice = NumbersFromJson(json.at("mean_dice"));
   r.cases = json.at("cases").get<std::vector<CaseDiceRecord>>();
+  r.reason = json.value("reason", "");
 }
 
 #define CSL_JSON(Type, ...)                                                                     \
@@ -147,8 +171,6 @@ CSL_JSON(AdminRecord, name, key_sha256, enrolled_us)
 CSL_JSON(SiteRecord, name, state, key_sha256, enrolled_us, last_seen_us, software_version,
          retired_keys)
 CSL_JSON(InvitationRecord, token_sha256, site, expires_us, used_us)
-CSL_JSON(CohortRecord, site, cases, labelled_cases, held_out_cases, median_spacing_xyz_mm,
-         median_size_xyz, rejected_by_reason)
 CSL_JSON(StudyRecord, name, run_id, yaml, state, stage, reason, created_us, stage_since_us,
          ready_us, paused_us, plan_json, plan_sha256, round, rounds_committed, failures_in_row, attempt, latest_version,
          latest_sha256, latest_bytes, layout_sha256, parameters, cohort)

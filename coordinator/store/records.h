@@ -67,6 +67,7 @@ struct CohortRecord {
   std::map<std::string, int64_t> rejected_by_reason;
   int64_t trainable_labelled() const { return labelled_cases - held_out_cases; }
   int64_t unlabelled() const { return cases - labelled_cases; }
+  bool operator==(const CohortRecord&) const = default;
 };
 
 struct StudyRecord {
@@ -143,9 +144,10 @@ struct SiteEvaluationRecord {
   std::string role;
   std::string task_id;
   ReportState state = ReportState::kAwaited;
-  int64_t cases_max = 0;  // what the cohort report allows
+  int64_t cases_max = 0;  // what the cohort report promised
   std::vector<double> mean_dice;
   std::vector<CaseDiceRecord> cases;
+  std::string reason = {};  // why it is missing; not written while empty
 };
 
 struct EvaluationRecord {

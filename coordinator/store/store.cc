@@ -219,6 +219,9 @@ absl::StatusOr<std::vector<AdminRecord>> Store::Admins() const {
 absl::StatusOr<std::vector<SiteRecord>> Store::Sites() const {
   return Scan<SiteRecord>(Family::kSites, "");
 }
+absl::StatusOr<std::vector<InvitationRecord>> Store::Invitations() const {
+  return Scan<InvitationRecord>(Family::kInvitations, "");
+}
 absl::StatusOr<std::vector<StudyRecord>> Store::Studies() const {
   return Scan<StudyRecord>(Family::kStudies, "");
 }

@@ -92,6 +92,7 @@ class Store {
 
   absl::StatusOr<std::vector<AdminRecord>> Admins() const;
   absl::StatusOr<std::vector<SiteRecord>> Sites() const;
+  absl::StatusOr<std::vector<InvitationRecord>> Invitations() const;
   absl::StatusOr<std::vector<StudyRecord>> Studies() const;
   absl::StatusOr<std::vector<RoundRecord>> Rounds(absl::string_view study) const;
   absl::StatusOr<std::vector<EvaluationRecord>> Evaluations(absl::string_view study) const;

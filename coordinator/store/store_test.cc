@@ -6,6 +6,7 @@
 #include <cmath>
 #include <csignal>
 #include <filesystem>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/store/model_files.h"
@@ -171,6 +172,19 @@ TEST(RecordsTest, DiceThatDoesNotExistSurvives) {
   const auto back = Decode<EvaluationRecord>(Encode(evaluation));
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_TRUE(std::isnan(back->sites[0].cases[0].dice[1]));
+}
+
+TEST(RecordsTest, NumbersThatDoNotExistNeverMakeAStudyUnreadable) {
+  StudyRecord study;
+  CohortRecord cohort;
+  cohort.site = "north";
+  cohort.median_spacing_xyz_mm = {std::numeric_limits<double>::quiet_NaN(), 1,
+                                  std::numeric_limits<double>::infinity()};
+  study.cohort = {cohort};
+  const auto back = Decode<StudyRecord>(Encode(study));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(std::isnan(back->cohort[0].median_spacing_xyz_mm[0]));
+  EXPECT_EQ(back->cohort[0].median_spacing_xyz_mm[1], 1);
 }
 
 TEST(ModelFilesTest, FilesLieUnderTheirDigestAndLeftoversGo) {

@@ -10,6 +10,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmdata/dcpixseq.h"
+#include "dcmtk/dcmdata/dcpxitem.h"
 #include "dcmtk/dcmdata/dctk.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -180,6 +182,43 @@ void WriteSeg(const std::string& path) {
   ASSERT_TRUE(file.saveFile(path.c_str(), EXS_LittleEndianExplicit).good());
 }
 
+// The image of WriteImage with pixels of all ones.
+void WriteOnes(const std::string& path, Uint16 allocated, Uint16 stored, Uint16 high_bit) {
+  WriteImage(path);
+  DcmFileFormat file;
+  ASSERT_TRUE(file.loadFile(path.c_str()).good());
+  DcmDataset& dataset = *file.getDataset();
+  for (const auto& [key, value] : std::vector<std::pair<DcmTagKey, Uint16>>{
+           {DCM_BitsAllocated, allocated}, {DCM_BitsStored, stored}, {DCM_HighBit, high_bit}}) {
+    ASSERT_TRUE(dataset.putAndInsertUint16(key, value).good());
+  }
+  const std::vector<Uint16> words(kRows * kColumns, 0xFFFF);
+  const std::vector<Uint8> bytes(kRows * kColumns, 0xFF);
+  ASSERT_TRUE((allocated == 16
+                   ? dataset.putAndInsertUint16Array(DCM_PixelData, words.data(), words.size())
+                   : dataset.putAndInsertUint8Array(DCM_PixelData, bytes.data(), bytes.size()))
+                  .good());
+  ASSERT_TRUE(file.saveFile(path.c_str(), EXS_LittleEndianExplicit).good());
+}
+
+// The image of WriteImage with these items as its JPEG 2000 pixels; the first is the offset table.
+void WriteFragments(const std::string& path, const std::vector<std::string>& items) {
+  WriteImage(path);
+  DcmFileFormat file;
+  ASSERT_TRUE(file.loadFile(path.c_str()).good());
+  auto* sequence = new DcmPixelSequence(DcmTag(DCM_PixelData, EVR_OB));
+  for (const std::string& bytes : items) {
+    auto* item = new DcmPixelItem(DcmTag(DCM_Item, EVR_OB));
+    ASSERT_TRUE(item->putUint8Array(reinterpret_cast<const Uint8*>(bytes.data()), bytes.size())
+                    .good());
+    ASSERT_TRUE(sequence->insert(item).good());
+  }
+  auto* pixels = new DcmPixelData(DCM_PixelData);
+  pixels->putOriginalRepresentation(EXS_JPEG2000LosslessOnly, nullptr, sequence);
+  ASSERT_TRUE(file.getDataset()->insert(pixels, /*replaceOld=*/OFTrue).good());
+  ASSERT_TRUE(file.saveFile(path.c_str(), EXS_JPEG2000LosslessOnly).good());
+}
+
 // The forms in which a text can lie in a file.
 std::vector<std::string> Forms(const std::string& text) {
   std::vector<std::string> forms = {text, absl::AsciiStrToUpper(text), absl::AsciiStrToLower(text)};
@@ -330,6 +369,44 @@ TEST_F(DeidentifierTest, HoldsBackWhatMayShowTextAndRefusesOtherObjects) {
   change(DCM_NumberOfFrames, "1000");
   EXPECT_TRUE(absl::IsInvalidArgument(Run("changed.dcm", "out.dcm").status()));
   EXPECT_FALSE(PathExists(Path("out.dcm")));
+}
+
+TEST_F(DeidentifierTest, BitsThatAreNotStoredGoWhereverTheyLie) {
+  WriteOnes(Path("in.dcm"), 16, 12, 13);
+  ASSERT_TRUE(Run("in.dcm", "out.dcm").ok());
+  DcmFileFormat words, bytes;
+  ASSERT_TRUE(words.loadFile(Path("out.dcm").c_str()).good());
+  Uint16 word = 0;
+  ASSERT_TRUE(words.getDataset()->findAndGetUint16(DCM_PixelData, word).good());
+  EXPECT_EQ(word, 0x3FFC);
+  WriteOnes(Path("in.dcm"), 8, 6, 5);
+  ASSERT_TRUE(Run("in.dcm", "out.dcm").ok());
+  ASSERT_TRUE(bytes.loadFile(Path("out.dcm").c_str()).good());
+  const Uint8* pixels = nullptr;
+  unsigned long count = 0;
+  ASSERT_TRUE(bytes.getDataset()->findAndGetUint8Array(DCM_PixelData, pixels, &count).good());
+  ASSERT_EQ(count, static_cast<unsigned long>(kRows * kColumns));
+  EXPECT_EQ(pixels[0], 0x3F);
+  for (const Uint16 high_bit : {10, 16}) {  // below the stored bits, above the allocated ones
+    WriteOnes(Path("in.dcm"), 16, 12, high_bit);
+    EXPECT_TRUE(absl::IsInvalidArgument(Run("in.dcm", "out.dcm").status()));
+  }
+}
+
+TEST_F(DeidentifierTest, NothingHidesAroundFragments) {
+  const std::string end = "\xFF\xD9";
+  WriteFragments(Path("in.dcm"), {"A6068167", "\xFF\x4F", end + "tail"});
+  ASSERT_TRUE(Run("in.dcm", "out.dcm").ok());
+  const std::string bytes = ReadFile(Path("out.dcm"), 1 << 20).value();
+  EXPECT_FALSE(absl::StrContains(bytes, "A6068167"));  // in the offset table
+  EXPECT_TRUE(absl::EndsWith(bytes, std::string("\xFE\xFF\x00\xE0\x00\x00\x00\x00"
+                                                "\xFE\xFF\x00\xE0\x02\x00\x00\x00\xFF\x4F"
+                                                "\xFE\xFF\x00\xE0\x02\x00\x00\x00\xFF\xD9"
+                                                "\xFE\xFF\xDD\xE0\x00\x00\x00\x00", 36)));
+  WriteFragments(Path("in.dcm"), {"", "\xFF\x4FOKAF", "OR" + end});
+  EXPECT_TRUE(absl::IsFailedPrecondition(Run("in.dcm", "out.dcm").status()));
+  WriteFragments(Path("in.dcm"), {"", "\xFF\x4F" "AM\xC1RA " + end});  // Latin-1
+  EXPECT_TRUE(absl::IsFailedPrecondition(Run("in.dcm", "out.dcm").status()));
 }
 
 TEST_F(DeidentifierTest, ErrorsNameNothing) {

@@ -90,6 +90,55 @@ uint32_t Fold(uint32_t code) {
   return code;
 }
 
+// Capital letters first, first + step .. last, whose small letter lies `offset` further.
+struct CaseRange {
+  uint32_t first, last, step, offset;
+};
+constexpr CaseRange kCaseRanges[] = {
+    {0xC0, 0xD6, 1, 0x20},   {0xD8, 0xDE, 1, 0x20}, {0x100, 0x12E, 2, 1},   {0x132, 0x136, 2, 1},
+    {0x139, 0x147, 2, 1},    {0x14A, 0x176, 2, 1},  {0x179, 0x17D, 2, 1},   {0x391, 0x3A9, 1, 0x20},
+    {0x400, 0x40F, 1, 0x50}, {0x410, 0x42F, 1, 0x20},
+};
+
+uint32_t SmallLetter(uint32_t code) {
+  for (const CaseRange& range : kCaseRanges) {
+    if (code < range.first || code > range.last) continue;
+    if ((code - range.first) % range.step == 0) return code + range.offset;
+  }
+  return code;
+}
+
+uint32_t CapitalLetter(uint32_t code) {
+  for (const CaseRange& range : kCaseRanges) {
+    if (code < range.first + range.offset || code > range.last + range.offset) continue;
+    if ((code - range.offset - range.first) % range.step == 0) return code - range.offset;
+  }
+  return code;
+}
+
+uint32_t SameLetter(uint32_t code) { return code; }
+
+// The bytes in which `text` can lie in a file: UTF-8 and Latin-1, its accented letters as written,
+// small and capital. ASCII letters are small.
+std::vector<std::string> Spellings(absl::string_view text) {
+  std::vector<std::string> spellings;
+  for (uint32_t (*cased)(uint32_t) : {SameLetter, SmallLetter, CapitalLetter}) {
+    std::string utf8, latin1;
+    bool is_latin1 = true;
+    for (size_t pos = 0; pos < text.size();) {
+      const Decoded at = Decode(text.substr(pos));
+      pos += at.bytes;
+      const uint32_t code = cased(at.code);
+      AppendUtf8(code, utf8);
+      latin1 += static_cast<char>(code);
+      is_latin1 = is_latin1 && code < 0x100;
+    }
+    spellings.push_back(absl::AsciiStrToLower(utf8));
+    if (is_latin1) spellings.push_back(absl::AsciiStrToLower(latin1));
+  }
+  return spellings;
+}
+
 bool IsCombining(uint32_t code) { return code >= 0x300 && code <= 0x36F; }
 
 struct Word {
@@ -127,13 +176,16 @@ std::string Squeeze(absl::string_view text) {
 
 void PatientTokens::AddName(absl::string_view utf8) {
   for (Word& word : Words(utf8)) {
-    if (word.folded.size() >= 2) words_.insert(std::move(word.folded));
+    if (word.folded.size() < 2) continue;
+    AddSpellings(utf8.substr(word.begin, word.end - word.begin));
+    words_.insert(std::move(word.folded));
   }
 }
 
 void PatientTokens::AddIdentifier(absl::string_view utf8) {
   std::string squeezed = Squeeze(utf8);
   if (squeezed.size() < kIdentifierBytesMin) return;
+  AddSpellings(utf8);
   if (squeezed.size() >= kInsideBytesMin) phrases_.insert(squeezed);
   words_.insert(std::move(squeezed));
 }
@@ -142,20 +194,31 @@ void PatientTokens::AddPlace(absl::string_view utf8) {
   const std::vector<Word> words = Words(utf8);
   if (words.size() > 1) {
     std::string squeezed = Squeeze(utf8);
-    if (squeezed.size() >= kInsideBytesMin) phrases_.insert(std::move(squeezed));
+    if (squeezed.size() >= kInsideBytesMin) {
+      AddSpellings(utf8);
+      phrases_.insert(std::move(squeezed));
+    }
   }
   for (const Word& word : words) {
     if (word.folded.size() < kIdentifierBytesMin) continue;
     if (std::binary_search(std::begin(kEverydayWords), std::end(kEverydayWords), word.folded)) {
       continue;
     }
+    AddSpellings(utf8.substr(word.begin, word.end - word.begin));
     words_.insert(word.folded);
+  }
+}
+
+void PatientTokens::AddSpellings(absl::string_view text) {
+  for (std::string& spelling : Spellings(absl::StripAsciiWhitespace(text))) {
+    if (spelling.size() >= kInsideBytesMin) spellings_.insert(std::move(spelling));
   }
 }
 
 void PatientTokens::Merge(const PatientTokens& other) {
   words_.insert(other.words_.begin(), other.words_.end());
   phrases_.insert(other.phrases_.begin(), other.phrases_.end());
+  spellings_.insert(other.spellings_.begin(), other.spellings_.end());
 }
 
 bool PatientTokens::IsTokenWord(absl::string_view folded) const {
@@ -204,7 +267,8 @@ bool PatientTokens::HitsBytes(absl::string_view bytes) const {
     return token.size() >= kInsideBytesMin && absl::StrContains(lower, token);
   };
   return std::any_of(words_.begin(), words_.end(), inside) ||
-         std::any_of(phrases_.begin(), phrases_.end(), inside);
+         std::any_of(phrases_.begin(), phrases_.end(), inside) ||
+         std::any_of(spellings_.begin(), spellings_.end(), inside);
 }
 
 }  // namespace consilium::privacy

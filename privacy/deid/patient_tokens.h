@@ -34,15 +34,18 @@ class PatientTokens {
   bool IsToken(absl::string_view utf8) const;
   // `utf8` without the words that are tokens; empty when a token spans words.
   std::string Scrub(absl::string_view utf8) const;
-  // For bytes that are no text (lookup tables, code streams): finds tokens of five letters and more.
+  // For bytes that are no text (lookup tables, code streams): finds tokens of five bytes and more,
+  // folded and, in UTF-8 and Latin-1, as they were written.
   bool HitsBytes(absl::string_view bytes) const;
 
  private:
   bool IsTokenWord(absl::string_view folded) const;
   bool SpansWords(absl::string_view utf8) const;
+  void AddSpellings(absl::string_view text);
 
   std::set<std::string, std::less<>> words_;    // folded, each a single word
   std::set<std::string, std::less<>> phrases_;  // folded, letters and digits only, five and more
+  std::set<std::string, std::less<>> spellings_;  // unfolded but for ASCII, for bytes only
 };
 
 }  // namespace consilium::privacy

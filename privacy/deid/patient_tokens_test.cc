@@ -56,5 +56,19 @@ TEST(PatientTokensTest, BytesAreSearchedForLongTokens) {
   EXPECT_FALSE(tokens.HitsBytes("ali"));
 }
 
+TEST(PatientTokensTest, BytesAreSearchedForAccentsAndSeparatorsAsWritten) {
+  PatientTokens of_file, tokens;
+  of_file.AddName("Müller^Éva");
+  of_file.AddIdentifier("A-606/81");
+  tokens.Merge(of_file);
+  EXPECT_TRUE(tokens.HitsBytes("\x01 Müller"));
+  EXPECT_TRUE(tokens.HitsBytes("MÜLLER"));
+  EXPECT_TRUE(tokens.HitsBytes("\xFFM\xFCller\x80"));  // Latin-1
+  EXPECT_TRUE(tokens.HitsBytes("M\xDCLLER"));
+  EXPECT_TRUE(tokens.HitsBytes("muller"));
+  EXPECT_TRUE(tokens.HitsBytes("a-606/81"));
+  EXPECT_FALSE(tokens.HitsBytes("M\xFEller"));
+}
+
 }  // namespace
 }  // namespace consilium::privacy

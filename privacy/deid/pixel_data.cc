@@ -1,7 +1,8 @@
 #include "privacy/deid/pixel_data.h"
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -46,7 +47,8 @@ absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset) {
     return absl::UnimplementedError("pixels that have neither 1, 8 nor 16 bits");
   }
   if (frames < 1 || samples < 1 || samples > 4 || shape.stored < 1 ||
-      shape.stored > shape.allocated) {
+      shape.stored > shape.allocated || shape.high_bit >= shape.allocated ||
+      shape.high_bit + 1 < shape.stored) {
     return absl::InvalidArgumentError("the image has no valid pixel format");
   }
   shape.bits = rows * columns * samples * static_cast<uint64_t>(frames) * shape.allocated;
@@ -54,16 +56,17 @@ absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset) {
   return shape;
 }
 
-// Clears the bits above the stored ones (sign extended where signed): readers must ignore them, so
-// they can hold anything. Old overlays live there.
-bool ClearUnstoredBits(const PixelShape& shape, std::vector<Uint16>& pixels) {
-  if (shape.stored >= 16 || shape.high_bit + 1 != shape.stored) return false;
-  const auto mask = static_cast<Uint16>((1u << shape.stored) - 1);
-  const auto sign = static_cast<Uint16>(1u << (shape.stored - 1));
+// Clears the bits below and above the stored ones (sign extended where signed): readers must ignore
+// them, so they can hold anything. Old overlays live there.
+template <typename Pixel>
+bool ClearUnstoredBits(const PixelShape& shape, std::vector<Pixel>& pixels) {
+  const unsigned upto = (2u << shape.high_bit) - 1;
+  const unsigned mask = upto & ~((1u << (shape.high_bit + 1 - shape.stored)) - 1);
+  const unsigned sign = 1u << shape.high_bit;
   bool changed = false;
-  for (Uint16& pixel : pixels) {
-    auto clean = static_cast<Uint16>(pixel & mask);
-    if (shape.is_signed && (clean & sign) != 0) clean = static_cast<Uint16>(clean | ~mask);
+  for (Pixel& pixel : pixels) {
+    auto clean = static_cast<Pixel>(pixel & mask);
+    if (shape.is_signed && (clean & sign) != 0) clean = static_cast<Pixel>(clean | ~upto);
     changed = changed || clean != pixel;
     pixel = clean;
   }
@@ -90,11 +93,28 @@ absl::Status CutBytes(DcmDataset& dataset, DcmElement& element, const PixelShape
     return absl::InvalidArgumentError("the pixel data cannot be read");
   }
   std::vector<Uint8> pixels(bytes, bytes + shape.bytes);
+  if (shape.allocated == 8) ClearUnstoredBits(shape, pixels);
   if (shape.bits % 8 != 0) {
     pixels.back() = static_cast<Uint8>(pixels.back() & ((1u << (shape.bits % 8)) - 1));
   }
   if (pixels.size() % 2 != 0) pixels.push_back(0);
   if (dataset.putAndInsertUint8Array(DCM_PixelData, pixels.data(), pixels.size()).bad()) {
+    return absl::InvalidArgumentError("the pixel data cannot be rewritten");
+  }
+  return absl::OkStatus();
+}
+
+// Drops what lies behind the last end marker.
+absl::Status CutBehindEnd(DcmPixelItem& item, absl::string_view bytes, DeidReport& report) {
+  const size_t end = bytes.rfind("\xFF\xD9");
+  if (end == absl::string_view::npos) {
+    return absl::InvalidArgumentError("the encoded pixels have no end");
+  }
+  std::vector<Uint8> cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(end) + 2);
+  if (cut.size() % 2 != 0) cut.push_back(0);
+  if (cut.size() >= bytes.size()) return absl::OkStatus();
+  report.hidden_bytes_dropped += static_cast<int64_t>(bytes.size() - cut.size());
+  if (item.putUint8Array(cut.data(), cut.size()).bad()) {
     return absl::InvalidArgumentError("the pixel data cannot be rewritten");
   }
   return absl::OkStatus();
@@ -108,30 +128,24 @@ absl::Status CutFragments(DcmPixelData& pixels, E_TransferSyntax syntax,
       fragments == nullptr || fragments->card() < 2) {
     return absl::InvalidArgumentError("the pixel data has no fragments");
   }
+  DcmPixelItem* item = nullptr;
+  // The offset table may be empty, and then holds nothing else.
+  if (fragments->getItem(item, 0).bad() || item->clear().bad()) {
+    return absl::InvalidArgumentError("the pixel data cannot be rewritten");
+  }
+  std::string joined;  // an identity may begin in one fragment and end in the next
   for (unsigned long i = 1; i < fragments->card(); ++i) {
-    DcmPixelItem* item = nullptr;
     Uint8* bytes = nullptr;
     if (fragments->getItem(item, i).bad() || item->getUint8Array(bytes).bad() || bytes == nullptr) {
       return absl::InvalidArgumentError("a pixel fragment cannot be read");
     }
-    const absl::string_view view(reinterpret_cast<const char*>(bytes), item->getLength());
-    if (tokens.HitsBytes(view)) {
-      return absl::FailedPreconditionError("an identity inside the encoded pixels");
-    }
-    if (i + 1 < fragments->card()) continue;
-    const size_t end = view.rfind("\xFF\xD9");
-    if (end == absl::string_view::npos) {
-      return absl::InvalidArgumentError("the encoded pixels have no end");
-    }
-    std::vector<Uint8> cut(bytes, bytes + end + 2);
-    if (cut.size() % 2 != 0) cut.push_back(0);
-    if (cut.size() >= view.size()) continue;
-    report.hidden_bytes_dropped += static_cast<int64_t>(view.size() - cut.size());
-    if (item->putUint8Array(cut.data(), cut.size()).bad()) {
-      return absl::InvalidArgumentError("the pixel data cannot be rewritten");
-    }
+    joined.append(reinterpret_cast<const char*>(bytes), item->getLength());
   }
-  return absl::OkStatus();
+  if (tokens.HitsBytes(joined)) {
+    return absl::FailedPreconditionError("an identity inside the encoded pixels");
+  }
+  const size_t last = item->getLength();
+  return CutBehindEnd(*item, absl::string_view(joined).substr(joined.size() - last), report);
 }
 
 }  // namespace

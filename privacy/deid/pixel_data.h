@@ -16,9 +16,10 @@ absl::Status CheckPixelsMayStay(DcmDataset& dataset, SecondaryImages secondary);
 
 // Decodes what DCMTK can decode, so that no comment of a codec stays; cuts native pixels to rows x
 // columns x samples x frames x bits and clears what lies outside the stored bits. JPEG 2000 stays
-// encoded, cut behind its last end marker. Counts in report.hidden_bytes_dropped.
-// INVALID_ARGUMENT: pixels absent or shorter than the image. UNIMPLEMENTED: encoding not covered.
-// FAILED_PRECONDITION: a token inside encoded pixels.
+// encoded, cut behind its last end marker, with an empty offset table. Counts in
+// report.hidden_bytes_dropped.
+// INVALID_ARGUMENT: pixels absent or shorter than the image, or bits that contradict each other.
+// UNIMPLEMENTED: encoding not covered. FAILED_PRECONDITION: a token inside encoded pixels.
 absl::Status ExactPixels(DcmDataset& dataset, const PatientTokens& tokens, DeidReport& report);
 
 }  // namespace consilium::privacy

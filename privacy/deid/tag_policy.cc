@@ -5,6 +5,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmdata/dcuid.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
 
@@ -47,8 +49,16 @@ constexpr uint32_t kTextEmptied[] = {
 
 // UIDs of kinds of things.
 constexpr uint32_t kClassUidTags[] = {
-    0x00080016, 0x0008001A, 0x0008001B, 0x0008010C, 0x0008010D, 0x00080117, 0x00080118,
-    0x00081150, 0x0008115A, 0x00089123,
+    0x00080016,  // SOPClassUID
+    0x0008001A,  // RelatedGeneralSOPClassUID
+    0x0008001B,  // OriginalSpecializedSOPClassUID
+    0x0008010C,  // CodingSchemeUID
+    0x00080117,  // ContextUID
+    0x00080118,  // MappingResourceUID
+    0x00081150,  // ReferencedSOPClassUID
+    0x0008115A,  // SOPClassesSupported
+    0x00083002,  // AvailableTransferSyntaxUID
+    0x04000010,  // MACCalculationTransferSyntaxUID
 };
 
 constexpr absl::string_view kDefinedTerms[] = {
@@ -168,10 +178,9 @@ Action TagPolicy::ListedAction(const Row& row, uint32_t tag, absl::string_view v
 }
 
 bool KeepsUid(uint32_t tag, absl::string_view uid) {
-  if (uid.size() > 64 || uid.find_first_not_of("0123456789.") != absl::string_view::npos) {
-    return false;
-  }
-  return Contains(kClassUidTags, tag) || uid.substr(0, 14) == "1.2.840.10008.";
+  // Not what starts like the standard's: anybody can write an identifier behind its root.
+  return Contains(kClassUidTags, tag) && uid.find('\0') == absl::string_view::npos &&
+         dcmFindNameOfUID(std::string(uid).c_str()) != nullptr;
 }
 
 bool IsDefinedTerm(absl::string_view code) { return Contains(kDefinedTerms, code); }

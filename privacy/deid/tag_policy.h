@@ -58,7 +58,8 @@ class TagPolicy {
   std::unordered_map<uint32_t, Row> rows_;
 };
 
-// True for UIDs that name a kind of thing, not a thing: classes, syntaxes, coding schemes.
+// True for UIDs that name a kind of thing, not a thing: classes, syntaxes, coding schemes. Only the
+// standard's own (those that DCMTK knows), in attributes for kinds; a private class is mapped.
 bool KeepsUid(uint32_t tag, absl::string_view uid);
 // Defined terms that stay whatever the patient is called: "MR", "PRIMARY".
 bool IsDefinedTerm(absl::string_view code);

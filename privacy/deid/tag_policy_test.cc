@@ -49,9 +49,14 @@ TEST(TagPolicyTest, AnotherVrThanTheTablesIsNotTrusted) {
 }
 
 TEST(TagPolicyTest, OnlyUidsOfKindsStay) {
-  EXPECT_TRUE(KeepsUid(0x00081150, "1.3.12.2.1107.5.9.1"));   // a private SOP class
-  EXPECT_TRUE(KeepsUid(0x00200052, "1.2.840.10008.1.4.1.1"));  // a well-known frame of reference
-  EXPECT_FALSE(KeepsUid(0x00200052, "1.3.12.2.1107.5.9.1"));
+  EXPECT_TRUE(KeepsUid(0x00080016, "1.2.840.10008.5.1.4.1.1.4"));  // MR Image Storage
+  EXPECT_TRUE(KeepsUid(0x00083002, "1.2.840.10008.1.2.1"));        // Explicit Little Endian
+  EXPECT_FALSE(KeepsUid(0x00081150, "1.3.12.2.1107.5.9.1"));       // a private SOP class
+  EXPECT_FALSE(KeepsUid(0x00081150, "1.2.840.10008.6068167"));     // an identifier in disguise
+  for (const uint32_t instance : {0x00080018, 0x0020000D, 0x0020000E, 0x00200052}) {
+    EXPECT_FALSE(KeepsUid(instance, "1.2.840.10008.6068167"));
+    EXPECT_FALSE(KeepsUid(instance, "1.2.840.10008.5.1.4.1.1.4"));
+  }
   EXPECT_FALSE(KeepsUid(0x00081150, "Okafor"));
 }
 

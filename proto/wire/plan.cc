@@ -1,10 +1,15 @@
 #include "proto/wire/plan.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
@@ -18,6 +23,18 @@ constexpr size_t kTextBytesMax = 128;
 constexpr size_t kLabelsMax = 255;
 constexpr size_t kRulesMax = 64;
 constexpr size_t kLevelsMax = 8;
+
+// What a rule may name: the attributes that a site reads from an image's header.
+constexpr absl::string_view kRuleKeywords[] = {
+    "BodyPartExamined",  "ContrastBolusAgent",
+    "ConvolutionKernel", "EchoTime",
+    "ImageType",         "KVP",
+    "MRAcquisitionType", "MagneticFieldStrength",
+    "Manufacturer",      "PhotometricInterpretation",
+    "ProtocolName",      "RepetitionTime",
+    "ScanningSequence",  "SeriesDescription",
+    "SliceThickness",
+};
 
 absl::Status Refuse(absl::string_view key, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("plan: ", key, ": ", what));
@@ -217,6 +234,29 @@ absl::Status CheckLabels(const std::vector<PlanLabel>& labels) {
   return absl::OkStatus();
 }
 
+absl::Status CheckRule(const SeriesRule& rule) {
+  CSL_RETURN_IF_ERROR(CheckText("series_rules.keyword", rule.keyword, false));
+  CSL_RETURN_IF_ERROR(CheckText("series_rules.condition", rule.condition, false));
+  if (std::find(std::begin(kRuleKeywords), std::end(kRuleKeywords), rule.keyword) ==
+      std::end(kRuleKeywords)) {
+    return Refuse("series_rules", absl::StrCat(rule.keyword, " is not one of ",
+                                               absl::StrJoin(kRuleKeywords, ", ")));
+  }
+  absl::string_view text = absl::StripAsciiWhitespace(rule.condition);
+  for (const absl::string_view sign : {"<=", ">=", "<", ">"}) {  // "<=" before "<"
+    if (!absl::ConsumePrefix(&text, sign)) continue;
+    double number = 0;
+    if (absl::SimpleAtod(text, &number) && std::isfinite(number)) return absl::OkStatus();
+    return Refuse("series_rules",
+                  absl::StrCat(rule.keyword, ": '", rule.condition, "' needs a number"));
+  }
+  absl::ConsumePrefix(&text, "!");
+  if (absl::StripAsciiWhitespace(text).empty()) {
+    return Refuse("series_rules", absl::StrCat(rule.keyword, ": the condition is empty"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckNetwork(const PlanNetwork& network) {
   if (network.kind != "unet") return Refuse("network.kind", "must be unet");
   CSL_RETURN_IF_ERROR(InRange("network.in_channels", static_cast<double>(network.in_channels), 1, 8));
@@ -285,10 +325,7 @@ absl::Status CheckPlan(const Plan& plan) {
   CSL_RETURN_IF_ERROR(CheckLabels(plan.labels));
   CSL_RETURN_IF_ERROR(CheckText("modality", plan.modality, false));
   if (plan.series_rules.size() > kRulesMax) return Refuse("series_rules", "too many");
-  for (const SeriesRule& rule : plan.series_rules) {
-    CSL_RETURN_IF_ERROR(CheckText("series_rules.keyword", rule.keyword, false));
-    CSL_RETURN_IF_ERROR(CheckText("series_rules.condition", rule.condition, false));
-  }
+  for (const SeriesRule& rule : plan.series_rules) CSL_RETURN_IF_ERROR(CheckRule(rule));
   for (const double spacing : plan.spacing_xyz_mm) {
     CSL_RETURN_IF_ERROR(InRange("spacing_xyz_mm", spacing, 0.05, 50));
   }

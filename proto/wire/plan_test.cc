@@ -7,6 +7,7 @@
 namespace consilium::wire {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 Plan ValidPlan() {
@@ -57,6 +58,21 @@ TEST(PlanTest, ValuesOutOfRangeAreRefusedByName) {
   plan = ValidPlan();
   plan.labels[1].value = 3;
   EXPECT_THAT(Message(PlanFromJson(PlanToJson(plan))), HasSubstr("gap"));
+}
+
+TEST(PlanTest, RuleThatNoSiteCanEvaluateIsRefused) {
+  Plan plan = ValidPlan();
+  plan.series_rules = {{"PatientName", "X"}};
+  EXPECT_THAT(std::string(CheckPlan(plan).message()),
+              AllOf(HasSubstr("PatientName"), HasSubstr("SliceThickness")));
+  for (const char* condition : {"<= many", "<", "> inf", "!", " ", "! "}) {
+    plan.series_rules = {{"SliceThickness", condition}};
+    EXPECT_TRUE(absl::IsInvalidArgument(CheckPlan(plan))) << condition;
+  }
+  for (const char* condition : {"<= 3", ">1", "< 1e1", ">= -2", "!LOCALIZER", "PRIMARY"}) {
+    plan.series_rules = {{"ImageType", condition}};
+    EXPECT_TRUE(CheckPlan(plan).ok()) << condition << ": " << CheckPlan(plan);
+  }
 }
 
 TEST(PlanTest, RefusesWhatIsNotAPlan) {

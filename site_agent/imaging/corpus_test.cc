@@ -104,7 +104,7 @@ class HostileFileTest : public testing::Test {
     EXPECT_FALSE(series.ok()) << BaseName(path);
     EXPECT_FALSE(labels.ok()) << BaseName(path);
     for (const absl::Status& status : {header.status(), series.status(), labels.status()}) {
-      EXPECT_EQ(status.message().find(path), absl::string_view::npos) << "a folder in a message";
+      EXPECT_EQ(status.message().find(BaseName(path)), absl::string_view::npos);
     }
   }
 };
@@ -116,7 +116,7 @@ TEST_F(HostileFileTest, DoesNoHarm) {
   for (const std::string& path : paths) ExpectHarmless(path);
 }
 
-TEST_F(HostileFileTest, IsRefusedByName) {
+TEST_F(HostileFileTest, IsRefusedWithItsFault) {
   SKIP_WITHOUT_CORPUS();
   const std::string root = std::string(kCorpus) + "/generated/hostile/";
   const std::pair<const char*, const char*> faults[] = {
@@ -135,7 +135,7 @@ TEST_F(HostileFileTest, IsRefusedByName) {
     const auto header = ReadDicomHeader(root + name);
     EXPECT_EQ(header.status().code(), absl::StatusCode::kInvalidArgument) << name;
     EXPECT_THAT(std::string(header.status().message()), testing::HasSubstr(fault)) << name;
-    EXPECT_THAT(std::string(header.status().message()), testing::HasSubstr(name));
+    EXPECT_THAT(std::string(header.status().message()), testing::Not(testing::HasSubstr(name)));
   }
 }
 

@@ -18,7 +18,6 @@
 #include "dcmtk/dcmjpeg/djdecode.h"
 #include "dcmtk/dcmjpls/djdecode.h"
 #include "dcmtk/oflog/oflog.h"
-#include "proto/base/file.h"
 #include "proto/base/status.h"
 
 namespace consilium::imaging {
@@ -83,8 +82,7 @@ absl::StatusOr<DicomFile> DicomFile::Open(const std::string& path) {
   PrepareDcmtk();
   CSL_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
   DicomFile file(std::move(mapped));
-  file.name_ = BaseName(path);
-  if (absl::Status status = file.Scan(); !status.ok()) return Annotate(status, file.name_);
+  CSL_RETURN_IF_ERROR(file.Scan());
   return file;
 }
 
@@ -115,7 +113,7 @@ absl::string_view DicomFile::dataset() const {
 }
 
 absl::Status DicomFile::Fault(absl::string_view words) const {
-  return absl::InvalidArgumentError(absl::StrCat(name_, ": ", words));
+  return absl::InvalidArgumentError(words);
 }
 
 absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::Parse(uint64_t bytes, int xfer) const {
@@ -126,7 +124,7 @@ absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::Parse(uint64_t bytes, int
   parsed->transferInit();
   const OFCondition read = parsed->read(stream, static_cast<E_TransferSyntax>(xfer));
   parsed->transferEnd();
-  if (read.bad()) return Fault("cannot be parsed");
+  if (read.bad()) return Fault("the data set cannot be parsed");
   return parsed;
 }
 

@@ -24,13 +24,12 @@ void PrepareDcmtk();
 class DicomFile {
  public:
   // NOT_FOUND, or INVALID_ARGUMENT: what ScanPreamble and ScanDataset refuse, an unsupported
-  // transfer syntax, a deflated data set that grows beyond its budget. Messages start with the base
-  // name of the file.
+  // transfer syntax, a deflated data set that grows beyond its budget. No message names the file:
+  // archives have patients' names in file names.
   static absl::StatusOr<DicomFile> Open(const std::string& path);
   DicomFile(DicomFile&&) noexcept;
   ~DicomFile();
 
-  const std::string& name() const { return name_; }  // base name, for messages
   const std::string& transfer_syntax_uid() const { return transfer_syntax_uid_; }
   DicomEncoding encoding() const { return encoding_; }
   const DicomLayout& layout() const { return layout_; }
@@ -41,7 +40,7 @@ class DicomFile {
   // With PixelData, in the file's own transfer syntax, for DCMTK's decoders.
   absl::StatusOr<std::unique_ptr<DcmDataset>> ParseWithPixels() const;
 
-  // INVALID_ARGUMENT "NAME: words".
+  // INVALID_ARGUMENT with these words, which name neither the file nor a value.
   absl::Status Fault(absl::string_view words) const;
 
  private:
@@ -50,7 +49,6 @@ class DicomFile {
   absl::StatusOr<std::unique_ptr<DcmDataset>> Parse(uint64_t bytes, int xfer) const;
 
   MappedFile file_;
-  std::string name_;
   std::string inflated_;  // the data set, where the file deflates it
   bool deflated_ = false;
   uint64_t dataset_offset_ = 0;

@@ -33,7 +33,7 @@ struct DicomHeader {
 inline constexpr const char* kSegmentationStorageUid = "1.2.840.10008.5.1.4.1.1.66.4";
 
 // INVALID_ARGUMENT: not DICOM, or broken, or hostile (sequences nested deeper than 64, a length
-// beyond the file): the message names file and fault, never a value. NOT_FOUND: no such file.
+// beyond the file): the message names the fault, never the file or a value. NOT_FOUND: no such file.
 absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path);
 
 }  // namespace consilium::imaging

@@ -189,9 +189,23 @@ TEST_F(DicomSeriesTest, BadSeriesAreRefusedWithAReason) {
 }
 
 TEST_F(DicomSeriesTest, MissingFileIsNotFound) {
-  const auto series = AssembleSeries({"/nowhere/to/be/found.dcm"});
+  const auto series = AssembleSeries({"/nowhere/to/be/Phantom^Ada.dcm"});
   EXPECT_EQ(series.status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(series.status().message(), "found.dcm: no such file");
+  EXPECT_EQ(series.status().message(), "no such file");
+}
+
+// Archives have patients' names in file names, and messages reach reports and logs.
+TEST_F(DicomSeriesTest, NoMessageHoldsAFileName) {
+  for (const bool dicom : {false, true}) {
+    const std::vector<std::string> written = Write({.change = [](DcmDataset& dataset, int64_t) {
+      dataset.findAndDeleteElement(DCM_ImagePositionPatient);
+    }});
+    const std::string path = JoinPath(folders_.back().path(), "Phantom^Ada.dcm");
+    const std::string bytes = dicom ? ReadFile(written.front(), 1 << 20).value() : "no DICOM";
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+    ExpectRefusal({path}, dicom ? "no ImagePositionPatient" : "not DICOM");
+  }
+  ExpectRefusal({folders_.back().path()}, "not a regular file");
 }
 
 TEST_F(DicomSeriesTest, HeaderGivesWhatRulesName) {

@@ -73,8 +73,7 @@ absl::StatusOr<SegmentLabels> MatchSegments(DcmDataset& dataset, const DicomFile
   }
   for (const wire::PlanLabel& label : labels) {
     if (found.contains(label.value)) continue;
-    return absl::NotFoundError(
-        absl::StrCat(file.name(), ": no segment for label \"", label.name, "\""));
+    return absl::NotFoundError(absl::StrCat("no segment for label \"", label.name, "\""));
   }
   return matched;
 }

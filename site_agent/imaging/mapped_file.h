@@ -12,7 +12,7 @@ namespace consilium::imaging {
 // Immutable. Views of bytes() end with the object.
 class MappedFile {
  public:
-  // NOT_FOUND: no such file. INVALID_ARGUMENT: not a regular file. Messages carry the base name.
+  // NOT_FOUND: no such file. INVALID_ARGUMENT: not a regular file. No message names the file.
   static absl::StatusOr<MappedFile> Open(const std::string& path);
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&&) = delete;

@@ -108,8 +108,7 @@ absl::Status CheckPixelBytes(const DicomFile& file, uint64_t bytes_wanted) {
         (bytes_wanted - kDecodedBytesFree) / kDecodedRatioMax <= EncodedBytes(layout)) {
       return absl::OkStatus();
     }
-    return absl::ResourceExhaustedError(
-        absl::StrCat(file.name(), ": far more pixels than its bytes can hold"));
+    return absl::ResourceExhaustedError("far more pixels than the file's bytes can hold");
   }
   if (layout.has_pixels && layout.pixel_bytes >= bytes_wanted) return absl::OkStatus();
   return file.Fault("fewer pixels than rows, columns and frames need");
@@ -157,9 +156,8 @@ absl::Status FilePixels::DecodeJpeg2000(const PixelFormat& format, int64_t frame
     for (size_t i = first; i <= last; ++i) {
       absl::StrAppend(&codestream, file_.dataset().substr(fragments[i].first, fragments[i].second));
     }
-    absl::StatusOr<std::string> bytes = DecodeJpeg2000Frame(codestream, format);
-    if (!bytes.ok()) return Annotate(bytes.status(), file_.name());
-    decoded_ += *bytes;
+    CSL_ASSIGN_OR_RETURN(const std::string bytes, DecodeJpeg2000Frame(codestream, format));
+    decoded_ += bytes;
   }
   return absl::OkStatus();
 }

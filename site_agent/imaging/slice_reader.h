@@ -27,7 +27,7 @@ struct PixelFormat {
 };
 
 // One frame of one file. A classic object has one; an enhanced multi-frame object has many.
-// Privacy: UIDs and the path identify; messages use the file's base name only.
+// Privacy: UIDs and the path identify; no message holds them.
 struct Slice {
   std::string path;
   int64_t frame = 0;

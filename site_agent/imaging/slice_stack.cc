@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "proto/base/file.h"
 #include "proto/base/status.h"
 
 namespace consilium::imaging {
@@ -60,18 +59,17 @@ bool SameSpacing(const Slice& a, const Slice& b) {
 }
 
 absl::Status CheckPlane(const Slice& slice) {
-  const std::string name = BaseName(slice.path);
-  if (!slice.position_lps_mm) return Refuse(name + ": no ImagePositionPatient");
-  if (!slice.orientation) return Refuse(name + ": no ImageOrientationPatient");
+  if (!slice.position_lps_mm) return Refuse("no ImagePositionPatient");
+  if (!slice.orientation) return Refuse("no ImageOrientationPatient");
   if (!IsSoundOrientation(slice)) {
-    return Refuse(name + ": ImageOrientationPatient is not two perpendicular unit vectors");
+    return Refuse("ImageOrientationPatient is not two perpendicular unit vectors");
   }
   for (double mm : *slice.position_lps_mm) {
-    if (std::abs(mm) > 1e6) return Refuse(name + ": ImagePositionPatient beyond a kilometre");
+    if (std::abs(mm) > 1e6) return Refuse("ImagePositionPatient beyond a kilometre");
   }
-  if (!slice.pixel_spacing_mm) return Refuse(name + ": no PixelSpacing");
+  if (!slice.pixel_spacing_mm) return Refuse("no PixelSpacing");
   for (double mm : *slice.pixel_spacing_mm) {
-    if (mm < 1e-6 || mm > 1e4) return Refuse(name + ": PixelSpacing out of range");
+    if (mm < 1e-6 || mm > 1e4) return Refuse("PixelSpacing out of range");
   }
   return absl::OkStatus();
 }

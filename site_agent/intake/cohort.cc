@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <optional>
 #include <set>
 
@@ -10,24 +9,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
 #include "proto/base/status.h"
 
 namespace consilium::agent {
 namespace {
-
-// What imaging::DicomHeader::attributes may hold.
-constexpr absl::string_view kKeywords[] = {
-    "BodyPartExamined",  "ContrastBolusAgent",
-    "ConvolutionKernel", "EchoTime",
-    "ImageType",         "KVP",
-    "MRAcquisitionType", "MagneticFieldStrength",
-    "Manufacturer",      "PhotometricInterpretation",
-    "ProtocolName",      "RepetitionTime",
-    "ScanningSequence",  "SeriesDescription",
-    "SliceThickness",
-};
 
 struct Condition {
   enum class Kind { kEquals, kNotEquals, kAtMost, kAtLeast, kBelow, kAbove };
@@ -36,12 +23,8 @@ struct Condition {
   double number = 0;
 };
 
+// wire::CheckPlan holds a plan to the same grammar, and to the keywords that a header delivers.
 absl::StatusOr<Condition> ParseCondition(const wire::SeriesRule& rule) {
-  if (std::find(std::begin(kKeywords), std::end(kKeywords), rule.keyword) == std::end(kKeywords)) {
-    return absl::InvalidArgumentError(absl::StrCat("plan: series_rules: ", rule.keyword,
-                                                   " is not one of ",
-                                                   absl::StrJoin(kKeywords, ", ")));
-  }
   struct Operator {
     absl::string_view sign;
     Condition::Kind kind;
@@ -121,24 +104,27 @@ bool HasEveryLabel(const CaseRecord& record, const wire::Plan& plan) {
   });
 }
 
+// Where a patient stands in [0, 1): the same in every round, whoever else is in the store.
+double PlaceOf(const CaseRecord& record, uint64_t seed) {
+  const std::string& who = record.patient.empty() ? record.case_id : record.patient;
+  const std::string hash = privacy::Sha256(absl::StrCat("validation\n", seed, "\n", who));
+  return std::ldexp(static_cast<double>(LoadLe64(hash.data()) >> 11), -53);
+}
+
 void AssignRoles(const wire::PlanTraining& training, Cohort& cohort) {
-  const int64_t labelled = cohort.labelled();
-  if (labelled < kValidationLabelledMin || training.local_validation_fraction <= 0) return;
-  const int64_t wanted = std::max<int64_t>(
-      1, std::llround(static_cast<double>(labelled) * training.local_validation_fraction));
-  std::map<std::string, std::vector<CohortCase*>> by_hash;
-  for (CohortCase& item : cohort.cases) {
-    if (!item.labelled) continue;
-    const std::string key = absl::StrCat("validation\n", training.seed, "\n", item.record.patient);
-    by_hash[privacy::Sha256(key)].push_back(&item);
+  const double fraction = training.local_validation_fraction;
+  if (cohort.labelled() < kValidationLabelledMin || fraction <= 0) return;
+  std::set<double> labelled;  // places of the patients with a labelled case
+  for (const CohortCase& item : cohort.cases) {
+    if (item.labelled) labelled.insert(PlaceOf(item.record, training.seed));
   }
-  int64_t chosen = 0;
-  for (auto& [hash, items] : by_hash) {
-    const auto count = static_cast<int64_t>(items.size());
-    if (chosen >= wanted) break;
-    if (chosen + count >= labelled) continue;  // one patient may hold almost all
-    for (CohortCase* item : items) item->role = CaseRole::kValidation;
-    chosen += count;
+  if (labelled.size() < 2) return;
+  // By its own place alone, so that data that comes later moves nobody from training to validation.
+  // The first and the last patient keep either side from being empty.
+  for (CohortCase& item : cohort.cases) {
+    const double place = PlaceOf(item.record, training.seed);
+    if (!labelled.contains(place) || place == *labelled.rbegin()) continue;
+    if (place < fraction || place == *labelled.begin()) item.role = CaseRole::kValidation;
   }
 }
 

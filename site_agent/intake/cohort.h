@@ -32,11 +32,13 @@ struct Cohort {
 };
 
 // Applies the plan's modality and series rules. A case whose segmentation lacks a label of the plan
-// stays in, unlabelled. Of the labelled cases about plan.training.local_validation_fraction become
-// local validation: whole patients, in the order of a hash of pseudonym and plan seed; none when
-// fewer than kValidationLabelledMin are labelled or the fraction is 0, else at least one, never all.
-// INVALID_ARGUMENT: a condition of the plan that cannot be read ("<= many"), or a keyword that the
-// store knows nothing of.
+// stays in, unlabelled. Of the patients with a labelled case about
+// plan.training.local_validation_fraction become local validation, with all their cases: those whose
+// hash of pseudonym and plan seed is below the fraction, so that a patient stays on one side when
+// others join. None when fewer than kValidationLabelledMin cases are labelled, the fraction is 0 or
+// there is one such patient; else at least the patient with the smallest hash, never the one with
+// the greatest.
+// INVALID_ARGUMENT: a condition of the plan that cannot be read ("<= many").
 absl::StatusOr<Cohort> SelectCohort(const Catalog& catalog, const wire::Plan& plan);
 
 inline constexpr int64_t kValidationLabelledMin = 5;

@@ -54,7 +54,7 @@ TEST(CohortTest, RulesMeanWhatThePlanSays) {
 TEST(CohortTest, RefusesRulesThatCannotBeRead) {
   for (const auto& [keyword, condition] : std::vector<std::pair<std::string, std::string>>{
            {"SliceThickness", "<= many"}, {"SliceThickness", "<"}, {"ImageType", "!"},
-           {"ImageType", ""}, {"PatientName", "X"}}) {
+           {"ImageType", ""}}) {
     wire::Plan plan = TestPlan();
     plan.series_rules = {{keyword, condition}};
     EXPECT_TRUE(absl::IsInvalidArgument(SelectCohort(CatalogOf(1), plan).status())) << condition;
@@ -83,14 +83,48 @@ TEST(CohortTest, ValidationIsSomePatientsButNeverFewCases) {
   wire::Plan plan = TestPlan();
   plan.training.local_validation_fraction = 0.2;
   EXPECT_EQ(SelectCohort(CatalogOf(4), plan)->validation(), 0);
-  EXPECT_EQ(SelectCohort(CatalogOf(5), plan)->validation(), 1);
-  EXPECT_EQ(SelectCohort(CatalogOf(100), plan)->validation(), 20);
+  EXPECT_GE(SelectCohort(CatalogOf(5), plan)->validation(), 1);
+  EXPECT_NEAR(static_cast<double>(SelectCohort(CatalogOf(1000), plan)->validation()), 200, 40);
   plan.training.local_validation_fraction = 0.01;
   EXPECT_EQ(SelectCohort(CatalogOf(5), plan)->validation(), 1);
   plan.training.local_validation_fraction = 0;
   EXPECT_EQ(SelectCohort(CatalogOf(50), plan)->validation(), 0);
   plan.training.local_validation_fraction = 0.9;
   EXPECT_LT(SelectCohort(CatalogOf(5), plan)->validation(), 5);
+  Catalog one_patient = CatalogOf(6);
+  for (CaseRecord& record : one_patient.cases) record.patient = "C0";
+  EXPECT_EQ(SelectCohort(one_patient, plan)->validation(), 0);
+}
+
+TEST(CohortTest, CasesThatJoinLaterMoveNobodyFromTrainingToValidation) {
+  for (const double fraction : {0.02, 0.2, 0.5}) {
+    wire::Plan plan = TestPlan();
+    plan.training.local_validation_fraction = fraction;
+    std::set<std::string> trained;
+    for (int count = 5; count <= 120; ++count) {
+      const auto cohort = SelectCohort(CatalogOf(count), plan);
+      ASSERT_TRUE(cohort.ok());
+      EXPECT_GE(cohort->validation(), 1);
+      for (const CohortCase& item : cohort->cases) {
+        if (item.role == CaseRole::kTraining) {
+          trained.insert(item.record.case_id);
+        } else {
+          EXPECT_FALSE(trained.contains(item.record.case_id)) << count << " cases, " << fraction;
+        }
+      }
+    }
+  }
+}
+
+TEST(CohortTest, UnlabelledCasesOfAHeldOutPatientAreNotTrainedOn) {
+  Catalog catalog = CatalogOf(60);
+  for (size_t i = 0; i < 60; ++i) {
+    catalog.cases[i].patient = absl::StrCat("C", i / 2);
+    if (i % 2 == 1) catalog.cases[i].segment_labels.clear();
+  }
+  const auto cohort = SelectCohort(catalog, TestPlan());
+  ASSERT_TRUE(cohort.ok());
+  for (size_t i = 0; i < 60; i += 2) EXPECT_EQ(cohort->cases[i].role, cohort->cases[i + 1].role);
 }
 
 TEST(CohortTest, APatientIsOnOneSideAndTheSplitRepeats) {
@@ -106,7 +140,7 @@ TEST(CohortTest, APatientIsOnOneSideAndTheSplitRepeats) {
     (held ? validation : training).insert(first->cases[i].record.patient);
   }
   for (const std::string& patient : validation) EXPECT_FALSE(training.contains(patient));
-  EXPECT_EQ(first->validation(), 12);
+  EXPECT_FALSE(validation.empty());
 }
 
 TEST(FingerprintTest, UsesPatientAxesAndTravelsAsJson) {

@@ -40,8 +40,11 @@ struct Rejection {
 };
 using Verdict = std::optional<Rejection>;  // empty: taken in
 
+// Words of imaging and deid, which name neither a file nor a value.
+std::string Words(const absl::Status& status) { return std::string(status.message()); }
+
 Rejection FromDeid(const absl::Status& status) {
-  const std::string detail(status.message());
+  const std::string detail = Words(status);
   if (absl::IsFailedPrecondition(status)) return {RejectReason::kHeldBack, detail};
   if (absl::IsUnimplemented(status)) return {RejectReason::kNotDeidentified, detail};
   return {RejectReason::kUnreadable, detail};
@@ -149,7 +152,7 @@ class Intake {
     if (verdict.has_value()) return verdict;
     const absl::StatusOr<imaging::AssembledSeries> assembled = imaging::AssembleSeries(images);
     if (!assembled.ok()) {
-      return Verdict(Rejection{RejectReason::kNotAVolume, Detail(assembled.status())});
+      return Verdict(Rejection{RejectReason::kNotAVolume, Words(assembled.status())});
     }
     if (static_cast<int64_t>(assembled->slice_paths.size()) < options_.slices_min) {
       return Verdict(Rejection{RejectReason::kTooFewSlices, "after what was set aside"});
@@ -255,7 +258,7 @@ class Intake {
     std::error_code ignored;
     fs::remove(path, ignored);
     record.segment_labels.clear();
-    Count({RejectReason::kLabelNotReadable, Detail(status)}, 0, 1);
+    Count({RejectReason::kLabelNotReadable, Words(status)}, 0, 1);
     return false;
   }
 
@@ -282,6 +285,7 @@ class Intake {
     CSL_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(JoinPath(CaseFolder(home_, case_id), "case.json"), 1 << 20));
     CSL_ASSIGN_OR_RETURN(CaseRecord record, CaseFromJson(text));
+    if (CountIfForeign(record, labels)) return absl::OkStatus();
     CSL_ASSIGN_OR_RETURN(const std::vector<std::string> images, CaseImagePaths(home_, case_id));
     CSL_ASSIGN_OR_RETURN(const std::string stage, store_.Stage(case_id));
     privacy::DeidReport deid;
@@ -311,20 +315,19 @@ class Intake {
     CSL_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(JoinPath(CaseFolder(home_, case_id), "case.json"), 1 << 20));
     CSL_ASSIGN_OR_RETURN(const CaseRecord record, CaseFromJson(text));
-    // Its dates and references were shifted for somebody else.
-    if (record.patient != deidentifier_.PatientPseudonym(patient_->patient_id)) {
-      Count({RejectReason::kLabelSurplus, "of another patient"}, 0,
-            static_cast<int64_t>(labels.size()));
-      return absl::OkStatus();
-    }
+    if (CountIfForeign(record, labels)) return absl::OkStatus();
     return AddLabelIfMissing(case_id, labels);
   }
 
-  // Words of imaging and deid: they name staged files at most, which carry numbers only.
-  static std::string Detail(const absl::Status& status) {
-    const absl::string_view message = status.message();
-    const size_t colon = message.find(".dcm: ");
-    return std::string(colon == absl::string_view::npos ? message : message.substr(colon + 6));
+  // Labels of another patient than the case's: dates and references were shifted for somebody else.
+  bool CountIfForeign(const CaseRecord& record, const Labels& labels) {
+    // The pseudonym of a file without a patient ID is made from its study.
+    const DicomHeader& label = *labels.front();
+    const std::string& patient = label.patient_id.empty() ? label.study_uid : label.patient_id;
+    if (record.patient == deidentifier_.PatientPseudonym(patient)) return false;
+    Count({RejectReason::kLabelSurplus, "of another patient"}, 0,
+          static_cast<int64_t>(labels.size()));
+    return true;
   }
 
   void Count(const Rejection& rejection, int64_t series, int64_t files) {

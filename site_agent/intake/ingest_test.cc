@@ -99,6 +99,27 @@ TEST_F(IngestTest, ALabelThatComesLaterFindsItsCase) {
   EXPECT_EQ(Run("later").labels_added, 0);
 }
 
+TEST_F(IngestTest, ALabelOfAnotherPatientIsNotAdded) {
+  WriteSeries(Path("archive"));
+  EXPECT_EQ(Run("archive").cases_added, 1);
+  const auto images = WriteSeries(Path("other"));  // the same series UID
+  PatchFiles(images, {{"PHANTOM-1", "PHANTOM-2"}});
+  WriteLabel(images, Path("other/seg"));
+  const IngestReport report = Run("other");
+  EXPECT_EQ(report.already_in_store, 1);
+  EXPECT_EQ(report.labels_added, 0);
+  EXPECT_EQ(report.rejected.at(RejectReason::kLabelSurplus).files, 1);
+  EXPECT_FALSE(Cases().cases[0].labelled());
+}
+
+TEST_F(IngestTest, ALaterLabelWithoutPatientIdGoesByItsStudy) {
+  const auto images = WriteSeries(Path("archive"));
+  PatchFiles(images, {{"PHANTOM-1", "         "}});
+  EXPECT_EQ(Run("archive").cases_added, 1);
+  WriteLabel(images, Path("archive/seg"));
+  EXPECT_EQ(Run("archive").labels_added, 1);
+}
+
 TEST_F(IngestTest, SaysWhyASeriesWasNotTakenIn) {
   PatchFiles(WriteSeries(Path("archive/localizer")),
              {{"ORIGINAL\\PRIMARY\\M", "A\\B\\LOCALIZER     "},

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "privacy/log/log.h"
 #include "proto/base/status.h"
 #include "site_agent/imaging/label_reader.h"
@@ -12,12 +13,22 @@ namespace consilium::agent {
 namespace {
 
 constexpr size_t kReasonsMax = 32;
+constexpr size_t kReasonBytesMax = 128;  // of the protocol
 constexpr const char* kOtherReasons = "other reasons";
 
 using privacy::Log;
 using privacy::LogField;
 using privacy::LogLevel;
 using Key = privacy::LogField::Key;
+
+// A reason as the protocol takes it: a plan's rule may be long, or not ASCII.
+std::string PlainReason(absl::string_view reason) {
+  std::string plain(reason.substr(0, kReasonBytesMax));
+  for (char& c : plain) {
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  }
+  return plain;
+}
 
 bool IsFaultOfTheCase(const absl::Status& status) {
   return absl::IsInvalidArgument(status) || absl::IsDataLoss(status) || absl::IsNotFound(status);
@@ -64,9 +75,10 @@ CohortSummary SummaryOf(const Cohort& cohort, SiteRole role) {
   summary.median_spacing_xyz_mm = fingerprint.spacing_median_xyz_mm;
   summary.median_size_xyz = fingerprint.size_median_xyz;
   for (const RejectedCase& rejected : cohort.rejected) {
+    const std::string reason = PlainReason(rejected.reason);
     const bool room = summary.rejected_by_reason.size() < kReasonsMax ||
-                      summary.rejected_by_reason.contains(rejected.reason);
-    ++summary.rejected_by_reason[room ? rejected.reason : kOtherReasons];
+                      summary.rejected_by_reason.contains(reason);
+    ++summary.rejected_by_reason[room ? reason : kOtherReasons];
   }
   return summary;
 }

@@ -1,5 +1,6 @@
 #include "site_agent/round/round_driver.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -7,6 +8,7 @@
 #include "privacy/log/log.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
+#include "site_agent/round/task_monitor.h"
 
 namespace consilium::agent {
 namespace {
@@ -55,13 +57,12 @@ absl::Status RoundDriver::Run() {
   while (!queue.empty() && !stop_) {
     const Effect effect = std::move(queue.front());
     queue.pop_front();
-    CSL_ASSIGN_OR_RETURN(std::vector<Effect> next, Execute(round, effect));
-    for (Effect& item : next) queue.push_back(std::move(item));
+    for (Effect& item : Execute(round, effect)) queue.push_back(std::move(item));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<Effect>> RoundDriver::Execute(SiteRound& round, const Effect& effect) {
+std::vector<Effect> RoundDriver::Execute(SiteRound& round, const Effect& effect) {
   if (std::holds_alternative<AskForTask>(effect)) return Ask(round);
   if (std::holds_alternative<Work>(effect)) return DoWork(round);
   if (const auto* deliver = std::get_if<Deliver>(&effect)) {
@@ -69,11 +70,18 @@ absl::StatusOr<std::vector<Effect>> RoundDriver::Execute(SiteRound& round, const
   }
   if (const auto* discard = std::get_if<Discard>(&effect)) {
     DiscardResult(*discard);
-    return std::vector<Effect>();
+    return {};
   }
-  const int failures = std::get<Wait>(effect).failures;
-  if (!options_.sleep(options_.delay(failures))) return std::vector<Effect>();
+  if (!options_.sleep(DelayFor(std::get<Wait>(effect)))) return {};
   return round.OnWaited();
+}
+
+absl::Duration RoundDriver::DelayFor(const Wait& wait) const {
+  const absl::Duration delay = options_.delay(wait.failures);
+  if (wait.refusals == 0) return delay;
+  absl::Duration refused = options_.refused_wait;
+  for (int i = 1; i < wait.refusals && refused < options_.refused_wait_max; ++i) refused *= 2;
+  return std::max(delay, std::min(refused, options_.refused_wait_max));
 }
 
 std::vector<Effect> RoundDriver::Ask(SiteRound& round) {
@@ -109,7 +117,7 @@ std::vector<Effect> RoundDriver::Ask(SiteRound& round) {
   return round.OnAskFailed();
 }
 
-absl::StatusOr<std::vector<Effect>> RoundDriver::DoWork(SiteRound& round) {
+std::vector<Effect> RoundDriver::DoWork(SiteRound& round) {
   CSL_CHECK(task_.has_value());
   const absl::Duration started = clock_.Monotonic();
   const absl::StatusOr<FinishedTask> finished = work_(*task_);
@@ -121,14 +129,25 @@ absl::StatusOr<std::vector<Effect>> RoundDriver::DoWork(SiteRound& round) {
     spool_.Remove(task_->task_id);
     return round.OnWorkFailed();
   }
-  CSL_RETURN_IF_ERROR(spool_.Keep(*finished));
+  if (!KeepResult(*finished)) return {};
   Log(LogLevel::kInfo, "task done",
       {LogField(Key::kTask, task_->task_id), LogField(Key::kSeconds, seconds)});
   return round.OnWorkDone();
 }
 
-absl::StatusOr<UploadOutcome> RoundDriver::Send(const FinishedTask& finished) {
-  const std::string& task_id = finished.key.task_id;
+bool RoundDriver::KeepResult(const FinishedTask& finished) {
+  for (int failures = 1;; ++failures) {
+    const absl::Status kept = spool_.Keep(finished);
+    if (kept.ok()) return true;
+    Log(LogLevel::kError, "result cannot be written to the spool, trying again",
+        {LogField(Key::kTask, finished.key.task_id), CodeOf(kept),
+         LogField(Key::kReason, kept.message())});
+    if (!options_.sleep(options_.delay(failures))) return false;
+  }
+}
+
+absl::StatusOr<UploadOutcome> RoundDriver::Send(const std::string& task_id) {
+  CSL_ASSIGN_OR_RETURN(const FinishedTask finished, spool_.Load(task_id));
   if (const auto* cohort = std::get_if<CohortSummary>(&finished.result)) {
     CSL_RETURN_IF_ERROR(remote_.ReportCohort(task_id, *cohort));
     return UploadOutcome{true, ""};
@@ -137,14 +156,17 @@ absl::StatusOr<UploadOutcome> RoundDriver::Send(const FinishedTask& finished) {
     CSL_RETURN_IF_ERROR(remote_.ReportEvaluation(task_id, *evaluation));
     return UploadOutcome{true, ""};
   }
+  CSL_CHECK(task_.has_value() && task_->task_id == task_id);  // only what is asked for is sent
+  TaskMonitor monitor(*task_, remote_, stop_, clock_);
   return remote_.Upload(finished.key, std::get<UpdateOffer>(finished.result),
-                        spool_.UpdatePath(task_id), {});
+                        spool_.UpdatePath(task_id), [&](uint64_t done, uint64_t total) {
+                          monitor.Report(TaskPhase::kUpload, static_cast<int64_t>(done),
+                                         static_cast<int64_t>(total));
+                        });
 }
 
-absl::StatusOr<std::vector<Effect>> RoundDriver::DeliverResult(SiteRound& round,
-                                                               const std::string& task_id) {
-  CSL_ASSIGN_OR_RETURN(const FinishedTask finished, spool_.Load(task_id));
-  const absl::StatusOr<UploadOutcome> outcome = Send(finished);
+std::vector<Effect> RoundDriver::DeliverResult(SiteRound& round, const std::string& task_id) {
+  const absl::StatusOr<UploadOutcome> outcome = Send(task_id);
   if (!outcome.ok()) {
     greeted_ = false;
     if (!stop_) {

@@ -25,6 +25,9 @@ struct DriverOptions {
   std::function<bool(absl::Duration)> sleep;
   absl::Duration ask_wait = absl::Seconds(30);        // that the coordinator may hold a question
   absl::Duration ask_interval_min = absl::Seconds(1);  // between questions without an answer
+  // At least this long after a result that will never be taken; doubles with each in a row.
+  absl::Duration refused_wait = absl::Minutes(1);
+  absl::Duration refused_wait_max = absl::Minutes(10);
 };
 
 using TaskWork = std::function<absl::StatusOr<FinishedTask>(const SiteTask& task)>;
@@ -36,15 +39,18 @@ class RoundDriver {
   RoundDriver(Federation& remote, Spool& spool, TaskWork work, const Clock& clock,
               const std::atomic<bool>& stop, DriverOptions options);
 
-  // Returns OK when `stop` became true. Errors: the spool cannot be read or written.
+  // Returns OK when `stop` became true. Errors: the spool's folder cannot be read at the start.
   absl::Status Run();
 
  private:
-  absl::StatusOr<std::vector<Effect>> Execute(SiteRound& round, const Effect& effect);
+  std::vector<Effect> Execute(SiteRound& round, const Effect& effect);
   std::vector<Effect> Ask(SiteRound& round);
-  absl::StatusOr<std::vector<Effect>> DoWork(SiteRound& round);
-  absl::StatusOr<std::vector<Effect>> DeliverResult(SiteRound& round, const std::string& task_id);
-  absl::StatusOr<UploadOutcome> Send(const FinishedTask& finished);
+  std::vector<Effect> DoWork(SiteRound& round);
+  // Until it is on disk, however long the disk is full. False: the agent is stopping.
+  bool KeepResult(const FinishedTask& finished);
+  std::vector<Effect> DeliverResult(SiteRound& round, const std::string& task_id);
+  absl::StatusOr<UploadOutcome> Send(const std::string& task_id);
+  absl::Duration DelayFor(const Wait& wait) const;
   void DiscardResult(const Discard& discard);
 
   Federation& remote_;

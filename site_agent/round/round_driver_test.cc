@@ -1,6 +1,7 @@
 #include "site_agent/round/round_driver.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 
 #include "gtest/gtest.h"
@@ -46,9 +47,11 @@ class FakeFederation final : public Federation {
     return absl::OkStatus();
   }
   absl::StatusOr<UploadOutcome> Upload(const TaskKey& task, const UpdateOffer& offer,
-                                       const std::string& path, const ByteProgress&) override {
+                                       const std::string& path,
+                                       const ByteProgress& progress) override {
     if (absl::Status s = Fail("upload"); !s.ok()) return s;
     EXPECT_EQ(*privacy::Sha256HexOfFile(path), offer.sha256);
+    if (progress) progress(offer.bytes, offer.bytes);
     if (task.round == awaited) {
       accepted.push_back(task.task_id);
       ++awaited;
@@ -56,7 +59,10 @@ class FakeFederation final : public Federation {
     if (absl::Status s = Fail("reply"); !s.ok()) return s;  // taken, but the answer is lost
     return UploadOutcome{true, ""};
   }
-  absl::Status ReportProgress(const TaskProgress&) override { return absl::OkStatus(); }
+  absl::Status ReportProgress(const TaskProgress& progress) override {
+    phases.push_back(progress.phase);  // on the monitor's thread, which ends with the upload
+    return absl::OkStatus();
+  }
   absl::Status ReportEvaluation(const std::string&, const EvaluationResult&) override {
     return absl::OkStatus();
   }
@@ -68,6 +74,7 @@ class FakeFederation final : public Federation {
   int hellos = 0;
   std::vector<std::string> accepted;
   std::vector<std::string> offered;
+  std::vector<TaskPhase> phases;
 
  private:
   absl::Status Fail(const std::string& where) { return fail ? fail(where) : absl::OkStatus(); }
@@ -90,7 +97,9 @@ class AgentHarness {
         --work_fails;
         return absl::InternalError("planted");
       }
-      return Work(*spool, task);
+      auto finished = Work(*spool, task);
+      if (after_work) after_work(spool->UpdatePath(task.task_id));
+      return finished;
     };
     DriverOptions options;
     options.delay = [this](int failures) {
@@ -99,6 +108,7 @@ class AgentHarness {
     };
     options.sleep = [this](absl::Duration duration) {
       clock.passed += duration;
+      if (on_sleep) on_sleep();
       return !stop.load() && ++sleeps < 1000;
     };
     RoundDriver driver(remote, *spool, work, clock, stop, options);
@@ -110,6 +120,8 @@ class AgentHarness {
   std::atomic<bool> stop{false};
   std::vector<std::string> worked;
   std::vector<int> waits;
+  std::function<void(const std::string& update_path)> after_work;
+  std::function<void()> on_sleep;
   int work_fails = 0;
   int sleeps = 0;
 
@@ -211,6 +223,42 @@ TEST(RoundDriverTest, TaskThatFailsIsTriedAgainAfterAPause) {
   EXPECT_EQ(agent.worked, (Ids{"train/1", "train/1", "train/1"}));
   EXPECT_EQ(agent.waits, (std::vector<int>{1, 2}));
   EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
+}
+
+TEST(RoundDriverTest, ResultThatIsRefusedIsNotMadeAgainInABusyLoop) {
+  AgentHarness agent;
+  int refused = 0;
+  agent.remote.fail = [&](const std::string& at) -> absl::Status {
+    if (at != "upload" || ++refused > 6) return absl::OkStatus();
+    return absl::InvalidArgumentError("planted");
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.worked.size(), 7u);
+  EXPECT_EQ(agent.clock.passed, absl::Minutes(1 + 2 + 4 + 8 + 10 + 10));
+  EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
+}
+
+TEST(RoundDriverTest, ResultThatCannotBeWrittenIsKeptUntilItCan) {
+  AgentHarness agent;
+  namespace fs = std::filesystem;
+  fs::path in_the_way;  // a folder where the result belongs, as a disk that takes no more
+  agent.after_work = [&](const std::string& update_path) {
+    in_the_way = fs::path(update_path).parent_path() / "result.json";
+    fs::create_directories(in_the_way / "x");
+  };
+  agent.on_sleep = [&] {
+    if (agent.waits.size() == 3) fs::remove_all(in_the_way);
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.waits, (std::vector<int>{1, 2, 3}));
+  EXPECT_EQ(agent.worked, Ids{"train/1"});
+  EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
+}
+
+TEST(RoundDriverTest, UploadTellsItsProgress) {
+  AgentHarness agent;
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.remote.phases, std::vector<TaskPhase>{TaskPhase::kUpload});
 }
 
 TEST(RoundDriverTest, CoordinatorThatAnswersAtOnceIsNotAskedInABusyLoop) {

@@ -61,10 +61,10 @@ std::vector<Effect> SiteRound::AskAgain() {
   return {AskForTask{}};
 }
 
-std::vector<Effect> SiteRound::WaitAfterFailure(Phase from) {
+std::vector<Effect> SiteRound::WaitAfterFailure(Phase from, int refusals) {
   MoveTo(from, Phase::kWaiting);
   ++failures_;
-  return {Wait{failures_}};
+  return {Wait{failures_, refusals}};
 }
 
 std::vector<Effect> SiteRound::Start() {
@@ -95,6 +95,7 @@ std::vector<Effect> SiteRound::OnTask(const TaskKey& task) {
 std::vector<Effect> SiteRound::OnNoTask() {
   MoveTo(Phase::kAsking, Phase::kAsking);
   failures_ = 0;
+  refusals_ = 0;
   return {AskForTask{}};
 }
 
@@ -116,6 +117,7 @@ std::vector<Effect> SiteRound::OnWorkFailed() { return WaitAfterFailure(Phase::k
 std::vector<Effect> SiteRound::OnDelivered() {
   MoveTo(Phase::kDelivering, Phase::kIdle);
   failures_ = 0;
+  refusals_ = 0;
   std::vector<Effect> effects;
   Remove(current_.task_id, DiscardReason::kDelivered, effects);
   for (Effect& effect : AskAgain()) effects.push_back(std::move(effect));
@@ -123,7 +125,9 @@ std::vector<Effect> SiteRound::OnDelivered() {
 }
 
 std::vector<Effect> SiteRound::OnDeliveryFailed(CallFailure failure) {
-  std::vector<Effect> effects = WaitAfterFailure(Phase::kDelivering);
+  if (failure == CallFailure::kWrong) ++refusals_;
+  std::vector<Effect> effects = WaitAfterFailure(
+      Phase::kDelivering, failure == CallFailure::kWrong ? refusals_ : 0);
   if (failure == CallFailure::kRetry) return effects;
   const auto item = std::find_if(spooled_.begin(), spooled_.end(), [&](const Spooled& s) {
     return s.key.task_id == current_.task_id;

@@ -31,9 +31,11 @@ struct Discard {
   std::string task_id;
   DiscardReason reason = DiscardReason::kDelivered;
 };
-// Wait before the next question; longer the more attempts failed in a row.
+// Wait before the next question; longer the more attempts failed in a row. `refusals`: of these,
+// results in a row that the coordinator will never take; each costs a task's work to make again.
 struct Wait {
   int failures = 0;
+  int refusals = 0;
 };
 using Effect = std::variant<AskForTask, Work, Deliver, Discard, Wait>;
 
@@ -79,12 +81,13 @@ class SiteRound {
   void Remove(const std::string& task_id, DiscardReason reason, std::vector<Effect>& effects);
   void DiscardSuperseded(const TaskKey& task, std::vector<Effect>& effects);
   std::vector<Effect> AskAgain();
-  std::vector<Effect> WaitAfterFailure(Phase from);
+  std::vector<Effect> WaitAfterFailure(Phase from, int refusals = 0);
 
   Phase phase_ = Phase::kIdle;
   std::vector<Spooled> spooled_;  // oldest first
   TaskKey current_;               // in kWorking and kDelivering
   int failures_ = 0;              // in a row
+  int refusals_ = 0;              // in a row, 0 again when a result is delivered or none is asked for
 };
 
 }  // namespace consilium::agent

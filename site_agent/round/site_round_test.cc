@@ -80,6 +80,27 @@ TEST(SiteRoundTest, WrongResultIsDroppedAtOnce) {
   EXPECT_TRUE(round.SpooledTaskIds().empty());
 }
 
+TEST(SiteRoundTest, ResultThatIsRefusedAgainAndAgainWaitsLonger) {
+  SiteRound round({});
+  round.Start();
+  for (int i = 1; i <= 3; ++i) {
+    round.OnTask(Train(1));
+    round.OnWorkDone();
+    const auto effects = round.OnDeliveryFailed(CallFailure::kWrong);
+    ASSERT_TRUE(LastIs<Wait>(effects));
+    EXPECT_EQ(std::get<Wait>(effects.back()).refusals, i);
+    round.OnWaited();
+    EXPECT_EQ(std::get<Wait>(round.OnAskFailed().back()).refusals, 0);
+    round.OnWaited();
+  }
+  round.OnTask(Train(2));
+  round.OnWorkDone();
+  round.OnDelivered();
+  round.OnTask(Train(3));
+  round.OnWorkDone();
+  EXPECT_EQ(std::get<Wait>(round.OnDeliveryFailed(CallFailure::kWrong).back()).refusals, 1);
+}
+
 TEST(SiteRoundTest, LaterRoundOfTheSameStudyDropsEarlierResults) {
   TaskKey other = Train(1);
   other.task_id = "other-1";

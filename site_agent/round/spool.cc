@@ -124,16 +124,17 @@ FinishedTask FinishedFrom(const Json& json) {
   return task;
 }
 
-// True when everything that the folder's result needs is there and whole.
-bool IsWhole(const fs::path& folder) {
+// True when something that the folder's result needs is not there or not whole. Not when it cannot be
+// read: a fault of the disk may pass, and the training behind the result is worth the wait.
+bool IsCut(const fs::path& folder) {
   const auto text = ReadFile((folder / kResultName).string(), kResultBytesMax);
-  if (!text.ok()) return false;
+  if (!text.ok()) return absl::IsNotFound(text.status());
   const auto task = FinishedTaskFromJson(*text);
-  if (!task.ok()) return false;
+  if (!task.ok()) return true;
   const auto* offer = std::get_if<UpdateOffer>(&task->result);
-  if (offer == nullptr) return true;
+  if (offer == nullptr) return false;
   const auto digest = privacy::Sha256HexOfFile((folder / kUpdateName).string());
-  return digest.ok() && *digest == offer->sha256;
+  return digest.ok() ? *digest != offer->sha256 : absl::IsNotFound(digest.status());
 }
 
 }  // namespace
@@ -168,7 +169,7 @@ absl::StatusOr<Spool> Spool::Open(const std::string& home) {
   std::error_code error;
   std::vector<fs::path> cut;
   for (const auto& entry : fs::directory_iterator(spool.folder_, error)) {
-    if (!IsWhole(entry.path())) cut.push_back(entry.path());
+    if (IsCut(entry.path())) cut.push_back(entry.path());
   }
   if (error) return absl::InternalError("the spool folder cannot be read");
   for (const fs::path& path : cut) fs::remove_all(path, error);
@@ -186,8 +187,7 @@ absl::StatusOr<std::vector<FinishedTask>> Spool::ListIn(const std::string& folde
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const fs::path path = entry.path() / kResultName;
     const auto text = ReadFile(path.string(), kResultBytesMax);
-    if (absl::IsNotFound(text.status())) continue;
-    CSL_RETURN_IF_ERROR(text.status());
+    if (!text.ok()) continue;
     CSL_ASSIGN_OR_RETURN(FinishedTask task, FinishedTaskFromJson(*text));
     std::error_code ignored;
     found.emplace_back(fs::last_write_time(path, ignored), std::move(task));

@@ -2,7 +2,8 @@
 //
 // HOME/spool/<16 hex digits of the task id's SHA-256>/result.json   FinishedTask; written last
 //                                                    /update.sealed  kInitialise, kTrain
-// A folder without a readable result.json is work that was cut; Open removes it.
+// A folder without a whole result.json is work that was cut; Open removes it. One that the disk does
+// not give out at the moment stays, for a later start.
 #ifndef CONSILIUM_SITE_AGENT_ROUND_SPOOL_H_
 #define CONSILIUM_SITE_AGENT_ROUND_SPOOL_H_
 
@@ -33,7 +34,7 @@ class Spool {
   // Makes the folder and removes what was cut or does not have its digest.
   static absl::StatusOr<Spool> Open(const std::string& home);
 
-  // What is spooled, oldest first.
+  // What is spooled and can be read, oldest first.
   absl::StatusOr<std::vector<FinishedTask>> List() const { return ListIn(folder_); }
   // The same for a home whose agent may be running; none where there is no spool.
   static absl::StatusOr<std::vector<FinishedTask>> ListOf(const std::string& home);

@@ -68,6 +68,30 @@ TEST(SpoolTest, UpdateWithOtherBytesThanItsDigestIsRemoved) {
   EXPECT_TRUE(spool->List()->empty());
 }
 
+TEST(SpoolTest, ResultThatCannotBeReadAtTheMomentStays) {
+  namespace fs = std::filesystem;
+  const TempDir home = *TempDir::Create("spool");
+  auto spool = Spool::Open(home.path());
+  ASSERT_TRUE(spool.ok());
+  for (const char* id : {"a", "b"}) Put(*spool, Update(id, "x"), "x");
+  const fs::path update = spool->UpdatePath("a");
+  const fs::path result = fs::path(spool->UpdatePath("b")).parent_path() / "result.json";
+  for (const fs::path& path : {update, result}) {
+    fs::rename(path, path.string() + ".away");
+    fs::create_symlink(path, path);  // a link to itself cannot be opened, not even by root
+  }
+  spool = Spool::Open(home.path());
+  ASSERT_TRUE(spool.ok()) << spool.status();
+  const auto list = spool->List();
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->size(), 1u);
+  EXPECT_EQ(list->front().key.task_id, "a");
+  for (const fs::path& path : {update, result}) fs::rename(path.string() + ".away", path);
+  spool = Spool::Open(home.path());
+  ASSERT_TRUE(spool.ok());
+  EXPECT_EQ(spool->List()->size(), 2u);
+}
+
 TEST(SpoolTest, OldestComesFirst) {
   const TempDir home = *TempDir::Create("spool");
   auto spool = Spool::Open(home.path());

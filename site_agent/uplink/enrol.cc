@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-
 #include "absl/strings/str_cat.h"
 #include "consilium/v1/federation.grpc.pb.h"
 #include "privacy/crypto/certificate.h"
@@ -102,6 +101,30 @@ absl::Status CheckSameKey(const std::string& csr_pem, const std::string& certifi
   return absl::OkStatus();
 }
 
+// OK for a home without an identity, and for one with the identity that the invitation is for.
+absl::Status CheckHome(const Invitation& invitation, const IdentityPaths& paths) {
+  if (!PathExists(paths.certificate)) return absl::OkStatus();
+  CSL_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(paths.certificate, kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(const privacy::Identity identity,
+                       privacy::CertificateIdentity(certificate));
+  const privacy::Identity invited = {invitation.federation, privacy::Role::kSite, invitation.site};
+  if (identity != invited) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        "this home is enrolled as ", identity.name, " in ", identity.federation,
+        ", the invitation is for ", invited.name, " in ", invited.federation,
+        "; use another --home"));
+  }
+  CSL_ASSIGN_OR_RETURN(const std::string ca, ReadFile(paths.ca, kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(const std::string known, privacy::CertificateSha256Hex(ca));
+  CSL_ASSIGN_OR_RETURN(const std::string asked, privacy::CertificateSha256Hex(invitation.ca_pem));
+  if (known != asked) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        "this home is enrolled in ", identity.federation,
+        " under another CA than the invitation's; use another --home"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WriteOptions(const Invitation& invitation, const std::string& home) {
   AgentOptions options;
   if (auto before = ReadAgentOptions(home); before.ok()) options = *std::move(before);
@@ -128,16 +151,17 @@ absl::StatusOr<SiteIdentity> ReadIdentity(const std::string& home) {
 
 absl::Status Enrol(const Invitation& invitation, const EnrolOptions& options) {
   const IdentityPaths paths(options.home);
-  if (PathExists(paths.certificate)) {
-    return absl::AlreadyExistsError("this home is enrolled already; use another --home");
-  }
+  CSL_RETURN_IF_ERROR(CheckHome(invitation, paths));
+  const bool renews = PathExists(paths.certificate);
   CSL_RETURN_IF_ERROR(MakeDirs(paths.folder));
   CSL_ASSIGN_OR_RETURN(const privacy::SecretBytes key, MakeOrReadKey(paths));
   CSL_ASSIGN_OR_RETURN(const std::string csr_pem, privacy::MakeCsrPem(key, invitation.site));
   CSL_ASSIGN_OR_RETURN(const v1::EnrolReply reply, CallEnrol(invitation, csr_pem, options));
   CSL_RETURN_IF_ERROR(CheckReply(invitation, reply, options.now));
   CSL_RETURN_IF_ERROR(CheckSameKey(csr_pem, reply.certificate_pem(), invitation, options.now));
-  CSL_RETURN_IF_ERROR(WriteOptions(invitation, options.home));
+  if (!renews || absl::IsNotFound(ReadAgentOptions(options.home).status())) {
+    CSL_RETURN_IF_ERROR(WriteOptions(invitation, options.home));
+  }
   CSL_RETURN_IF_ERROR(WriteFileAtomic(paths.ca, invitation.ca_pem));
   // Last: its presence says that the home is enrolled.
   return WriteFileAtomic(paths.certificate, reply.certificate_pem());

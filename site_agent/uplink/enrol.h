@@ -35,7 +35,10 @@ struct EnrolOptions {
 // Makes a key and a request for it, trades token and request for a certificate over TLS to the
 // server that the invitation's CA vouches for, checks that the certificate is for this key, site
 // and federation, and writes identity and agent.yaml. A failed attempt can be repeated: the key
-// stays the same. ALREADY_EXISTS: the home has an identity. PERMISSION_DENIED: token refused.
+// stays the same. A home that has an identity of this site gets a new certificate for its key, put
+// in place of the old one atomically, and keeps its agent.yaml; an agent that runs takes it up when
+// it is started again. ALREADY_EXISTS: the home's identity is of another site or federation, or of
+// one with another CA. PERMISSION_DENIED: token refused.
 absl::Status Enrol(const Invitation& invitation, const EnrolOptions& options);
 
 }  // namespace consilium::agent

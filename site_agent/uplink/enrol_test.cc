@@ -74,7 +74,42 @@ TEST_F(EnrolTest, HomeHasIdentityAndOptions) {
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->site, "site-a");
   EXPECT_EQ(options->federation_address, "localhost:7443");
-  EXPECT_EQ(Enrol(invitation_, options_).code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(EnrolTest, SecondInvitationRenewsTheCertificateAndKeepsTheRest) {
+  ASSERT_TRUE(Enrol(invitation_, options_).ok());
+  const std::string key = *ReadFile(File("site.key"), 10'000);
+  const std::string before = *ReadFile(File("site.crt"), 10'000);
+  const std::string options = JoinPath(home_.path(), "agent.yaml");
+  ASSERT_TRUE(WriteFileAtomic(options, "# ours\n" + *ReadFile(options, 10'000)).ok());
+  const std::string kept = *ReadFile(options, 10'000);
+  ASSERT_TRUE(Enrol(invitation_, options_).ok()) << Enrol(invitation_, options_);
+  EXPECT_EQ(*ReadFile(File("site.key"), 10'000), key);
+  EXPECT_NE(*ReadFile(File("site.crt"), 10'000), before);
+  EXPECT_EQ(*ReadFile(options, 10'000), kept);
+}
+
+TEST_F(EnrolTest, FailedRenewalKeepsTheCertificate) {
+  ASSERT_TRUE(Enrol(invitation_, options_).ok());
+  const std::string before = *ReadFile(File("site.crt"), 10'000);
+  invitation_.token = "other";
+  EXPECT_EQ(Enrol(invitation_, options_).code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(*ReadFile(File("site.crt"), 10'000), before);
+}
+
+TEST_F(EnrolTest, InvitationOfAnotherSiteFederationOrCaLeavesTheHomeAlone) {
+  ASSERT_TRUE(Enrol(invitation_, options_).ok());
+  const std::string before = *ReadFile(File("site.crt"), 10'000);
+  Invitation other = invitation_;
+  other.site = "site-b";
+  EXPECT_EQ(Enrol(other, options_).code(), absl::StatusCode::kAlreadyExists);
+  other = invitation_;
+  other.federation = "otherfed";
+  EXPECT_EQ(Enrol(other, options_).code(), absl::StatusCode::kAlreadyExists);
+  other = invitation_;
+  other.ca_pem = TestFederation().ca_pem();
+  EXPECT_EQ(Enrol(other, options_).code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(*ReadFile(File("site.crt"), 10'000), before);
 }
 
 TEST_F(EnrolTest, RefusedTokenIsDeniedAndCanBeTriedAgainWithTheSameKey) {

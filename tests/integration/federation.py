@@ -49,9 +49,9 @@ class Federation:
         return json.loads(self.cli("--output", "json", *arguments).stdout)
 
     def start_coordinator(self):
-        log = open(self.logs / "coordinator.log", "ab")
-        self.coordinator = subprocess.Popen(
-            [self.bin / "consilium-coordinator", "--home", self.home], stderr=log)
+        with open(self.logs / "coordinator.log", "ab") as log:
+            self.coordinator = subprocess.Popen(
+                [self.bin / "consilium-coordinator", "--home", self.home], stderr=log)
         wait_for(lambda: self.cli("site", "list", check=False).returncode == 0,
                  "the coordinator answers", 30)
 
@@ -74,14 +74,14 @@ class Federation:
         return json.loads(done.stdout)
 
     def start_agent(self, site, environment=None):
-        log = open(self.logs / f"{site}.log", "ab")
         # One thread each: the agents of a test share the machine.
         settings = self.site_home(site) / "agent.yaml"
         lines = [line for line in settings.read_text().splitlines() if not line.startswith("threads:")]
         settings.write_text("\n".join(lines + ["threads: 1"]) + "\n")
-        self.agents[site] = subprocess.Popen(
-            [self.bin / "consilium-agent", "run", "--home", self.site_home(site)], stderr=log,
-            env={**os.environ, **(environment or {})})
+        with open(self.logs / f"{site}.log", "ab") as log:
+            self.agents[site] = subprocess.Popen(
+                [self.bin / "consilium-agent", "run", "--home", self.site_home(site)], stderr=log,
+                env={**os.environ, **(environment or {})})
 
     def stop_agent(self, site):
         agent = self.agents.pop(site)
