@@ -119,13 +119,13 @@ TEST_F(HostileElfTest, EveryTruncationOfTheHeadersIsRefused) {
 TEST_F(HostileElfTest, DamageNeverCrashes) {
   std::mt19937 random(20260101);
   int refused = 0;
-  for (int i = 0; i < 3000; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     std::string damaged = sound_;
     const size_t reach = i % 2 == 0 ? 1024 : damaged.size();  // headers, then anywhere
     for (int j = 0; j < 8; ++j) damaged[random() % reach] = static_cast<char>(random());
     refused += !Read(damaged).ok();
   }
-  EXPECT_GT(refused, 100);
+  EXPECT_GT(refused, 30);
 }
 
 TEST_F(HostileElfTest, ExtremeSegmentHeadersAreRefusedOrHarmless) {
