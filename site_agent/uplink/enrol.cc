@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-
 #include "absl/strings/str_cat.h"
 #include "consilium/v1/federation.grpc.pb.h"
 #include "privacy/crypto/certificate.h"
