@@ -73,8 +73,8 @@ std::vector<std::vector<std::string>> InferTable(const InferReport& report);
 using SeriesProgress = std::function<void(int64_t done, int64_t total)>;
 
 // Segments every eligible series under `input`. A series that fails is in the report and is no
-// error. Errors: the model cannot be loaded, the input cannot be walked, the output folder cannot be
-// written. CANCELLED: `stop` became true; what was written stays.
+// error. Errors: the model cannot be loaded, the input cannot be walked, the output folder cannot
+// be written. CANCELLED: `stop` became true; what was written stays.
 absl::StatusOr<InferReport> Infer(const InferOptions& options, const Clock& clock,
                                   const SeriesProgress& progress, const std::atomic<bool>& stop);
 

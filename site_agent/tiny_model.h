@@ -1,5 +1,5 @@
-// For tests: a plan whose network is small, a model file with weights from its seed, and a series to
-// train on.
+// For tests: a plan whose network is small, a model file with weights from its seed, and a series
+// to train on.
 #ifndef CONSILIUM_SITE_AGENT_TINY_MODEL_H_
 #define CONSILIUM_SITE_AGENT_TINY_MODEL_H_
 
@@ -56,7 +56,8 @@ inline void WriteLabelledSeries(const std::string& folder, const wire::Plan& pla
   imaging::LabelVolume mask;
   mask.geometry = source->volume.geometry;
   mask.voxels.resize(source->volume.voxels.size());
-  for (size_t i = 0; i < mask.voxels.size(); ++i) mask.voxels[i] = i < mask.voxels.size() / 2 ? 1 : 2;
+  const size_t half = mask.voxels.size() / 2;
+  for (size_t i = 0; i < mask.voxels.size(); ++i) mask.voxels[i] = i < half ? 1 : 2;
   imaging::SegDescription description;
   description.labels = plan.labels;
   description.uid_seed = "test";

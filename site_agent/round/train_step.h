@@ -1,7 +1,7 @@
 // The seam between training/, which throws, and the rest of the agent, which does not.
 //
-// Errors: INVALID_ARGUMENT for std::invalid_argument (a plan, an array or a case that does not fit),
-// RESOURCE_EXHAUSTED for std::bad_alloc, INTERNAL for everything else. Messages are the first line
+// Errors: INVALID_ARGUMENT for std::invalid_argument (a plan, an array or a case that does not
+// fit), RESOURCE_EXHAUSTED for std::bad_alloc, INTERNAL for everything else. Messages are the first line
 // of what LibTorch says, bounded.
 #ifndef CONSILIUM_SITE_AGENT_ROUND_TRAIN_STEP_H_
 #define CONSILIUM_SITE_AGENT_ROUND_TRAIN_STEP_H_

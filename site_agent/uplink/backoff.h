@@ -14,7 +14,7 @@ namespace consilium::agent {
 
 struct BackoffOptions {
   absl::Duration first = absl::Seconds(1);  // bound of the first wait; doubles with each failure
-  absl::Duration max = absl::Minutes(1);    // bound of every wait
+  absl::Duration max = absl::Seconds(30);   // bound of every wait
   absl::Duration min = absl::Milliseconds(50);  // of every wait, so that no draw gives a busy loop
 };
 

@@ -21,7 +21,9 @@ absl::Status Refuse(absl::string_view what) {
 absl::Status CheckToken(absl::string_view token) {
   if (token.empty() || token.size() > kTokenBytesMax) return Refuse("token is missing or too long");
   for (const char c : token) {
-    if (!absl::ascii_isgraph(static_cast<unsigned char>(c))) return Refuse("token is not plain text");
+    if (!absl::ascii_isgraph(static_cast<unsigned char>(c))) {
+      return Refuse("token is not plain text");
+    }
   }
   return absl::OkStatus();
 }
