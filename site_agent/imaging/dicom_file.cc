@@ -87,20 +87,21 @@ absl::StatusOr<DicomFile> DicomFile::Open(const std::string& path) {
 }
 
 absl::Status DicomFile::Scan() {
-  CSL_ASSIGN_OR_RETURN(const DicomPreamble preamble, ScanPreamble(file_.bytes()));
+  CSL_ASSIGN_OR_RETURN(const privacy::DicomPreamble preamble,
+                       privacy::ScanPreamble(file_.bytes()));
   transfer_syntax_uid_ = preamble.transfer_syntax_uid;
   dataset_offset_ = preamble.dataset_offset;
   if (!absl::StartsWith(transfer_syntax_uid_, kStandardRoot)) {
     return absl::InvalidArgumentError("a transfer syntax that is not in the standard");
   }
-  if (transfer_syntax_uid_ == kImplicitLittleUid) encoding_ = DicomEncoding::kImplicitLittle;
-  if (transfer_syntax_uid_ == kExplicitBigUid) encoding_ = DicomEncoding::kExplicitBig;
+  if (transfer_syntax_uid_ == kImplicitLittleUid) encoding_ = privacy::DicomEncoding::kImplicitLittle;
+  if (transfer_syntax_uid_ == kExplicitBigUid) encoding_ = privacy::DicomEncoding::kExplicitBig;
   if (transfer_syntax_uid_ == kDeflatedUid) {
     CSL_ASSIGN_OR_RETURN(inflated_, Inflate(file_.bytes().substr(dataset_offset_)));
     deflated_ = true;
   }
-  CSL_ASSIGN_OR_RETURN(layout_, ScanDataset(dataset(), encoding_));
-  const bool native = encoding_ != DicomEncoding::kExplicitLittle || deflated_ ||
+  CSL_ASSIGN_OR_RETURN(layout_, privacy::ScanDataset(dataset(), encoding_));
+  const bool native = encoding_ != privacy::DicomEncoding::kExplicitLittle || deflated_ ||
                       transfer_syntax_uid_ == kExplicitLittleUid;
   if (layout_.has_pixels && layout_.encapsulated == native) {
     return absl::InvalidArgumentError("pixel data that contradicts the transfer syntax");
@@ -130,11 +131,11 @@ absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::Parse(uint64_t bytes, int
 
 absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::ParseHeader() const {
   switch (encoding_) {
-    case DicomEncoding::kImplicitLittle:
+    case privacy::DicomEncoding::kImplicitLittle:
       return Parse(layout_.header_bytes, EXS_LittleEndianImplicit);
-    case DicomEncoding::kExplicitBig:
+    case privacy::DicomEncoding::kExplicitBig:
       return Parse(layout_.header_bytes, EXS_BigEndianExplicit);
-    case DicomEncoding::kExplicitLittle:
+    case privacy::DicomEncoding::kExplicitLittle:
       break;
   }
   return Parse(layout_.header_bytes, EXS_LittleEndianExplicit);

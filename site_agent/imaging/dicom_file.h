@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "site_agent/imaging/dicom_scan.h"
+#include "privacy/deid/dicom_scan.h"
 #include "site_agent/imaging/mapped_file.h"
 
 class DcmDataset;
@@ -31,8 +31,8 @@ class DicomFile {
   ~DicomFile();
 
   const std::string& transfer_syntax_uid() const { return transfer_syntax_uid_; }
-  DicomEncoding encoding() const { return encoding_; }
-  const DicomLayout& layout() const { return layout_; }
+  privacy::DicomEncoding encoding() const { return encoding_; }
+  const privacy::DicomLayout& layout() const { return layout_; }
   absl::string_view dataset() const;
 
   // Everything before PixelData.
@@ -53,8 +53,8 @@ class DicomFile {
   bool deflated_ = false;
   uint64_t dataset_offset_ = 0;
   std::string transfer_syntax_uid_;
-  DicomEncoding encoding_ = DicomEncoding::kExplicitLittle;
-  DicomLayout layout_;
+  privacy::DicomEncoding encoding_ = privacy::DicomEncoding::kExplicitLittle;
+  privacy::DicomLayout layout_;
 };
 
 // Values of an element directly inside `item`. Text comes without padding; absent is empty.

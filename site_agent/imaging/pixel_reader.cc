@@ -23,7 +23,7 @@ bool IsJpeg2000(absl::string_view transfer_syntax_uid) {
          transfer_syntax_uid == "1.2.840.10008.1.2.4.91";
 }
 
-uint64_t EncodedBytes(const DicomLayout& layout) {
+uint64_t EncodedBytes(const privacy::DicomLayout& layout) {
   uint64_t bytes = 0;
   for (const auto& [offset, length] : layout.fragments) bytes += length;
   return bytes;
@@ -102,7 +102,7 @@ bool Convert(const char* bytes, const Slice& slice, float* out) {
 }  // namespace
 
 absl::Status CheckPixelBytes(const DicomFile& file, uint64_t bytes_wanted) {
-  const DicomLayout& layout = file.layout();
+  const privacy::DicomLayout& layout = file.layout();
   if (layout.encapsulated) {
     if (bytes_wanted <= kDecodedBytesFree ||
         (bytes_wanted - kDecodedBytesFree) / kDecodedRatioMax <= EncodedBytes(layout)) {
@@ -116,7 +116,7 @@ absl::Status CheckPixelBytes(const DicomFile& file, uint64_t bytes_wanted) {
 
 absl::StatusOr<std::string> ReadPixelBytes(const DicomFile& file, uint64_t bytes_wanted) {
   CSL_RETURN_IF_ERROR(CheckPixelBytes(file, bytes_wanted));
-  const DicomLayout& layout = file.layout();
+  const privacy::DicomLayout& layout = file.layout();
   if (layout.encapsulated) return DcmtkPixels(file, bytes_wanted);
   return std::string(file.dataset().substr(layout.pixel_offset, layout.pixel_bytes));
 }
@@ -134,7 +134,7 @@ absl::Status FilePixels::Decode(const PixelFormat& format, int64_t frames) {
   const uint64_t wanted = frame_bytes_ * static_cast<uint64_t>(frames);
   CSL_RETURN_IF_ERROR(CheckPixelBytes(file_, wanted));
   if (IsJpeg2000(file_.transfer_syntax_uid())) return DecodeJpeg2000(format, frames);
-  const bool swapped = file_.encoding() == DicomEncoding::kExplicitBig && format.bits_allocated > 8;
+  const bool swapped = file_.encoding() == privacy::DicomEncoding::kExplicitBig && format.bits_allocated > 8;
   if (!file_.layout().encapsulated && !swapped) return absl::OkStatus();
   CSL_ASSIGN_OR_RETURN(decoded_, ReadPixelBytes(file_, wanted));
   if (swapped) SwapPixels(decoded_, static_cast<size_t>(format.bits_allocated / 8));

@@ -1,5 +1,7 @@
 #include "site_agent/intake/study_index.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -33,6 +35,14 @@ class Walker {
       if (!fs::exists(status)) {
         return absl::NotFoundError(absl::StrCat("path ", i + 1, " of ", paths.size(),
                                                 " does not exist or may not be read"));
+      }
+      if (fs::is_directory(status)) {
+        const fs::directory_iterator readable(paths[i], error);
+        if (error) {
+          return absl::PermissionDeniedError(
+              absl::StrCat("path ", i + 1, " of ", paths.size(), " may not be read by user ",
+                           ::geteuid(), "; run as its owner (a container: --user UID:GID)"));
+        }
       }
       Visit(paths[i], status, 0);
     }
