@@ -51,7 +51,7 @@ TEST(StudyTest, YamlWithDefaultsReadsBackToTheSame) {
   ASSERT_TRUE(spec.ok()) << spec.status();
   const std::string yaml = StudyToYaml(*spec);
   for (const char* key : {"unlabelled_weight: 0.2", "protection: sealed", "every: 0", "seed: 0",
-                          "learning_rate: 0.001", "spacing_xyz_mm: auto", "deadline: 2h"}) {
+                          "learning_rate: 0.003", "spacing_xyz_mm: auto", "deadline: 2h"}) {
     EXPECT_THAT(yaml, HasSubstr(key));
   }
   const auto again = ParseStudy(yaml);

@@ -234,7 +234,9 @@ TEST(RoundDriverTest, ResultThatIsRefusedIsNotMadeAgainInABusyLoop) {
   };
   ASSERT_TRUE(agent.RunUntilStopped().ok());
   EXPECT_EQ(agent.worked.size(), 7u);
-  EXPECT_EQ(agent.clock.passed, absl::Minutes(1 + 2 + 4 + 8 + 10 + 10));
+  // And the least time between two questions, once.
+  EXPECT_GE(agent.clock.passed, absl::Minutes(1 + 2 + 4 + 8 + 10 + 10));
+  EXPECT_LE(agent.clock.passed, absl::Minutes(36));
   EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
 }
 
