@@ -9,7 +9,7 @@ CONSILIUM_PACKAGES=(
   librocksdb-dev libabsl-dev libssl-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
-  jq openssl
+  jq openssl bsdextrautils python3-minimal
 )
 # What the tests use to check our output with somebody else's programs.
 CONSILIUM_TEST_PACKAGES=(
