@@ -9,7 +9,7 @@ CONSILIUM_PACKAGES=(
   librocksdb-dev libabsl-dev libssl-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
-  jq openssl bsdextrautils python3-minimal
+  jq openssl bsdextrautils python3
 )
 # What the tests use to check our output with somebody else's programs.
 CONSILIUM_TEST_PACKAGES=(
@@ -57,5 +57,12 @@ build_tree() {
     tail -n 40 "$build.configure.log" >&2
     exit 5
   }
-  ninja -C "$build" --quiet || exit 5
+  # Every tenth of the way; the whole output is in the log, and its end is shown on a failure.
+  if ! ninja -C "$build" 2>&1 | tee "$build.build.log" | awk -F'[][/]' '
+      /^\[[0-9]+\/[0-9]+\]/ && int(10 * $2 / $3) > tenth {
+        tenth = int(10 * $2 / $3); printf "build: %d of %d steps\n", $2, $3; fflush()
+      }'; then
+    grep -A 15 -E '^FAILED|error:' "$build.build.log" | head -n 60 >&2
+    exit 5
+  fi
 }
