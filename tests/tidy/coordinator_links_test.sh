@@ -11,4 +11,5 @@ for binary in "$@"; do
   fi
 done
 # And the check can fail: the agent does link them.
-ldd "$(dirname "$1")/consilium-agent" | grep -q libtorch || { echo "consilium-agent links no LibTorch?"; exit 1; }
+loaded=$(ldd "$(dirname "$1")/consilium-agent")
+grep -q libtorch <<<"$loaded" || { echo "consilium-agent links no LibTorch?"; exit 1; }
