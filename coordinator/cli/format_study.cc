@@ -36,7 +36,10 @@ std::string RoundText(const v1::Study& study) {
 }
 
 std::string ProgressText(const v1::StudySite& site) {
-  return site.total() > 0 ? absl::StrCat(site.done(), "/", site.total()) : "";
+  // Steps, cases or bytes, by phase; a share can be read without knowing which.
+  if (site.total() <= 0) return "";
+  return absl::StrFormat("%.0f %%", 100.0 * static_cast<double>(site.done()) /
+                                        static_cast<double>(site.total()));
 }
 
 std::string LossText(const v1::StudySite& site) {

@@ -346,7 +346,10 @@ absl::Status FederationDriver::ReportProgress(absl::string_view site,
     if (!run->Awaits(site, progress.task_id, now)) continue;
     SiteProgress& stored = progress_[name][std::string(site)];
     const int64_t up = stored.bytes_up, down = stored.bytes_down;
+    const double trained_loss = stored.loss;
     stored = progress;
+    // An upload has no loss of its own: the training's stays to be seen.
+    if (progress.phase == "upload") stored.loss = trained_loss;
     stored.bytes_up = up;
     stored.bytes_down = down;
     ++revision_;
