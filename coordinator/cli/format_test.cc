@@ -63,7 +63,7 @@ TEST(FormatStudyTest, DiceTableHasEachSiteEachStructureAndAllCases) {
 
 TEST(FormatStudyTest, ShowsStateSitesRejectionsAndTraffic) {
   const std::string text = FormatStudy(SomeStudy());
-  for (const char* part : {"state   running", "round   3 of 20, training", "12/20", "0.4123",
+  for (const char* part : {"state   running", "round   3 of 20, training", "60 %", "0.4123",
                            "3.0 MiB", "512 B", "too few slices", "hippocampus/2"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
