@@ -137,7 +137,7 @@ grpc::Status FederationService::CommitUpload(grpc::ServerContext* context,
 
 grpc::Status FederationService::ReportProgress(grpc::ServerContext* context,
                                                const v1::ProgressReport* request,
-                                               v1::Acknowledgement*) {
+                                               v1::ProgressReply*) {
   return Serve(context, "progress.report", [&](const std::string& site) {
     return driver_.ReportProgress(site, FromMessage(*request));
   });

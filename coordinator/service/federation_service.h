@@ -39,7 +39,7 @@ class FederationService final : public v1::Federation::Service {
   grpc::Status CommitUpload(grpc::ServerContext* context, const v1::CommitUploadRequest* request,
                             v1::CommitUploadReply* reply) override;
   grpc::Status ReportProgress(grpc::ServerContext* context, const v1::ProgressReport* request,
-                              v1::Acknowledgement* reply) override;
+                              v1::ProgressReply* reply) override;
   grpc::Status ReportEvaluation(grpc::ServerContext* context, const v1::EvaluationReport* request,
                                 v1::Acknowledgement* reply) override;
 

@@ -99,7 +99,7 @@ absl::Status FederationClient::ReportCohort(const std::string& task_id,
 
 absl::Status FederationClient::ReportProgress(const TaskProgress& progress) {
   Call call(*this, options_.call_timeout);
-  v1::Acknowledgement reply;
+  v1::ProgressReply reply;
   return wire::FromGrpc(stub_->ReportProgress(call.context(), ToMessage(progress), &reply));
 }
 

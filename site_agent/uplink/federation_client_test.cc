@@ -85,7 +85,7 @@ class FakeCoordinator final : public v1::Federation::Service {
     return grpc::Status::OK;
   }
   grpc::Status ReportProgress(grpc::ServerContext*, const v1::ProgressReport*,
-                              v1::Acknowledgement*) override {
+                              v1::ProgressReply*) override {
     return {grpc::StatusCode::FAILED_PRECONDITION, "round 3 is over"};
   }
 
