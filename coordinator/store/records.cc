@@ -160,6 +160,39 @@ static void from_json(const Json& json, SiteEvaluationRecord& r) {
   r.reason = json.value("reason", "");
 }
 
+// What is not known is not written, so that versions of before lineage was recorded still read.
+static void to_json(Json& json, const VersionRecord& r) {
+  json = {{"version", r.version},       {"study", r.study},
+          {"number", r.number},         {"sha256", r.sha256},
+          {"bytes", r.bytes},           {"parameters", r.parameters},
+          {"created_us", r.created_us}, {"round", r.round},
+          {"parent", r.parent},         {"plan_sha256", r.plan_sha256},
+          {"audit_index", r.audit_index}};
+  if (!r.origin.empty()) json["origin"] = r.origin;
+  if (!r.code_version.empty()) json["code_version"] = r.code_version;
+  if (!r.parents.empty()) json["parents"] = r.parents;
+  if (!r.sites.empty()) json["sites"] = r.sites;
+  if (r.weights_gone_us != 0) json["weights_gone_us"] = r.weights_gone_us;
+}
+static void from_json(const Json& json, VersionRecord& r) {
+  r.version = json.at("version").get<std::string>();
+  r.study = json.at("study").get<std::string>();
+  r.number = json.at("number").get<int64_t>();
+  r.sha256 = json.at("sha256").get<std::string>();
+  r.bytes = json.at("bytes").get<int64_t>();
+  r.parameters = json.at("parameters").get<int64_t>();
+  r.created_us = json.at("created_us").get<int64_t>();
+  r.round = json.at("round").get<int64_t>();
+  r.parent = json.at("parent").get<std::string>();
+  r.plan_sha256 = json.at("plan_sha256").get<std::string>();
+  r.audit_index = json.at("audit_index").get<int64_t>();
+  r.origin = json.value("origin", "");
+  r.code_version = json.value("code_version", "");
+  r.parents = json.value("parents", std::vector<std::string>());
+  r.sites = json.value("sites", std::vector<std::string>());
+  r.weights_gone_us = json.value("weights_gone_us", int64_t{0});
+}
+
 #define CSL_JSON(Type, ...)                                                                     \
   static void to_json(Json& nlohmann_json_j, const Type& nlohmann_json_t) {                     \
     NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))                    \
@@ -181,8 +214,7 @@ CSL_JSON(ContributionRecord, site, outcome, reason, task_id, labelled_cases, unl
 CSL_JSON(RoundRecord, study, number, phase, reason, started_us, deadline_us, ended_us, quorum,
          base_version, base_sha256, new_version, contributions)
 CSL_JSON(EvaluationRecord, study, version, number, started_us, deadline_us, ended_us, sites)
-CSL_JSON(VersionRecord, version, study, number, sha256, bytes, parameters, created_us, round,
-         parent, plan_sha256, audit_index)
+CSL_JSON(ManifestRecord, sha256, bytes, chunks)
 CSL_JSON(AliasRecord, study, alias, version)
 CSL_JSON(PublicationRecord, target, manifest_sha256, time_us)
 CSL_JSON(ReleaseRecord, name, version, model_sha256, created_us, created_by, publications)
@@ -219,6 +251,7 @@ CSL_CODEC(StudyRecord)
 CSL_CODEC(RoundRecord)
 CSL_CODEC(EvaluationRecord)
 CSL_CODEC(VersionRecord)
+CSL_CODEC(ManifestRecord)
 CSL_CODEC(AliasRecord)
 CSL_CODEC(ReleaseRecord)
 CSL_CODEC(UploadRecord)

@@ -172,6 +172,19 @@ struct VersionRecord {
   std::string parent;
   std::string plan_sha256;
   int64_t audit_index = 0;  // filled by the commit
+  // Lineage; versions of before it was recorded have none of it.
+  std::string origin;        // initialise | round | import
+  std::string code_version;  // of the coordinator that made it
+  std::vector<std::string> parents;
+  std::vector<std::string> sites;  // that contributed, sorted
+  int64_t weights_gone_us = 0;     // when the weights were collected; 0: they are kept
+};
+
+// A model file as pieces of 4 MiB in the order of the file; the last one may be shorter.
+struct ManifestRecord {
+  std::string sha256;  // of the whole file
+  int64_t bytes = 0;
+  std::vector<std::string> chunks;  // SHA-256 of each, lower-case hex
 };
 
 struct AliasRecord {
@@ -209,7 +222,7 @@ struct UploadRecord {
 };
 
 // For AdminRecord, SiteRecord, InvitationRecord, StudyRecord, RoundRecord, EvaluationRecord,
-// VersionRecord, AliasRecord, ReleaseRecord and UploadRecord.
+// VersionRecord, ManifestRecord, AliasRecord, ReleaseRecord and UploadRecord.
 template <typename Record>
 std::string Encode(const Record& record);
 template <typename Record>

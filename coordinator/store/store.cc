@@ -17,9 +17,10 @@
 namespace consilium::coordinator {
 namespace {
 
-constexpr std::array<const char*, 13> kFamilyNames = {
+constexpr std::array<const char*, 14> kFamilyNames = {
     "meta",     "admins",  "sites",    "invitations", "studies", "rounds",     "versions",
-    "digests",  "aliases", "releases", "uploads",     "audit",   "evaluations"};
+    "digests",  "aliases", "releases", "uploads",     "audit",   "evaluations",
+    "manifests"};
 constexpr const char* kSchemaKey = "schema";
 constexpr size_t kLogFilesMax = 4;
 constexpr size_t kAuditScanMax = 1000;  // most entries one search returns
@@ -62,7 +63,7 @@ rocksdb::DBOptions DbOptions() {
 
 }  // namespace
 
-void Batch::Set(Family family, std::string key, std::string value) {
+void Batch::Set(Family family, std::string key, std::optional<std::string> value) {
   CSL_CHECK(operations_.size() < kBatchOperationsMax);
   operations_.push_back({family, std::move(key), std::move(value)});
 }
@@ -77,6 +78,13 @@ void Batch::Put(const EvaluationRecord& r) {
   Set(Family::kEvaluations, NumberKey(r.study, r.number), Encode(r));
 }
 void Batch::Put(const VersionRecord& r) { versions_.push_back(r); }
+void Batch::Update(const VersionRecord& r) {
+  Set(Family::kVersions, NumberKey(r.study, r.number), Encode(r));
+}
+void Batch::Put(const ManifestRecord& r) { Set(Family::kManifests, r.sha256, Encode(r)); }
+void Batch::DeleteManifest(absl::string_view model_sha256) {
+  Set(Family::kManifests, std::string(model_sha256), std::nullopt);
+}
 void Batch::Put(const AliasRecord& r) {
   Set(Family::kAliases, Prefix(r.study) + r.alias, Encode(r));
 }
@@ -156,7 +164,8 @@ absl::StatusOr<uint64_t> Store::Commit(const Batch& batch, absl::Time now) {
     return FromRocks(write.Put(rep_->family(family), key, value), "batch");
   };
   for (const Batch::Operation& op : batch.operations_) {
-    CSL_RETURN_IF_ERROR(put(op.family, op.key, op.value));
+    CSL_RETURN_IF_ERROR(op.value ? put(op.family, op.key, *op.value)
+                                 : FromRocks(write.Delete(rep_->family(op.family), op.key), "batch"));
   }
   for (VersionRecord version : batch.versions_) {
     version.audit_index = static_cast<int64_t>(first);
@@ -239,6 +248,12 @@ absl::StatusOr<std::vector<AliasRecord>> Store::Aliases(absl::string_view study)
 }
 absl::StatusOr<std::vector<ReleaseRecord>> Store::Releases() const {
   return Scan<ReleaseRecord>(Family::kReleases, "");
+}
+absl::StatusOr<std::vector<ManifestRecord>> Store::Manifests() const {
+  return Scan<ManifestRecord>(Family::kManifests, "");
+}
+absl::StatusOr<ManifestRecord> Store::Manifest(absl::string_view model_sha256) const {
+  return Get<ManifestRecord>(Family::kManifests, std::string(model_sha256));
 }
 absl::StatusOr<InvitationRecord> Store::Invitation(absl::string_view token_sha256) const {
   return Get<InvitationRecord>(Family::kInvitations, std::string(token_sha256));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,7 @@ inline constexpr size_t kBatchOperationsMax = 4096;
 
 enum class Family {
   kMeta, kAdmins, kSites, kInvitations, kStudies, kRounds, kVersions, kDigests, kAliases,
-  kReleases, kUploads, kAudit, kEvaluations,
+  kReleases, kUploads, kAudit, kEvaluations, kManifests,
 };
 
 // A change and the entries that record it, written together or not at all. A batch without an audit
@@ -45,6 +46,10 @@ class Batch {
   void Put(const RoundRecord& record);
   void Put(const EvaluationRecord& record);
   void Put(const VersionRecord& record);  // audit_index is set to the batch's first entry
+  // Changes a version that is there; audit_index stays as it is.
+  void Update(const VersionRecord& record);
+  void Put(const ManifestRecord& record);
+  void DeleteManifest(absl::string_view model_sha256);
   void Put(const AliasRecord& record);
   void Put(const ReleaseRecord& record);
   void Put(const UploadRecord& record);
@@ -56,9 +61,9 @@ class Batch {
   struct Operation {
     Family family;
     std::string key;
-    std::string value;
+    std::optional<std::string> value;  // none: delete
   };
-  void Set(Family family, std::string key, std::string value);
+  void Set(Family family, std::string key, std::optional<std::string> value);
   std::vector<Operation> operations_;
   std::vector<VersionRecord> versions_;
   std::vector<AuditFacts> audit_;
@@ -100,6 +105,7 @@ class Store {
   absl::StatusOr<std::vector<VersionRecord>> Versions(absl::string_view study) const;
   absl::StatusOr<std::vector<AliasRecord>> Aliases(absl::string_view study) const;
   absl::StatusOr<std::vector<ReleaseRecord>> Releases() const;
+  absl::StatusOr<std::vector<ManifestRecord>> Manifests() const;
 
   // NOT_FOUND: no such record.
   absl::StatusOr<InvitationRecord> Invitation(absl::string_view token_sha256) const;
@@ -107,6 +113,8 @@ class Store {
   absl::StatusOr<EvaluationRecord> Evaluation(absl::string_view study, int64_t number) const;
   absl::StatusOr<VersionRecord> Version(absl::string_view study, int64_t number) const;
   absl::StatusOr<VersionRecord> VersionOfDigest(absl::string_view sha256) const;
+  // Of the model file with this digest; NOT_FOUND also when its weights were collected.
+  absl::StatusOr<ManifestRecord> Manifest(absl::string_view model_sha256) const;
   absl::StatusOr<AliasRecord> Alias(absl::string_view study, absl::string_view alias) const;
   absl::StatusOr<ReleaseRecord> Release(absl::string_view name) const;
   absl::StatusOr<UploadRecord> Upload(absl::string_view upload_id) const;

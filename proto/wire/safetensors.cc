@@ -189,29 +189,51 @@ absl::Status WriteSafetensors(const std::string& path, const TensorMap& map,
   return RenameDurably(temporary, path);
 }
 
-absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const std::string& path) {
-  CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
-  CSL_ASSIGN_OR_RETURN(const uint64_t file_bytes, file.Bytes());
-  std::string prefix(std::min<uint64_t>(kLengthBytes, file_bytes), '\0');
-  CSL_RETURN_IF_ERROR(file.ReadAt(0, prefix.data(), prefix.size()));
-  if (prefix.size() < kLengthBytes) return Refuse("file is shorter than 8 bytes");
-  CSL_ASSIGN_OR_RETURN(const uint64_t length, HeaderBytes(prefix, file_bytes));
-  prefix.resize(kLengthBytes + length);
-  CSL_RETURN_IF_ERROR(file.ReadAt(0, prefix.data(), prefix.size()));
-  return DecodeSafetensorsHeader(prefix, file_bytes);
+absl::Status WriteSafetensors(const ByteSink& sink, const TensorMap& map,
+                              const Metadata& metadata) {
+  CSL_RETURN_IF_ERROR(CheckLayout(map.layout));
+  CSL_CHECK(static_cast<int64_t>(map.values.size()) == map.layout.parameters());
+  CSL_RETURN_IF_ERROR(sink(EncodeSafetensorsHeader(map.layout, metadata)));
+  return sink(absl::string_view(reinterpret_cast<const char*>(map.values.data()),
+                                map.values.size() * sizeof(float)));
 }
 
-absl::StatusOr<SafetensorsFile> ReadSafetensors(const std::string& path) {
-  CSL_ASSIGN_OR_RETURN(SafetensorsHeader header, ReadSafetensorsHeader(path));
-  CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
+absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const ByteSource& source, uint64_t bytes) {
+  std::string prefix(std::min<uint64_t>(kLengthBytes, bytes), '\0');
+  CSL_RETURN_IF_ERROR(source(0, prefix.data(), prefix.size()));
+  if (prefix.size() < kLengthBytes) return Refuse("file is shorter than 8 bytes");
+  CSL_ASSIGN_OR_RETURN(const uint64_t length, HeaderBytes(prefix, bytes));
+  prefix.resize(kLengthBytes + length);
+  CSL_RETURN_IF_ERROR(source(0, prefix.data(), prefix.size()));
+  return DecodeSafetensorsHeader(prefix, bytes);
+}
+
+absl::StatusOr<SafetensorsFile> ReadSafetensors(const ByteSource& source, uint64_t bytes) {
+  CSL_ASSIGN_OR_RETURN(SafetensorsHeader header, ReadSafetensorsHeader(source, bytes));
   SafetensorsFile result;
   result.metadata = std::move(header.metadata);
   result.map.values.resize(static_cast<size_t>(header.layout.parameters()));
-  CSL_RETURN_IF_ERROR(file.ReadAt(header.data_offset,
-                                  reinterpret_cast<char*>(result.map.values.data()),
-                                  result.map.values.size() * sizeof(float)));
+  CSL_RETURN_IF_ERROR(source(header.data_offset,
+                             reinterpret_cast<char*>(result.map.values.data()),
+                             result.map.values.size() * sizeof(float)));
   result.map.layout = std::move(header.layout);
   return result;
+}
+
+absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const std::string& path) {
+  CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
+  CSL_ASSIGN_OR_RETURN(const uint64_t bytes, file.Bytes());
+  return ReadSafetensorsHeader(
+      [&](uint64_t offset, char* out, size_t size) { return file.ReadAt(offset, out, size); },
+      bytes);
+}
+
+absl::StatusOr<SafetensorsFile> ReadSafetensors(const std::string& path) {
+  CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
+  CSL_ASSIGN_OR_RETURN(const uint64_t bytes, file.Bytes());
+  return ReadSafetensors(
+      [&](uint64_t offset, char* out, size_t size) { return file.ReadAt(offset, out, size); },
+      bytes);
 }
 
 }  // namespace consilium::wire

@@ -5,6 +5,7 @@
 #ifndef CONSILIUM_PROTO_WIRE_SAFETENSORS_H_
 #define CONSILIUM_PROTO_WIRE_SAFETENSORS_H_
 
+#include <functional>
 #include <map>
 #include <string>
 
@@ -33,6 +34,15 @@ std::string EncodeSafetensorsHeader(const TensorLayout& layout, const Metadata& 
 // `prefix` must hold at least the whole header; OUT_OF_RANGE says how many bytes are needed.
 absl::StatusOr<SafetensorsHeader> DecodeSafetensorsHeader(absl::string_view prefix,
                                                           uint64_t file_bytes);
+
+// To wherever the bytes go, in order; the sink's error ends it.
+using ByteSink = std::function<absl::Status(absl::string_view)>;
+absl::Status WriteSafetensors(const ByteSink& sink, const TensorMap& map, const Metadata& metadata);
+// From wherever they are: reads exactly `size` bytes at `offset`.
+using ByteSource = std::function<absl::Status(uint64_t offset, char* out, size_t size)>;
+struct SafetensorsFile;
+absl::StatusOr<SafetensorsHeader> ReadSafetensorsHeader(const ByteSource& source, uint64_t bytes);
+absl::StatusOr<SafetensorsFile> ReadSafetensors(const ByteSource& source, uint64_t bytes);
 
 // Whole files. Written atomically.
 absl::Status WriteSafetensors(const std::string& path, const TensorMap& map,
