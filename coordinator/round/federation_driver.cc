@@ -19,12 +19,6 @@ using privacy::LogLevel;
 using Key = privacy::LogField::Key;
 
 constexpr size_t kRunIdBytes = 16;
-constexpr absl::Duration kWaitSlice = absl::Milliseconds(500);  // how soon a gone caller is noticed
-
-const Caller& Coordinator() {
-  static const Caller& caller = *new Caller{"coordinator", "coordinator"};
-  return caller;
-}
 
 AggregationWorker::Context ContextOf(const StudyRun& run, int64_t round) {
   return {.study = run.record().name,
@@ -35,6 +29,11 @@ AggregationWorker::Context ContextOf(const StudyRun& run, int64_t round) {
 }
 
 }  // namespace
+
+const Caller& CoordinatorCaller() {
+  static const Caller& caller = *new Caller{"coordinator", "coordinator"};
+  return caller;
+}
 
 FederationDriver::FederationDriver(Options options, privacy::HpkeKeyPair sealing_key, Store& store,
                                    SiteRegistry& sites, const Clock& clock)
@@ -182,90 +181,12 @@ void FederationDriver::Execute(const StudyRun& run, const std::vector<StudyEffec
   }
 }
 
-void FederationDriver::RunFold(const AggregationWorker::Context& context,
-                               const FoldUpdate& update) {
-  const absl::Status folded = worker_.Fold(context, update);
-  if (folded.ok()) return;
-  Log(LogLevel::kError, "an accepted update could not be folded",
-      {{Key::kStudy, context.study},
-       {Key::kRound, context.round},
-       {Key::kSite, update.site},
-       {Key::kReason, folded.message()}});
-  // Should the failure not be recorded below, Aggregate finds this update missing from the sum.
-  worker_.Forget(context.study, context.round);
-  const absl::Status failed = Change(
-      context.study, Coordinator(),
-      [&](StudyRun& run, Step& step, Batch&, absl::Time now) -> absl::Status {
-        run.OnAggregationFailed(absl::StrCat("folding failed: ", folded.message()), now, step);
-        return absl::OkStatus();
-      });
-  if (!failed.ok()) {
-    Log(LogLevel::kError, "the failed round could not be recorded",
-        {{Key::kStudy, context.study}, {Key::kReason, failed.message()}});
-  }
-}
-
-void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
-  const RunPtr before = Find(context.study);
-  if (before == nullptr || !before->round() ||
-      before->round()->record().number != context.round ||
-      before->round()->phase() != RoundPhase::kAggregating) {
-    worker_.Forget(context.study, context.round);
-    return;  // stopped or failed meanwhile
-  }
-  std::vector<FoldUpdate> accepted;
-  for (const StudyEffect& effect : before->Resume()) {
-    if (const auto* fold = std::get_if<StudyFold>(&effect)) accepted.push_back(fold->update);
-  }
-  const absl::StatusOr<NewModel> model = worker_.Aggregate(context, accepted);
-  const absl::Status committed = Change(
-      context.study, Coordinator(),
-      [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
-        if (!run.round() || run.round()->record().number != context.round ||
-            run.round()->phase() != RoundPhase::kAggregating) {
-          return absl::OkStatus();  // stopped or failed meanwhile
-        }
-        if (!model.ok()) {
-          run.OnAggregationFailed(
-              absl::StrCat("the model could not be made: ", model.status().message()), now, step);
-          return absl::OkStatus();
-        }
-        CSL_ASSIGN_OR_RETURN(const VersionRecord version, run.OnModelReady(*model, now, step));
-        batch.Put(version);
-        batch.Put(AliasRecord{version.study, "latest", version.version});
-        return absl::OkStatus();
-      });
-  if (committed.ok()) return;
-  // The store refused, most likely for want of space. Without a retry the round would hang.
-  Log(LogLevel::kError, "a new version could not be committed; trying again",
-      {{Key::kStudy, context.study},
-       {Key::kRound, context.round},
-       {Key::kReason, committed.message()}});
-  absl::MutexLock lock(&mutex_);
-  if (draining_) return;
-  changed_.WaitWithTimeout(&mutex_, kWaitSlice);
-  pool_.Schedule([this, context] { RunAggregate(context); });
-}
-
-void FederationDriver::DropRound(const std::string& study, int64_t round) {
-  {
-    absl::MutexLock lock(&mutex_);
-    for (auto it = uploads_.begin(); it != uploads_.end();) {
-      const Announcement& announcement = it->second->announcement();
-      const bool over = announcement.study == study && announcement.round == round;
-      it = over ? uploads_.erase(it) : std::next(it);
-    }
-  }
-  worker_.Forget(study, round);
-  staging_.Drop(study, round);
-}
-
 void FederationDriver::Tick() {
   for (const RunPtr& run : Runs()) {
     const StudyState state = run->record().state;
     if (state != StudyState::kPreparing && state != StudyState::kRunning) continue;
     const absl::Status status =
-        Change(run->record().name, Coordinator(),
+        Change(run->record().name, CoordinatorCaller(),
                [](StudyRun&, Step&, Batch&, absl::Time) { return absl::OkStatus(); });
     if (!status.ok()) {
       Log(LogLevel::kError, "a study could not be moved on",
@@ -286,114 +207,6 @@ void FederationDriver::Drain() {
 bool FederationDriver::draining() const {
   absl::MutexLock lock(&mutex_);
   return draining_;
-}
-
-std::optional<SiteTask> FederationDriver::NextTask(absl::string_view site, absl::Duration wait,
-                                                   const std::function<bool()>& gone) {
-  const absl::Duration until = clock_.Monotonic() + std::min(wait, kTaskWaitMax);
-  absl::MutexLock lock(&mutex_);
-  while (!draining_) {
-    for (const auto& [name, run] : studies_) {
-      std::optional<SiteTask> task = run->TaskFor(site, Now());
-      if (task) return task;
-    }
-    const absl::Duration left = until - clock_.Monotonic();
-    if (left <= absl::ZeroDuration() || gone()) break;
-    changed_.WaitWithTimeout(&mutex_, std::min(left, kWaitSlice));
-  }
-  return std::nullopt;
-}
-
-absl::Status FederationDriver::ReportCohort(const CohortRecord& report, absl::string_view task_id) {
-  for (const RunPtr& run : Runs()) {
-    if (run->TaskId(TaskKind::kPrepare, 0, report.site) != task_id) continue;
-    return Change(run->record().name, Coordinator(),
-                  [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
-                    return changing.OnCohortReport(report, task_id, now, step);
-                  });
-  }
-  return absl::FailedPreconditionError("no such PREPARE task is awaited; ask for the next task");
-}
-
-absl::Status FederationDriver::ReportEvaluation(absl::string_view site, absl::string_view task_id,
-                                                const std::vector<CaseDiceRecord>& cases) {
-  for (const RunPtr& run : Runs()) {
-    if (!run->evaluation()) continue;
-    const auto& entries = run->evaluation()->sites;
-    if (std::none_of(entries.begin(), entries.end(), [&](const SiteEvaluationRecord& entry) {
-          return entry.site == site && entry.task_id == task_id;
-        })) {
-      continue;
-    }
-    return Change(run->record().name, Coordinator(),
-                  [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
-                    return changing.OnEvaluationReport(site, task_id, cases, now, step);
-                  });
-  }
-  return absl::FailedPreconditionError("no such EVALUATE task is awaited; ask for the next task");
-}
-
-absl::Status FederationDriver::ReportProgress(absl::string_view site,
-                                              const SiteProgress& progress) {
-  static constexpr absl::string_view kPhases[] = {"prepare", "download", "train", "evaluate",
-                                                  "upload"};
-  if (std::find(std::begin(kPhases), std::end(kPhases), progress.phase) == std::end(kPhases)) {
-    return absl::InvalidArgumentError("progress: unknown phase");
-  }
-  const absl::Time now = Now();
-  absl::MutexLock lock(&mutex_);
-  for (const auto& [name, run] : studies_) {
-    if (!run->Awaits(site, progress.task_id, now)) continue;
-    SiteProgress& stored = progress_[name][std::string(site)];
-    const int64_t up = stored.bytes_up, down = stored.bytes_down;
-    const double trained_loss = stored.loss;
-    stored = progress;
-    // An upload has no loss of its own: the training's stays to be seen.
-    if (progress.phase == "upload") stored.loss = trained_loss;
-    stored.bytes_up = up;
-    stored.bytes_down = down;
-    ++revision_;
-    changed_.SignalAll();
-    return absl::OkStatus();
-  }
-  return absl::FailedPreconditionError("the task is no longer awaited; ask for the next task");
-}
-
-void FederationDriver::CountBytes(absl::string_view site, int64_t up, int64_t down) {
-  const absl::Time now = Now();
-  absl::MutexLock lock(&mutex_);
-  for (const auto& [name, run] : studies_) {
-    if (!run->TaskFor(site, now)) continue;
-    SiteProgress& progress = progress_[name][std::string(site)];
-    progress.bytes_up += up;
-    progress.bytes_down += down;
-    return;
-  }
-}
-
-absl::StatusOr<std::string> FederationDriver::ModelPath(absl::string_view sha256) const {
-  CSL_ASSIGN_OR_RETURN(std::string path, models_.Path(sha256));
-  const absl::StatusOr<VersionRecord> version = store_.VersionOfDigest(sha256);
-  if (absl::IsNotFound(version.status())) {
-    return absl::NotFoundError("no model with this digest is registered");
-  }
-  CSL_RETURN_IF_ERROR(version.status());
-  return path;
-}
-
-void FederationDriver::OnSiteGone(absl::string_view site, absl::string_view reason) {
-  for (const RunPtr& run : Runs()) {
-    const absl::Status status =
-        Change(run->record().name, Coordinator(),
-               [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
-                 changing.OnSiteGone(site, reason, now, step);
-                 return absl::OkStatus();
-               });
-    if (!status.ok()) {
-      Log(LogLevel::kError, "a site's leaving could not be recorded",
-          {{Key::kSite, site}, {Key::kReason, status.message()}});
-    }
-  }
 }
 
 StudyView FederationDriver::ViewOf(const RunPtr& run) const {

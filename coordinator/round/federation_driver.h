@@ -37,6 +37,7 @@
 namespace consilium::coordinator {
 
 inline constexpr absl::Duration kTaskWaitMax = absl::Seconds(30);
+inline constexpr absl::Duration kWaitSlice = absl::Milliseconds(500);  // how soon a gone caller is noticed
 inline constexpr size_t kStudiesMax = 1000;
 
 // Who an administrator's change is recorded under.
@@ -44,6 +45,7 @@ struct Caller {
   std::string name;
   std::string role;
 };
+const Caller& CoordinatorCaller();
 
 // What a site says about its work in a study. Not durable.
 struct SiteProgress {

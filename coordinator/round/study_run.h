@@ -81,6 +81,9 @@ struct SiteView {
 
 // nullptr: no such site.
 const SiteView* FindSite(const std::vector<SiteView>& sites, absl::string_view name);
+// Why nothing more is expected of a site; empty: it is approved. In the words of whoever calls
+// OnSiteGone, because OnTime may notice first.
+std::string WhyGone(const std::vector<SiteView>& sites, absl::string_view name);
 
 struct StudyFold {
   int64_t round = 0;

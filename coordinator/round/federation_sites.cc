@@ -1,0 +1,127 @@
+// The part of FederationDriver that sites ask and tell, less their updates.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/round/federation_driver.h"
+#include "privacy/log/log.h"
+#include "proto/base/status.h"
+
+namespace consilium::coordinator {
+namespace {
+
+using privacy::Log;
+using privacy::LogField;
+using privacy::LogLevel;
+using Key = privacy::LogField::Key;
+
+}  // namespace
+
+std::optional<SiteTask> FederationDriver::NextTask(absl::string_view site, absl::Duration wait,
+                                                   const std::function<bool()>& gone) {
+  const absl::Duration until = clock_.Monotonic() + std::min(wait, kTaskWaitMax);
+  absl::MutexLock lock(&mutex_);
+  while (!draining_) {
+    for (const auto& [name, run] : studies_) {
+      std::optional<SiteTask> task = run->TaskFor(site, Now());
+      if (task) return task;
+    }
+    const absl::Duration left = until - clock_.Monotonic();
+    if (left <= absl::ZeroDuration() || gone()) break;
+    changed_.WaitWithTimeout(&mutex_, std::min(left, kWaitSlice));
+  }
+  return std::nullopt;
+}
+
+absl::Status FederationDriver::ReportCohort(const CohortRecord& report, absl::string_view task_id) {
+  for (const RunPtr& run : Runs()) {
+    if (run->TaskId(TaskKind::kPrepare, 0, report.site) != task_id) continue;
+    return Change(run->record().name, CoordinatorCaller(),
+                  [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
+                    return changing.OnCohortReport(report, task_id, now, step);
+                  });
+  }
+  return absl::FailedPreconditionError("no such PREPARE task is awaited; ask for the next task");
+}
+
+absl::Status FederationDriver::ReportEvaluation(absl::string_view site, absl::string_view task_id,
+                                                const std::vector<CaseDiceRecord>& cases) {
+  for (const RunPtr& run : Runs()) {
+    if (!run->evaluation()) continue;
+    const auto& entries = run->evaluation()->sites;
+    if (std::none_of(entries.begin(), entries.end(), [&](const SiteEvaluationRecord& entry) {
+          return entry.site == site && entry.task_id == task_id;
+        })) {
+      continue;
+    }
+    return Change(run->record().name, CoordinatorCaller(),
+                  [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
+                    return changing.OnEvaluationReport(site, task_id, cases, now, step);
+                  });
+  }
+  return absl::FailedPreconditionError("no such EVALUATE task is awaited; ask for the next task");
+}
+
+absl::Status FederationDriver::ReportProgress(absl::string_view site,
+                                              const SiteProgress& progress) {
+  static constexpr absl::string_view kPhases[] = {"prepare", "download", "train", "evaluate",
+                                                  "upload"};
+  if (std::find(std::begin(kPhases), std::end(kPhases), progress.phase) == std::end(kPhases)) {
+    return absl::InvalidArgumentError("progress: unknown phase");
+  }
+  const absl::Time now = Now();
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [name, run] : studies_) {
+    if (!run->Awaits(site, progress.task_id, now)) continue;
+    SiteProgress& stored = progress_[name][std::string(site)];
+    const int64_t up = stored.bytes_up, down = stored.bytes_down;
+    const double trained_loss = stored.loss;
+    stored = progress;
+    // An upload has no loss of its own: the training's stays to be seen.
+    if (progress.phase == "upload") stored.loss = trained_loss;
+    stored.bytes_up = up;
+    stored.bytes_down = down;
+    ++revision_;
+    changed_.SignalAll();
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError("the task is no longer awaited; ask for the next task");
+}
+
+void FederationDriver::CountBytes(absl::string_view site, int64_t up, int64_t down) {
+  const absl::Time now = Now();
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [name, run] : studies_) {
+    if (!run->TaskFor(site, now)) continue;
+    SiteProgress& progress = progress_[name][std::string(site)];
+    progress.bytes_up += up;
+    progress.bytes_down += down;
+    return;
+  }
+}
+
+absl::StatusOr<std::string> FederationDriver::ModelPath(absl::string_view sha256) const {
+  CSL_ASSIGN_OR_RETURN(std::string path, models_.Path(sha256));
+  const absl::StatusOr<VersionRecord> version = store_.VersionOfDigest(sha256);
+  if (absl::IsNotFound(version.status())) {
+    return absl::NotFoundError("no model with this digest is registered");
+  }
+  CSL_RETURN_IF_ERROR(version.status());
+  return path;
+}
+
+void FederationDriver::OnSiteGone(absl::string_view site, absl::string_view reason) {
+  for (const RunPtr& run : Runs()) {
+    const absl::Status status =
+        Change(run->record().name, CoordinatorCaller(),
+               [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
+                 changing.OnSiteGone(site, reason, now, step);
+                 return absl::OkStatus();
+               });
+    if (!status.ok()) {
+      Log(LogLevel::kError, "a site's leaving could not be recorded",
+          {{Key::kSite, site}, {Key::kReason, status.message()}});
+    }
+  }
+}
+
+}  // namespace consilium::coordinator

@@ -1,0 +1,161 @@
+// The part of StudyRun that decides when the plan is fixed, who makes the first weights and who takes
+// part in a round.
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/round/planner.h"
+#include "coordinator/round/study_run.h"
+#include "privacy/crypto/sha256.h"
+
+namespace consilium::coordinator {
+
+bool StudyRun::IsTrainer(const CohortRecord& cohort) const { return !spec_.IsEvaluator(cohort.site); }
+
+std::string StudyRun::CannotTrain(const CohortRecord& cohort) const {
+  if (cohort.trainable_labelled() > 0) return "";
+  if (cohort.unlabelled() == 0) return "no case to train on";
+  return spec_.semi_supervised == "none" ? "no labelled case, and the study is not semi-supervised"
+                                         : "";
+}
+
+std::string StudyRun::SkipReason(const CohortRecord& cohort, const SiteView* site) const {
+  if (site == nullptr || !site->approved) return "not approved";
+  if (std::string reason = CannotTrain(cohort); !reason.empty()) return reason;
+  return site->connected ? "" : "not connected";
+}
+
+void StudyRun::FinishPreparing(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  std::vector<CohortRecord> trainers;
+  for (const CohortRecord& cohort : record_.cohort) {
+    if (IsTrainer(cohort) && CannotTrain(cohort).empty()) trainers.push_back(cohort);
+  }
+  if (static_cast<int64_t>(trainers.size()) < spec_.min_sites) {
+    record_.ready_us = 0;
+    waiting_ = absl::StrCat("waiting for sites with data to train on: ", trainers.size(), " of ",
+                            spec_.min_sites);
+    return;
+  }
+  if (record_.ready_us == 0) record_.ready_us = absl::ToUnixMicros(now);
+  const bool all = std::all_of(sites.begin(), sites.end(), [&](const SiteView& site) {
+    return !site.approved || Cohort(site.name) != nullptr;
+  });
+  if (!all && now < absl::FromUnixMicros(record_.ready_us) + kGrace) return;
+
+  const absl::StatusOr<wire::Plan> plan = MakePlan(spec_, trainers);
+  if (!plan.ok()) {
+    End(StudyState::kFailed, plan.status().message(), step);
+    return;
+  }
+  record_.plan_json = wire::PlanToJson(*plan);
+  record_.plan_sha256 = privacy::Sha256Hex(record_.plan_json);
+  record_.state = StudyState::kRunning;
+  Enter(Stage::kBetweenRounds, now);
+  AuditFacts facts = Facts("study.plan");
+  facts.digest = record_.plan_sha256;
+  facts.count = static_cast<int64_t>(trainers.size());
+  step.audit.push_back(std::move(facts));
+}
+
+void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  std::vector<std::string> candidates;  // those with labels first
+  for (const bool with_labels : {true, false}) {
+    for (const CohortRecord& cohort : record_.cohort) {
+      const SiteView* site = FindSite(sites, cohort.site);
+      if (IsTrainer(cohort) && cohort.cases > 0 && site != nullptr && site->approved &&
+          site->connected && (cohort.trainable_labelled() > 0) == with_labels) {
+        candidates.push_back(cohort.site);
+      }
+    }
+  }
+  if (candidates.empty()) {
+    waiting_ = "waiting for a connected site with cases to make the first weights";
+    return;
+  }
+  const std::string& chosen = candidates[static_cast<size_t>(record_.attempt) % candidates.size()];
+  ++record_.attempt;
+  round_ = Round::Open({.study = record_.name,
+                        .number = 0,
+                        .quorum = 1,
+                        .base_version = "",
+                        .base_sha256 = "",
+                        .now = now,
+                        .deadline = spec_.deadline},
+                       {{.site = chosen,
+                         .task_id = TaskId(TaskKind::kInitialise, 0, chosen),
+                         .weight_max_milli = 1,
+                         .skip_reason = ""}});
+  Enter(Stage::kInitialising, now);
+  AuditFacts facts = Facts("round.open");
+  facts.round = 0;
+  facts.site = chosen;
+  step.audit.push_back(std::move(facts));
+  step.rounds.push_back(round_->record());
+}
+
+void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  int64_t with_labels = 0, connected = 0, could = 0;
+  for (const CohortRecord& cohort : record_.cohort) {
+    const SiteView* site = FindSite(sites, cohort.site);
+    if (!IsTrainer(cohort) || site == nullptr || !site->approved || !CannotTrain(cohort).empty()) {
+      continue;
+    }
+    ++could;
+    if (site->connected) ++connected;
+    if (cohort.trainable_labelled() > 0) ++with_labels;
+  }
+  // Without enough sites with labels there is nothing to warm up with: all join at once.
+  const bool warming_up =
+      record_.rounds_committed < spec_.unlabelled_after && with_labels >= spec_.quorum;
+  std::vector<Round::Invitee> invitees;
+  int64_t invited = 0;
+  for (const CohortRecord& cohort : record_.cohort) {
+    if (!IsTrainer(cohort)) continue;
+    std::string skip = SkipReason(cohort, FindSite(sites, cohort.site));
+    if (skip.empty() && warming_up && cohort.trainable_labelled() == 0) {
+      skip = absl::StrCat("no labelled case: joins after ", spec_.unlabelled_after, " rounds");
+    }
+    if (skip.empty()) ++invited;
+    invitees.push_back({cohort.site, TaskId(TaskKind::kTrain, record_.round + 1, cohort.site),
+                        WeightMilli(cohort.trainable_labelled(), cohort.unlabelled(), cohort),
+                        std::move(skip)});
+  }
+  if (connected < spec_.min_sites || invited < spec_.quorum) {
+    record_.ready_us = 0;
+    waiting_ = absl::StrCat("waiting for sites that can train: ", connected, " of ",
+                            spec_.min_sites, " are connected; ", invited, " of the quorum of ",
+                            spec_.quorum, " would be invited");
+    return;
+  }
+  if (record_.ready_us == 0) record_.ready_us = absl::ToUnixMicros(now);
+  if (connected < could && now < absl::FromUnixMicros(record_.ready_us) + kGrace) return;
+
+  ++record_.round;
+  round_ = Round::Open({.study = record_.name,
+                        .number = record_.round,
+                        .quorum = spec_.quorum,
+                        .base_version = record_.latest_version,
+                        .base_sha256 = record_.latest_sha256,
+                        .now = now,
+                        .deadline = spec_.deadline},
+                       invitees);
+  Enter(Stage::kRound, now);
+  AuditFacts facts = Facts("round.open");
+  facts.round = record_.round;
+  facts.version = record_.latest_version;
+  facts.count = invited;
+  step.audit.push_back(std::move(facts));
+  step.rounds.push_back(round_->record());
+}
+
+int64_t StudyRun::WeightMilli(int64_t labelled, int64_t unlabelled,
+                              const CohortRecord& cohort) const {
+  const double with = static_cast<double>(std::clamp<int64_t>(labelled, 0, cohort.trainable_labelled()));
+  const double without =
+      spec_.semi_supervised == "none"
+          ? 0
+          : static_cast<double>(std::clamp<int64_t>(unlabelled, 0, cohort.unlabelled()));
+  return std::llround(1000 * (with + spec_.unlabelled_weight * without));
+}
+
+}  // namespace consilium::coordinator

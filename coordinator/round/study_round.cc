@@ -1,0 +1,161 @@
+// The part of StudyRun that runs an open round: updates, its end, and what follows.
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/round/study_run.h"
+#include "proto/base/status.h"
+
+namespace consilium::coordinator {
+namespace {
+
+// What a site did is recorded under its name, not the coordinator's.
+AuditFacts BySite(AuditFacts facts, absl::string_view site) {
+  facts.actor = std::string(site);
+  facts.role = "site";
+  facts.site = std::string(site);
+  return facts;
+}
+
+}  // namespace
+
+absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate update,
+                                        absl::Time now, Step& step) {
+  if (!round_) return absl::FailedPreconditionError("no round is open");
+  const CohortRecord* cohort = Cohort(site);
+  if (cohort == nullptr) return absl::NotFoundError("the site did not report a cohort");
+  const int64_t number = round_->record().number;
+  update.weight_milli =
+      number == 0 ? 1 : WeightMilli(update.labelled_cases, update.unlabelled_cases, *cohort);
+  if (update.weight_milli == 0) {
+    return absl::InvalidArgumentError("the update was not trained on any case the site reported");
+  }
+  CSL_ASSIGN_OR_RETURN(const RoundEffects effects,
+                       round_->OnUpdateVerified(site, update, DeadlineTime(now)));
+  AuditFacts facts = BySite(Facts("update.accept"), site);
+  facts.round = number;
+  facts.digest = update.upload_id;
+  facts.count = update.bytes;
+  step.audit.push_back(std::move(facts));
+  Apply(effects, now, step);
+  step.rounds.push_back(round_->record());
+  return absl::OkStatus();
+}
+
+absl::Status StudyRun::OnUpdateRefused(absl::string_view site, absl::string_view reason,
+                                       absl::Time now, Step& step) {
+  if (!round_) return absl::FailedPreconditionError("no round is open");
+  CSL_ASSIGN_OR_RETURN(const RoundEffects effects, round_->OnUpdateRefused(site, reason, now));
+  AuditFacts facts = BySite(Facts("update.refuse"), site);
+  facts.round = round_->record().number;
+  facts.outcome = "refused";
+  facts.reason = std::string(reason);
+  step.audit.push_back(std::move(facts));
+  step.rounds.push_back(round_->record());
+  Apply(effects, now, step);
+  return absl::OkStatus();
+}
+
+// Turns the round's effects into the study's, and moves the study on where the round failed.
+void StudyRun::Apply(const RoundEffects& effects, absl::Time now, Step& step) {
+  if (effects.empty()) return;
+  const int64_t number = round_->record().number;
+  for (const RoundEffect& effect : effects) {
+    if (const auto* fold = std::get_if<FoldUpdate>(&effect)) {
+      step.effects.push_back(StudyFold{number, *fold});
+    } else if (std::holds_alternative<Aggregate>(effect)) {
+      step.effects.push_back(StudyAggregate{number});
+      AuditFacts facts = Facts("round.aggregate");
+      facts.round = number;
+      step.audit.push_back(std::move(facts));
+      step.rounds.push_back(round_->record());
+    } else {
+      OnRoundFailed(std::get<RoundFailed>(effect).reason, now, step);
+    }
+  }
+}
+
+void StudyRun::OnRoundFailed(absl::string_view reason, absl::Time now, Step& step) {
+  const int64_t number = round_->record().number;
+  step.rounds.push_back(round_->record());
+  step.effects.push_back(DropUploads{number});
+  AuditFacts facts = Facts("round.fail");
+  facts.round = number;
+  facts.outcome = "failed";
+  facts.reason = std::string(reason);
+  step.audit.push_back(std::move(facts));
+  if (ended()) return;  // that is why it failed
+  ++record_.failures_in_row;
+  Enter(Stage::kBetweenRounds, now);
+  if (record_.failures_in_row >= (number == 0 ? kInitialisationsMax : kRoundFailuresMax)) {
+    End(StudyState::kFailed, absl::StrCat("round ", number, ": ", reason), step);
+  }
+}
+
+absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl::Time now,
+                                                     Step& step) {
+  if (!round_ || round_->phase() != RoundPhase::kAggregating) {
+    return absl::FailedPreconditionError("the round ended before its model was ready");
+  }
+  const int64_t number = round_->record().number;
+  VersionRecord version;
+  version.study = record_.name;
+  version.number = number;
+  version.version = absl::StrCat(record_.name, "/", number);
+  version.sha256 = model.sha256;
+  version.bytes = model.bytes;
+  version.parameters = model.parameters;
+  version.created_us = absl::ToUnixMicros(now);
+  version.round = number;
+  version.parent = record_.latest_version;
+  version.plan_sha256 = record_.plan_sha256;
+
+  AuditFacts facts = Facts("round.commit");
+  facts.round = number;
+  facts.version = version.version;
+  facts.before = record_.latest_version;
+  facts.after = version.version;
+  facts.digest = model.sha256;
+  // The batch's first entry is the one that a version points at.
+  step.audit.insert(step.audit.begin(), std::move(facts));
+
+  round_->OnCommitted(version.version, now);
+  step.rounds.push_back(round_->record());
+  step.effects.push_back(DropUploads{number});
+  record_.latest_version = version.version;
+  record_.latest_sha256 = model.sha256;
+  record_.latest_bytes = model.bytes;
+  record_.layout_sha256 = model.layout_sha256;
+  record_.parameters = model.parameters;
+  record_.failures_in_row = 0;
+  AfterCommit(now, step);
+  return version;
+}
+
+void StudyRun::AfterCommit(absl::Time now, Step& step) {
+  Enter(Stage::kBetweenRounds, now);
+  if (round_->record().number == 0) return;
+  ++record_.rounds_committed;
+  const bool last = record_.rounds_committed >= spec_.rounds;
+  const bool due = spec_.evaluate_every > 0 && record_.rounds_committed % spec_.evaluate_every == 0;
+  if (last || due) OpenEvaluation(now, step);
+}
+
+void StudyRun::OnAggregationFailed(absl::string_view reason, absl::Time now, Step& step) {
+  if (round_) Apply(round_->OnFailure(reason, now), now, step);
+}
+
+std::vector<StudyEffect> StudyRun::Resume() const {
+  std::vector<StudyEffect> effects;
+  if (!round_) return effects;
+  const int64_t number = round_->record().number;
+  for (const RoundEffect& effect : round_->Resume()) {
+    if (const auto* fold = std::get_if<FoldUpdate>(&effect)) {
+      effects.push_back(StudyFold{number, *fold});
+    } else {
+      effects.push_back(StudyAggregate{number});
+    }
+  }
+  return effects;
+}
+
+}  // namespace consilium::coordinator
