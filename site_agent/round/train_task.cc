@@ -9,6 +9,7 @@
 #include "site_agent/round/case_set.h"
 #include "site_agent/round/task_runner.h"
 #include "site_agent/round/update_builder.h"
+#include "site_agent/round/update_seal.h"
 #include "site_agent/weights.h"
 
 namespace consilium::agent {

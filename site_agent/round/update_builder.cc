@@ -1,13 +1,6 @@
 #include "site_agent/round/update_builder.h"
 
-#include <cstdio>
-#include <utility>
-
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "privacy/crypto/sha256.h"
-#include "proto/base/file.h"
-#include "proto/base/status.h"
 #include "site_agent/weights.h"
 
 namespace consilium::agent {
@@ -35,21 +28,6 @@ absl::StatusOr<wire::TensorMap> UpdateDelta(std::vector<training::NamedArray> st
         absl::StrCat("the training diverged, nothing is sent: ", finite.message()));
   }
   return base;
-}
-
-absl::StatusOr<UpdateOffer> SealUpdate(wire::TensorMap update, const wire::Metadata& metadata,
-                                       const SealOptions& options) {
-  const std::string plain = JoinPath(options.folder, "update.safetensors");
-  const auto remove_plain = absl::MakeCleanup([&] { std::remove(plain.c_str()); });
-  UpdateOffer offer;
-  offer.layout_sha256 = privacy::Sha256Hex(update.layout.Canonical());
-  CSL_RETURN_IF_ERROR(wire::WriteSafetensors(plain, update, metadata));
-  update = wire::TensorMap();
-  CSL_RETURN_IF_ERROR(privacy::SealFile(plain, options.sealed_path, options.recipient_public_key,
-                                        options.context));
-  CSL_ASSIGN_OR_RETURN(offer.bytes, FileBytes(options.sealed_path));
-  CSL_ASSIGN_OR_RETURN(offer.sha256, privacy::Sha256HexOfFile(options.sealed_path));
-  return offer;
 }
 
 }  // namespace consilium::agent

@@ -1,15 +1,11 @@
-// From trained weights to a sealed file that may leave the site.
+// From trained weights to the change that may leave the site (update_seal.h seals it).
 #ifndef CONSILIUM_SITE_AGENT_ROUND_UPDATE_BUILDER_H_
 #define CONSILIUM_SITE_AGENT_ROUND_UPDATE_BUILDER_H_
 
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "privacy/crypto/sealed_update.h"
-#include "proto/wire/safetensors.h"
 #include "proto/wire/tensor_map.h"
-#include "site_agent/round/federation.h"
 #include "training/session.h"
 
 namespace consilium::agent {
@@ -19,18 +15,6 @@ namespace consilium::agent {
 // (the training diverged).
 absl::StatusOr<wire::TensorMap> UpdateDelta(std::vector<training::NamedArray> student,
                                             wire::TensorMap base);
-
-struct SealOptions {
-  std::string folder;        // of the spool; gets update.sealed
-  std::string sealed_path;   // inside it
-  std::string recipient_public_key;
-  privacy::SealContext context;
-};
-
-// Writes `update` as safetensors, seals it and removes the plain file. Fills bytes, digest and
-// layout of the offer.
-absl::StatusOr<UpdateOffer> SealUpdate(wire::TensorMap update, const wire::Metadata& metadata,
-                                       const SealOptions& options);
 
 }  // namespace consilium::agent
 

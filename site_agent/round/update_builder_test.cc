@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/file.h"
+#include "site_agent/round/update_seal.h"
 #include "site_agent/weights.h"
 
 namespace consilium::agent {

@@ -20,7 +20,7 @@ namespace consilium::agent {
 
 // Thread-safe. Calls block; Cancel() ends those that run and all that come. One attempt a call:
 // trying again is the round's business.
-class FederationClient final : public Federation {
+class FederationClient : public Federation {
  public:
   struct Options {
     std::string address;  // host:port; the server's certificate must name the host

@@ -1,0 +1,29 @@
+// From an update in memory to the sealed file that may leave the site.
+#ifndef CONSILIUM_SITE_AGENT_ROUND_UPDATE_SEAL_H_
+#define CONSILIUM_SITE_AGENT_ROUND_UPDATE_SEAL_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "privacy/crypto/sealed_update.h"
+#include "proto/wire/safetensors.h"
+#include "proto/wire/tensor_map.h"
+#include "site_agent/round/federation.h"
+
+namespace consilium::agent {
+
+struct SealOptions {
+  std::string folder;        // of the spool; gets update.sealed
+  std::string sealed_path;   // inside it
+  std::string recipient_public_key;
+  privacy::SealContext context;
+};
+
+// Writes `update` as safetensors, seals it and removes the plain file. Fills bytes, digest and
+// layout of the offer.
+absl::StatusOr<UpdateOffer> SealUpdate(wire::TensorMap update, const wire::Metadata& metadata,
+                                       const SealOptions& options);
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_ROUND_UPDATE_SEAL_H_
