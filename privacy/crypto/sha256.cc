@@ -44,6 +44,17 @@ std::string HmacSha256(absl::string_view key, absl::string_view data) {
   return tag;
 }
 
+void Sha256Join(std::initializer_list<absl::string_view> parts, uint8_t* out) {
+  static const EVP_MD* const sha256 = EVP_MD_fetch(nullptr, "SHA256", nullptr);  // for ever
+  thread_local const DigestCtxPtr context(EVP_MD_CTX_new());
+  CSL_CHECK(sha256 != nullptr && context != nullptr);
+  CSL_CHECK(EVP_DigestInit_ex2(context.get(), sha256, nullptr) == 1);
+  for (const absl::string_view part : parts) {
+    CSL_CHECK(EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1);
+  }
+  CSL_CHECK(EVP_DigestFinal_ex(context.get(), out, nullptr) == 1);
+}
+
 struct Sha256Stream::Rep {
   DigestCtxPtr context;
 };
