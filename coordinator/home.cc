@@ -107,7 +107,7 @@ absl::Status FillHome(const std::string& home, const CoordinatorOptions& options
                     .ip_addresses = {},
                     .not_before = not_before,
                     .lifetime = kAdminLifetime}));
-  for (const char* folder : {"ca", "admin", "store", "models", "staging"}) {
+  for (const char* folder : {"ca", "admin", "store", "chunks", "staging"}) {
     CSL_RETURN_IF_ERROR(MakeDirs(JoinPath(home, folder)));
   }
   const std::string ca_folder = JoinPath(home, "ca");

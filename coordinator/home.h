@@ -1,12 +1,16 @@
 // The folder that `consilium init` makes and `consilium-coordinator` runs in.
 //
-//   coordinator.yaml            what an administrator may change; written last: it marks a whole
-//   home ca/ca.crt, ca/ca.key        the federation's root; the key may be taken offline after
-//   enrolments server.crt, server.key      this coordinator admin/ca.crt, client.crt, client.key,
-//   endpoint.json   credentials of the first administrator sealing.key                 X25519
-//   private key, 32 raw bytes; updates are sealed to it store/                      RocksDB
-//   models/<sha256>.safetensors versions, by digest
-//   staging/                    uploads in progress and accepted updates of running rounds
+//   coordinator.yaml                  what an administrator may change; written last: it marks a
+//                                     whole home
+//   ca/ca.crt, ca/ca.key              the federation's root; the key may be taken offline after
+//                                     enrolments
+//   server.crt, server.key            this coordinator
+//   admin/ca.crt, client.crt, client.key, endpoint.json
+//                                     credentials of the first administrator
+//   sealing.key                       X25519 private key, 32 raw bytes; updates are sealed to it
+//   store/                            RocksDB
+//   chunks/ab/cd/<sha256>             weights of versions, in pieces of 4 MiB by their digest
+//   staging/                          uploads in progress and accepted updates of running rounds
 #ifndef CONSILIUM_COORDINATOR_HOME_H_
 #define CONSILIUM_COORDINATOR_HOME_H_
 

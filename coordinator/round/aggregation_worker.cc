@@ -66,8 +66,12 @@ absl::StatusOr<wire::TensorMap> AggregationWorker::ReadFirst(const Context& cont
 
 absl::StatusOr<wire::TensorMap> AggregationWorker::BasePlusMean(const Context& context,
                                                                 const Sum& sum) const {
-  CSL_ASSIGN_OR_RETURN(const std::string path, models_.Path(context.base_sha256));
-  CSL_ASSIGN_OR_RETURN(wire::SafetensorsFile base, wire::ReadSafetensors(path));
+  CSL_ASSIGN_OR_RETURN(const ModelReader reader, models_.Open(context.base_sha256));
+  CSL_ASSIGN_OR_RETURN(
+      wire::SafetensorsFile base,
+      wire::ReadSafetensors([&](uint64_t offset, char* out,
+                                size_t size) { return reader.ReadAt(offset, out, size); },
+                            reader.bytes()));
   CSL_RETURN_IF_ERROR(sum.mean.AddMeanTo(absl::MakeSpan(base.map.values)));
   return std::move(base.map);
 }
@@ -88,8 +92,8 @@ bool AggregationWorker::IsSumOf(const Context& context,
   return folded == wanted;
 }
 
-absl::StatusOr<NewModel> AggregationWorker::Aggregate(const Context& context,
-                                                      const std::vector<FoldUpdate>& accepted) {
+absl::StatusOr<MadeModel> AggregationWorker::Aggregate(const Context& context,
+                                                       const std::vector<FoldUpdate>& accepted) {
   if (!IsSumOf(context, accepted)) {
     Forget(context.study, context.round);
     for (const FoldUpdate& update : accepted) {
@@ -108,16 +112,16 @@ absl::StatusOr<NewModel> AggregationWorker::Aggregate(const Context& context,
   sums_.erase(it);
   CSL_RETURN_IF_ERROR(map.status());
   CSL_RETURN_IF_ERROR(wire::CheckFinite(*map));
-  const std::string temporary =
-      models_.TemporaryPath(absl::StrCat(context.study, "-", context.round));
+  ChunkWriter writer = models_.NewWriter();
   CSL_RETURN_IF_ERROR(wire::WriteSafetensors(
-      temporary, *map,
+      [&](absl::string_view data) { return writer.Append(data); }, *map,
       {{"format", "pt"},
        {wire::kPlanMetadataKey, context.plan_json},
        {wire::kVersionMetadataKey, absl::StrCat(context.study, "/", context.round)}}));
-  CSL_ASSIGN_OR_RETURN(const ModelFile file, models_.Adopt(temporary));
-  return NewModel{file.sha256, static_cast<int64_t>(file.bytes), map->layout.parameters(),
-                  LayoutSha256(map->layout)};
+  CSL_ASSIGN_OR_RETURN(ManifestRecord manifest, writer.Finish());
+  NewModel model = {manifest.sha256, manifest.bytes, map->layout.parameters(),
+                    LayoutSha256(map->layout)};
+  return MadeModel{std::move(model), std::move(manifest), std::move(writer)};
 }
 
 }  // namespace consilium::coordinator

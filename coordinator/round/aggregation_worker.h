@@ -15,12 +15,19 @@
 #include "aggregation/weighted_mean.h"
 #include "coordinator/round/study_run.h"
 #include "coordinator/round/upload.h"
-#include "coordinator/store/model_files.h"
+#include "coordinator/store/model_store.h"
 #include "privacy/crypto/hpke.h"
 #include "privacy/crypto/sealed_update.h"
 #include "proto/wire/tensor_map.h"
 
 namespace consilium::coordinator {
+
+// Its chunks are durable; they are safe from collection until it is destroyed, so commit before.
+struct MadeModel {
+  NewModel model;
+  ManifestRecord manifest;
+  ChunkWriter hold;
+};
 
 class AggregationWorker {
  public:
@@ -34,14 +41,14 @@ class AggregationWorker {
   };
   // All must outlive the worker.
   AggregationWorker(std::string federation, const privacy::HpkeKeyPair& key,
-                    const Staging& staging, const ModelFiles& models)
+                    const Staging& staging, ModelStore& models)
       : federation_(std::move(federation)), key_(key), staging_(staging), models_(models) {}
 
   // Adds the update to the study's sum. In round 0 it only remembers which update it is.
   absl::Status Fold(const Context& context, const FoldUpdate& update);
   // base + mean of exactly the `accepted` updates as a file of the registry; in round 0 the update
   // itself. If others were folded, or one was lost, all are folded anew. Ends the round's sum.
-  absl::StatusOr<NewModel> Aggregate(const Context& context,
+  absl::StatusOr<MadeModel> Aggregate(const Context& context,
                                      const std::vector<FoldUpdate>& accepted);
   // Frees the sum of a round that is over or has to be folded anew.
   void Forget(const std::string& study, int64_t round);
@@ -61,7 +68,7 @@ class AggregationWorker {
   const std::string federation_;
   const privacy::HpkeKeyPair& key_;
   const Staging& staging_;
-  const ModelFiles& models_;
+  ModelStore& models_;
   std::map<std::string, Sum> sums_;  // by study
 };
 

@@ -36,33 +36,32 @@ const Caller& CoordinatorCaller() {
 }
 
 FederationDriver::FederationDriver(Options options, privacy::HpkeKeyPair sealing_key, Store& store,
-                                   SiteRegistry& sites, const Clock& clock)
+                                   ModelStore& models, SiteRegistry& sites, const Clock& clock)
     : options_(std::move(options)),
       sealing_key_(std::move(sealing_key)),
       store_(store),
+      models_(models),
       sites_(sites),
       clock_(clock),
       started_(clock.Now()),
       started_steady_(clock.Monotonic()),
       staging_(options_.staging_folder),
-      models_(options_.models_folder),
       worker_(options_.federation, sealing_key_, staging_, models_),
       pool_(1) {}
 
 FederationDriver::~FederationDriver() { Drain(); }
 
 absl::StatusOr<std::unique_ptr<FederationDriver>> FederationDriver::Create(
-    Options options, privacy::HpkeKeyPair sealing_key, Store& store, SiteRegistry& sites,
-    const Clock& clock) {
+    Options options, privacy::HpkeKeyPair sealing_key, Store& store, ModelStore& models,
+    SiteRegistry& sites, const Clock& clock) {
   auto driver = std::unique_ptr<FederationDriver>(new FederationDriver(
-      std::move(options), std::move(sealing_key), store, sites, clock));
+      std::move(options), std::move(sealing_key), store, models, sites, clock));
   CSL_RETURN_IF_ERROR(driver->Load());
   return driver;
 }
 
 // Takes up every study where it was: accepted updates of an open round are folded again.
 absl::Status FederationDriver::Load() {
-  CSL_RETURN_IF_ERROR(models_.Prepare());
   CSL_ASSIGN_OR_RETURN(const std::vector<StudyRecord> studies, store_.Studies());
   for (const StudyRecord& study : studies) {
     std::optional<RoundRecord> round;

@@ -28,7 +28,7 @@
 #include "coordinator/round/site_registry.h"
 #include "coordinator/round/study_run.h"
 #include "coordinator/round/upload.h"
-#include "coordinator/store/model_files.h"
+#include "coordinator/store/model_store.h"
 #include "coordinator/store/store.h"
 #include "privacy/crypto/hpke.h"
 #include "proto/base/clock.h"
@@ -70,13 +70,13 @@ class FederationDriver {
   struct Options {
     std::string federation;
     std::string staging_folder;
-    std::string models_folder;
     uint64_t upload_bytes_max = uint64_t{4} << 30;
   };
-  // Store, sites and clock must outlive it. DATA_LOSS: stored studies do not read.
+  // Store, models, sites and clock must outlive it. DATA_LOSS: stored studies do not read.
   static absl::StatusOr<std::unique_ptr<FederationDriver>> Create(Options options,
                                                                   privacy::HpkeKeyPair sealing_key,
-                                                                  Store& store, SiteRegistry& sites,
+                                                                  Store& store, ModelStore& models,
+                                                                  SiteRegistry& sites,
                                                                   const Clock& clock);
   ~FederationDriver();
 
@@ -94,8 +94,8 @@ class FederationDriver {
   absl::Status ReportEvaluation(absl::string_view site, absl::string_view task_id,
                                 const std::vector<CaseDiceRecord>& cases);
   absl::Status ReportProgress(absl::string_view site, const SiteProgress& progress);
-  // The path of a registered model's file.
-  absl::StatusOr<std::string> ModelPath(absl::string_view sha256) const;
+  // A registered model; pinned while the reader lives. NOT_FOUND: none, or its weights are gone.
+  absl::StatusOr<ModelReader> OpenModel(absl::string_view sha256);
   void CountBytes(absl::string_view site, int64_t up, int64_t down);
 
   struct UploadPosition {
@@ -130,7 +130,7 @@ class FederationDriver {
   using RunPtr = std::shared_ptr<const StudyRun>;
 
   FederationDriver(Options options, privacy::HpkeKeyPair sealing_key, Store& store,
-                   SiteRegistry& sites, const Clock& clock);
+                   ModelStore& models, SiteRegistry& sites, const Clock& clock);
   absl::Status Load();
   absl::Time Now() const;
   RunPtr Find(absl::string_view study) const;
@@ -156,12 +156,12 @@ class FederationDriver {
   const Options options_;
   const privacy::HpkeKeyPair sealing_key_;
   Store& store_;
+  ModelStore& models_;
   SiteRegistry& sites_;
   const Clock& clock_;
   const absl::Time started_;            // wall clock and monotonic clock at the start: deadlines
   const absl::Duration started_steady_;  // follow the latter
   const Staging staging_;
-  const ModelFiles models_;
   AggregationWorker worker_;  // used by pool_'s only thread
 
   absl::Mutex turn_ ABSL_ACQUIRED_BEFORE(mutex_);

@@ -51,7 +51,7 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
   for (const StudyEffect& effect : before->Resume()) {
     if (const auto* fold = std::get_if<StudyFold>(&effect)) accepted.push_back(fold->update);
   }
-  const absl::StatusOr<NewModel> model = worker_.Aggregate(context, accepted);
+  const absl::StatusOr<MadeModel> made = worker_.Aggregate(context, accepted);
   const absl::Status committed = Change(
       context.study, CoordinatorCaller(),
       [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
@@ -59,13 +59,14 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
             run.round()->phase() != RoundPhase::kAggregating) {
           return absl::OkStatus();  // stopped or failed meanwhile
         }
-        if (!model.ok()) {
+        if (!made.ok()) {
           run.OnAggregationFailed(
-              absl::StrCat("the model could not be made: ", model.status().message()), now, step);
+              absl::StrCat("the model could not be made: ", made.status().message()), now, step);
           return absl::OkStatus();
         }
-        CSL_ASSIGN_OR_RETURN(const VersionRecord version, run.OnModelReady(*model, now, step));
+        CSL_ASSIGN_OR_RETURN(const VersionRecord version, run.OnModelReady(made->model, now, step));
         batch.Put(version);
+        batch.Put(made->manifest);
         batch.Put(AliasRecord{version.study, "latest", version.version});
         return absl::OkStatus();
       });

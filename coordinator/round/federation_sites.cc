@@ -99,14 +99,8 @@ void FederationDriver::CountBytes(absl::string_view site, int64_t up, int64_t do
   }
 }
 
-absl::StatusOr<std::string> FederationDriver::ModelPath(absl::string_view sha256) const {
-  CSL_ASSIGN_OR_RETURN(std::string path, models_.Path(sha256));
-  const absl::StatusOr<VersionRecord> version = store_.VersionOfDigest(sha256);
-  if (absl::IsNotFound(version.status())) {
-    return absl::NotFoundError("no model with this digest is registered");
-  }
-  CSL_RETURN_IF_ERROR(version.status());
-  return path;
+absl::StatusOr<ModelReader> FederationDriver::OpenModel(absl::string_view sha256) {
+  return models_.Open(sha256);
 }
 
 void FederationDriver::OnSiteGone(absl::string_view site, absl::string_view reason) {

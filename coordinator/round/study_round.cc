@@ -5,6 +5,8 @@
 #include "coordinator/round/study_run.h"
 #include "proto/base/status.h"
 
+#include <algorithm>
+
 namespace consilium::coordinator {
 namespace {
 
@@ -108,6 +110,15 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
   version.round = number;
   version.parent = record_.latest_version;
   version.plan_sha256 = record_.plan_sha256;
+  version.origin = number == 0 ? "initialise" : "round";
+  version.code_version = CONSILIUM_VERSION;
+  if (!version.parent.empty()) version.parents = {version.parent};
+  for (const ContributionRecord& contribution : round_->record().contributions) {
+    if (contribution.outcome == Outcome::kAccepted || contribution.outcome == Outcome::kFolded) {
+      version.sites.push_back(contribution.site);
+    }
+  }
+  std::sort(version.sites.begin(), version.sites.end());
 
   AuditFacts facts = Facts("round.commit");
   facts.round = number;

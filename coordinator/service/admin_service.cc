@@ -219,8 +219,8 @@ grpc::Status AdminService::ExportModel(grpc::ServerContext* context,
                                        grpc::ServerWriter<v1::Chunk>* writer) {
   return Serve(context, "model.export", [&](const std::string&) -> absl::Status {
     CSL_ASSIGN_OR_RETURN(const ModelView model, models_.Get(request->version()));
-    CSL_ASSIGN_OR_RETURN(const std::string path, driver_.ModelPath(model.version.sha256));
-    return StreamFile(path, 0, *writer).status();
+    CSL_ASSIGN_OR_RETURN(const ModelReader reader, driver_.OpenModel(model.version.sha256));
+    return StreamModel(reader, 0, *writer).status();
   });
 }
 

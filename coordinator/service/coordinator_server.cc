@@ -91,12 +91,13 @@ absl::Status CoordinatorServer::OpenDomain() {
   Batch batch;
   batch.Audit(LifeFacts("coordinator.start"));
   CSL_RETURN_IF_ERROR(store_->Commit(batch, clock_.Now()).status());
+  weights_ = std::make_unique<ModelStore>(*store_, JoinPath(home_, "chunks"));
+  CSL_RETURN_IF_ERROR(weights_->Prepare(JoinPath(home_, "models"), clock_.Now()));
   CSL_ASSIGN_OR_RETURN(
       driver_, FederationDriver::Create({.federation = options_.federation,
                                          .staging_folder = JoinPath(home_, "staging"),
-                                         .models_folder = JoinPath(home_, "models"),
                                          .upload_bytes_max = options_.upload_bytes_max},
-                                        std::move(sealing), *store_, *sites_, clock_));
+                                        std::move(sealing), *store_, *weights_, *sites_, clock_));
   models_ = std::make_unique<ModelRegistry>(*store_, clock_);
   gate_ = std::make_unique<AccessGate>(*sites_, *store_, clock_);
   federation_ =

@@ -27,6 +27,7 @@
 #include "coordinator/service/admin_service.h"
 #include "coordinator/service/enrolment_service.h"
 #include "coordinator/service/federation_service.h"
+#include "coordinator/store/model_store.h"
 #include "coordinator/store/store.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/base/clock.h"
@@ -71,6 +72,7 @@ class CoordinatorServer {
   std::atomic<int> enrolment_port_ = 0;
 
   std::unique_ptr<Store> store_;
+  std::unique_ptr<ModelStore> weights_;
   std::unique_ptr<SiteRegistry> sites_;
   std::unique_ptr<ModelRegistry> models_;
   std::unique_ptr<FederationDriver> driver_;

@@ -74,8 +74,8 @@ grpc::Status FederationService::DownloadModel(grpc::ServerContext* context,
                                               const v1::DownloadModelRequest* request,
                                               grpc::ServerWriter<v1::Chunk>* writer) {
   return Serve(context, "model.download", [&](const std::string& site) -> absl::Status {
-    CSL_ASSIGN_OR_RETURN(const std::string path, driver_.ModelPath(request->sha256()));
-    CSL_ASSIGN_OR_RETURN(const uint64_t sent, StreamFile(path, request->offset(), *writer));
+    CSL_ASSIGN_OR_RETURN(const ModelReader model, driver_.OpenModel(request->sha256()));
+    CSL_ASSIGN_OR_RETURN(const uint64_t sent, StreamModel(model, request->offset(), *writer));
     driver_.CountBytes(site, 0, static_cast<int64_t>(sent));
     return absl::OkStatus();
   });

@@ -9,7 +9,6 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "coordinator/store/model_files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "privacy/crypto/sha256.h"
@@ -185,22 +184,6 @@ TEST(RecordsTest, NumbersThatDoNotExistNeverMakeAStudyUnreadable) {
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_TRUE(std::isnan(back->cohort[0].median_spacing_xyz_mm[0]));
   EXPECT_EQ(back->cohort[0].median_spacing_xyz_mm[1], 1);
-}
-
-TEST(ModelFilesTest, FilesLieUnderTheirDigestAndLeftoversGo) {
-  const TempDir temp = TempDir::Create("models").value();
-  const ModelFiles files(JoinPath(temp.path(), "models"));
-  ASSERT_TRUE(files.Prepare().ok());
-  ASSERT_TRUE(WriteFileAtomic(files.TemporaryPath("a"), "abc").ok());
-  ASSERT_TRUE(WriteFileAtomic(files.TemporaryPath("b"), "half").ok());
-  const auto file = files.Adopt(files.TemporaryPath("a"));
-  ASSERT_TRUE(file.ok());
-  EXPECT_EQ(file->sha256, privacy::Sha256Hex("abc"));
-  ASSERT_TRUE(files.Prepare().ok());
-  EXPECT_FALSE(PathExists(files.TemporaryPath("b")));
-  EXPECT_TRUE(PathExists(*files.Path(file->sha256)));
-  EXPECT_FALSE(files.Path("../../etc/passwd").ok());
-  EXPECT_FALSE(files.Path(std::string(64, 'G')).ok());
 }
 
 }  // namespace
