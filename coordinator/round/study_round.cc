@@ -1,11 +1,10 @@
 // The part of StudyRun that runs an open round: updates, its end, and what follows.
+#include <algorithm>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/study_run.h"
 #include "proto/base/status.h"
-
-#include <algorithm>
 
 namespace consilium::coordinator {
 namespace {
