@@ -114,29 +114,36 @@ absl::Status VerifyInclusion(const Hash& leaf, uint64_t index, uint64_t size,
   return absl::OkStatus();
 }
 
-absl::Status VerifyConsistency(uint64_t old_size, uint64_t new_size, absl::Span<const Hash> proof,
-                               const Hash& old_root, const Hash& new_root) {
+// RFC 9162 section 2.1.4.2, as lengths: the proof is, from below, the old tree's last complete subtree
+// (left out where that is the whole old tree), siblings on both sides, then left siblings only.
+absl::StatusOr<size_t> ConsistencyProofLength(uint64_t old_size, uint64_t new_size) {
   if (old_size == 0) return absl::InvalidArgumentError("proof: there is none from an empty tree");
   if (old_size > new_size) {
     return absl::InvalidArgumentError(
         absl::StrCat("proof: from ", old_size, " entries to ", new_size));
   }
+  if (old_size == new_size) return 0;
+  const auto width = static_cast<size_t>(std::bit_width((old_size - 1) ^ (new_size - 1)));
+  return (std::has_single_bit(old_size) ? 0 : 1) + width -
+         static_cast<size_t>(std::countr_zero(old_size)) + BorderLength(old_size - 1, width);
+}
+
+absl::Status VerifyConsistency(uint64_t old_size, uint64_t new_size, absl::Span<const Hash> proof,
+                               const Hash& old_root, const Hash& new_root) {
+  CSL_ASSIGN_OR_RETURN(const size_t want, ConsistencyProofLength(old_size, new_size));
+  if (proof.size() != want) return WrongLength(proof.size(), want);
   const absl::Status inconsistent = absl::InvalidArgumentError(absl::StrCat(
       "proof: the tree of ", new_size, " entries does not continue that of ", old_size));
-  if (old_size == new_size) {
-    if (!proof.empty()) return WrongLength(proof.size(), 0);
-    return old_root == new_root ? absl::OkStatus() : inconsistent;
-  }
+  if (old_size == new_size) return old_root == new_root ? absl::OkStatus() : inconsistent;
   const auto shift = static_cast<size_t>(std::countr_zero(old_size));
-  const auto width = static_cast<size_t>(std::bit_width((old_size - 1) ^ (new_size - 1)));
-  const size_t inner = width - shift;
-  const size_t border = BorderLength(old_size - 1, width);
+  const size_t inner =
+      static_cast<size_t>(std::bit_width((old_size - 1) ^ (new_size - 1))) - shift;
   // The old tree, if complete, is a node of the new one: its root starts the path.
-  const size_t start = std::has_single_bit(old_size) ? 0 : 1;
-  const size_t want = start + inner + border;
-  if (proof.size() != want) return WrongLength(proof.size(), want);
-  const Hash seed = start == 0 ? old_root : proof[0];
-  proof.remove_prefix(start);
+  Hash seed = old_root;
+  if (!std::has_single_bit(old_size)) {
+    seed = proof[0];
+    proof.remove_prefix(1);
+  }
   const uint64_t index = (old_size - 1) >> shift;
   const absl::Span<const Hash> left = proof.subspan(inner);
   if (FoldBorder(FoldLeftOnly(seed, proof.first(inner), index), left) != old_root ||

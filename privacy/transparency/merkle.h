@@ -51,6 +51,9 @@ absl::Status VerifyInclusion(const Hash& leaf, uint64_t index, uint64_t size,
 absl::Status VerifyConsistency(uint64_t old_size, uint64_t new_size, absl::Span<const Hash> proof,
                                const Hash& old_root, const Hash& new_root);
 
+// How many hashes such a proof has. INVALID_ARGUMENT: old size 0 or above the new one.
+absl::StatusOr<size_t> ConsistencyProofLength(uint64_t old_size, uint64_t new_size);
+
 // The hash of the complete subtree over entries [index << level, (index + 1) << level). Asked for
 // complete subtrees only; level 0 are the leaf hashes. Its errors are passed on.
 using NodeReader = std::function<absl::StatusOr<Hash>(int level, uint64_t index)>;
