@@ -12,6 +12,7 @@
 #include "proto/base/cli.h"
 #include "proto/base/clock.h"
 #include "proto/base/status.h"
+#include "proto/base/supervisor.h"
 #include "proto/wire/transport.h"
 
 namespace {
@@ -35,8 +36,10 @@ absl::Status Run(const std::string& home, const sigset_t& signals) {
   CSL_ASSIGN_OR_RETURN(const auto server,
                        consilium::coordinator::CoordinatorServer::Start(
                            home, options, consilium::Clock::System()));
+  consilium::NotifySupervisor(consilium::kSupervisorReady);
   int signal = 0;
   sigwait(&signals, &signal);
+  consilium::NotifySupervisor(consilium::kSupervisorStopping);
   consilium::privacy::Log(LogLevel::kInfo, "draining");
   server->Shutdown(kDrain);
   consilium::privacy::Log(LogLevel::kInfo, "stopped");

@@ -72,6 +72,8 @@ absl::Status ReadKey(const std::string& key, const YAML::Node& value, Coordinato
     return ReadInteger(value, key, options.site_certificate_days);
   }
   if (key == "upload_bytes_max") return ReadInteger(value, key, options.upload_bytes_max);
+  if (key == "http_listen") return ReadText(value, key, options.http_listen);
+  if (key == "disk_floor_bytes") return ReadInteger(value, key, options.disk_floor_bytes);
   return AtLine(value, absl::StrCat("unknown key ", key));
 }
 
@@ -119,6 +121,9 @@ absl::Status CheckCoordinatorOptions(const CoordinatorOptions& options) {
   if (!options.enrolment_advertise.empty()) {
     CSL_RETURN_IF_ERROR(CheckAddress("enrolment_advertise", options.enrolment_advertise));
   }
+  if (!options.http_listen.empty()) {
+    CSL_RETURN_IF_ERROR(CheckAddress("http_listen", options.http_listen));
+  }
   if (options.hosts.empty() || options.hosts.size() > kHostsMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("hosts: 1 to ", kHostsMax, " names or addresses"));
@@ -160,6 +165,9 @@ std::string CoordinatorOptionsToYaml(const CoordinatorOptions& options) {
   pair("site_certificate_days", options.site_certificate_days,
        "how long a site's certificate lasts");
   pair("upload_bytes_max", options.upload_bytes_max, "largest update that is accepted");
+  text("http_listen", options.http_listen,
+       "metrics and health, plain HTTP: loopback or administrators only; empty: off");
+  pair("disk_floor_bytes", options.disk_floor_bytes, "less free space: not ready for new work");
   out << YAML::EndMap << YAML::Newline;
   return out.c_str();
 }

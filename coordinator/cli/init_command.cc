@@ -1,4 +1,5 @@
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/cli/cli.h"
 #include "coordinator/home.h"
@@ -19,6 +20,11 @@ absl::StatusOr<ExitCode> Init(Cli& cli, InitArguments& arguments) {
   // Names given come first: the first is what others connect to.
   options.hosts.insert(options.hosts.begin(), arguments.more_hosts.begin(),
                        arguments.more_hosts.end());
+  // Who lets the system choose the ports runs more than one coordinator on the machine.
+  if (absl::EndsWith(options.listen, ":0") &&
+      options.http_listen == CoordinatorOptions().http_listen) {
+    options.http_listen = "127.0.0.1:0";
+  }
   CSL_RETURN_IF_ERROR(InitHome(arguments.dir, options));
   if (cli.format != OutputFormat::kTable) {
     const nlohmann::json json = {{"home", arguments.dir},
@@ -53,6 +59,9 @@ void AddInitCommand(CLI::App& app, Cli& cli) {
       ->capture_default_str();
   init->add_option("--enrolment-listen", arguments->options.enrolment_listen,
                    "Where new sites enrol")
+      ->capture_default_str();
+  init->add_option("--http-listen", arguments->options.http_listen,
+                   "Metrics and health, plain HTTP; empty: off")
       ->capture_default_str();
   init->add_option("--advertise", arguments->options.advertise,
                    "Address told to sites; default: as --listen");

@@ -141,7 +141,11 @@ absl::Status FederationDriver::Persist(const StudyRun& run, Step& step, const Ca
     }
     batch.Audit(facts);
   }
-  CSL_RETURN_IF_ERROR(store_.Commit(batch, clock_.Now()).status());
+  if (const absl::Status status = store_.Commit(batch, clock_.Now()).status(); !status.ok()) {
+    if (options_.metrics != nullptr) options_.metrics->StoreWriteFailed();
+    return status;
+  }
+  CountRounds(step);
   for (const AuditFacts& facts : step.audit) {
     Log(LogLevel::kInfo, "study event",
         {{Key::kStudy, run.record().name},
@@ -151,6 +155,18 @@ absl::Status FederationDriver::Persist(const StudyRun& run, Step& step, const Ca
          {Key::kReason, facts.reason}});
   }
   return absl::OkStatus();
+}
+
+void FederationDriver::CountRounds(const Step& step) {
+  if (options_.metrics == nullptr) return;
+  std::map<int64_t, const RoundRecord*> last;  // of a step's records of one round
+  for (const RoundRecord& round : step.rounds) last[round.number] = &round;
+  for (const auto& [number, round] : last) {
+    const bool committed = round->phase == RoundPhase::kCommitted;
+    if (!committed && round->phase != RoundPhase::kFailed) continue;
+    options_.metrics->RoundEnded(committed ? RoundOutcome::kCommitted : RoundOutcome::kFailed,
+                                 absl::Microseconds(round->ended_us - round->started_us));
+  }
 }
 
 void FederationDriver::Publish(StudyRun run, bool changed) {

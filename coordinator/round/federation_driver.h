@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "coordinator/metrics/metrics.h"
 #include "coordinator/round/aggregation_worker.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/round/study_run.h"
@@ -71,6 +72,7 @@ class FederationDriver {
     std::string federation;
     std::string staging_folder;
     uint64_t upload_bytes_max = uint64_t{4} << 30;
+    Metrics* metrics = nullptr;  // where events are counted, if anywhere; must outlive the driver
   };
   // Store, models, sites and clock must outlive it. DATA_LOSS: stored studies do not read.
   static absl::StatusOr<std::unique_ptr<FederationDriver>> Create(Options options,
@@ -114,6 +116,12 @@ class FederationDriver {
   absl::StatusOr<UploadAnswer> CommitUpload(absl::string_view site, absl::string_view upload_id);
   // Suspended or revoked: nothing more is awaited from it.
   void OnSiteGone(absl::string_view site, absl::string_view reason);
+  // Updates on their way that are not committed.
+  struct UploadTotals {
+    uint64_t count = 0;
+    uint64_t received_bytes = 0;
+  };
+  UploadTotals UploadsUnderWay() const;
   const std::string& sealing_public_key() const { return sealing_key_.public_key; }
 
   // --- for administrators ---
@@ -139,6 +147,7 @@ class FederationDriver {
   absl::Status Change(absl::string_view study, const Caller& caller, const Event& event);
   absl::Status Persist(const StudyRun& run, Step& step, const Caller& caller, Batch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
+  void CountRounds(const Step& step);
   void Publish(StudyRun run, bool changed) ABSL_LOCKS_EXCLUDED(mutex_);
   void Execute(const StudyRun& run, const std::vector<StudyEffect>& effects);
   void RunFold(const AggregationWorker::Context& context, const FoldUpdate& update);

@@ -51,7 +51,9 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
   for (const StudyEffect& effect : before->Resume()) {
     if (const auto* fold = std::get_if<StudyFold>(&effect)) accepted.push_back(fold->update);
   }
+  const absl::Duration began = clock_.Monotonic();
   const absl::StatusOr<MadeModel> made = worker_.Aggregate(context, accepted);
+  if (options_.metrics != nullptr) options_.metrics->Aggregated(clock_.Monotonic() - began);
   const absl::Status committed = Change(
       context.study, CoordinatorCaller(),
       [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {

@@ -88,6 +88,9 @@ absl::Status FederationDriver::ReportProgress(absl::string_view site,
 }
 
 void FederationDriver::CountBytes(absl::string_view site, int64_t up, int64_t down) {
+  if (options_.metrics != nullptr && up > 0) {
+    options_.metrics->BytesReceived(site, static_cast<uint64_t>(up));
+  }
   const absl::Time now = Now();
   absl::MutexLock lock(&mutex_);
   for (const auto& [name, run] : studies_) {

@@ -143,7 +143,21 @@ absl::StatusOr<FederationDriver::UploadPosition> FederationDriver::BeginUpload(
     return shape;
   }
   CSL_ASSIGN_OR_RETURN(const std::shared_ptr<Upload> upload, OpenUpload(announcement));
-  return UploadPosition{id, upload->have_offset()};
+  const uint64_t have_offset = upload->have_offset();
+  if (options_.metrics != nullptr && have_offset > 0) options_.metrics->UploadResumed();
+  return UploadPosition{id, have_offset};
+}
+
+FederationDriver::UploadTotals FederationDriver::UploadsUnderWay() const {
+  std::vector<std::shared_ptr<Upload>> uploads;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, upload] : uploads_) uploads.push_back(upload);
+  }
+  UploadTotals totals;
+  totals.count = uploads.size();
+  for (const std::shared_ptr<Upload>& upload : uploads) totals.received_bytes += upload->have_offset();
+  return totals;
 }
 
 absl::StatusOr<std::shared_ptr<Upload>> FederationDriver::FindUpload(

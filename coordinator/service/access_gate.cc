@@ -70,6 +70,9 @@ void AccessGate::Cut(absl::string_view site) {
 void AccessGate::Refused(absl::string_view caller, absl::string_view action,
                          const absl::Status& status) {
   if (IsTransient(status)) return;
+  metrics_.CallRefused(absl::StatusCodeToString(status.code()));
+  // A name that is not enrolled is foreign text; so is a caller whose certificate says nothing.
+  if (absl::IsUnauthenticated(status)) metrics_.PeerRefused();
   privacy::Log(privacy::LogLevel::kWarning, "call refused",
                {{Key::kPeer, caller},
                 {Key::kAction, action},

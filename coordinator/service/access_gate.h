@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "coordinator/metrics/metrics.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/store/store.h"
 #include "grpcpp/grpcpp.h"
@@ -39,8 +40,8 @@ absl::StatusOr<Peer> PeerOf(const grpc::AuthContext& context);
 class AccessGate {
  public:
   // All must outlive it.
-  AccessGate(SiteRegistry& sites, Store& store, const Clock& clock)
-      : sites_(sites), store_(store), clock_(clock) {}
+  AccessGate(SiteRegistry& sites, Store& store, Metrics& metrics, const Clock& clock)
+      : sites_(sites), store_(store), metrics_(metrics), clock_(clock) {}
 
   // A call of `peer` in progress, which Cut can end. Lives as long as the call.
   class OpenCall {
@@ -69,6 +70,7 @@ class AccessGate {
   };
   SiteRegistry& sites_;
   Store& store_;
+  Metrics& metrics_;
   const Clock& clock_;
   absl::Mutex mutex_;
   std::map<std::string, std::set<grpc::ServerContext*>, std::less<>> calls_ ABSL_GUARDED_BY(mutex_);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "grpcpp/health_check_service_interface.h"
 #include "nlohmann/json.hpp"
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/hpke.h"
@@ -25,6 +26,13 @@ constexpr int kKeepaliveTimeoutMs = 20'000;
 std::string WithPort(const std::string& address, int port) {
   return absl::EndsWith(address, ":0") ? absl::StrCat(address.substr(0, address.size() - 1), port)
                                        : address;
+}
+
+// grpc.health.v1 on the federation's port, for whoever has a certificate.
+enum class Serving { kYes, kNo };
+void SetServing(grpc::Server& server, Serving serving) {
+  grpc::HealthCheckServiceInterface* health = server.GetHealthCheckService();
+  if (health != nullptr) health->SetServingStatus(serving == Serving::kYes);
 }
 
 void Prepare(grpc::ServerBuilder& builder, const std::string& name) {
@@ -64,6 +72,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   auto server = std::unique_ptr<CoordinatorServer>(new CoordinatorServer(home, options, clock));
   CSL_RETURN_IF_ERROR(server->OpenDomain());
   CSL_RETURN_IF_ERROR(server->Listen());
+  server->ListenForOperations();
   CSL_RETURN_IF_ERROR(server->WritePorts());
   server->ticker_ = std::make_unique<ThreadPool>(1);
   server->ticker_->Schedule([raw = server.get()] { raw->TickUntilStopped(); });
@@ -77,6 +86,7 @@ absl::Status CoordinatorServer::OpenDomain() {
   CSL_ASSIGN_OR_RETURN(ca_sha256_, privacy::CertificateSha256Hex(ca_pem_));
   CSL_ASSIGN_OR_RETURN(privacy::HpkeKeyPair sealing,
                        ReadSealingKey(JoinPath(home_, "sealing.key")));
+  metrics_ = std::make_unique<Metrics>(CONSILIUM_VERSION);
   CSL_ASSIGN_OR_RETURN(store_, Store::Open(JoinPath(home_, "store")));
   CSL_ASSIGN_OR_RETURN(
       sites_, SiteRegistry::Create({.federation = options_.federation,
@@ -96,16 +106,20 @@ absl::Status CoordinatorServer::OpenDomain() {
   CSL_ASSIGN_OR_RETURN(
       driver_, FederationDriver::Create({.federation = options_.federation,
                                          .staging_folder = JoinPath(home_, "staging"),
-                                         .upload_bytes_max = options_.upload_bytes_max},
+                                         .upload_bytes_max = options_.upload_bytes_max,
+                                         .metrics = metrics_.get()},
                                         std::move(sealing), *store_, *weights_, *sites_, clock_));
   models_ = std::make_unique<ModelRegistry>(*store_, clock_);
-  gate_ = std::make_unique<AccessGate>(*sites_, *store_, clock_);
+  gate_ = std::make_unique<AccessGate>(*sites_, *store_, *metrics_, clock_);
   federation_ =
       std::make_unique<FederationService>(options_.federation, *driver_, *sites_, *gate_);
   enrolment_ =
       std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *driver_, *sites_, *gate_);
   admin_ = std::make_unique<AdminService>(
       AdminService::Parts{*driver_, *sites_, *models_, *store_, *gate_}, [this] { return Terms(); });
+  operations_ = std::make_unique<Operations>(
+      home_, options_.disk_floor_bytes,
+      Operations::Parts{*driver_, *sites_, *store_, *metrics_, clock_});
   return absl::OkStatus();
 }
 
@@ -118,6 +132,7 @@ absl::Status CoordinatorServer::Listen() {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", address, "; is another coordinator running?"));
   };
+  grpc::EnableDefaultHealthCheckService(true);
   // Enrolment first: once the federation's port answers, an invitation's addresses are known.
   int port = 0;
   grpc::ServerBuilder enrolment;
@@ -139,6 +154,7 @@ absl::Status CoordinatorServer::Listen() {
   federation_server_ = federation.BuildAndStart();
   if (federation_server_ == nullptr || port == 0) return cannot(options_.listen);
   federation_port_ = port;
+  SetServing(*federation_server_, Serving::kYes);
   privacy::Log(privacy::LogLevel::kInfo, "listening",
                {{privacy::LogField::Key::kPeer, WithPort(options_.listen, federation_port_)},
                 {privacy::LogField::Key::kPort, int64_t{federation_port_}}});
@@ -146,6 +162,20 @@ absl::Status CoordinatorServer::Listen() {
                {{privacy::LogField::Key::kPeer, WithPort(options_.enrolment_listen, enrolment_port_)},
                 {privacy::LogField::Key::kPort, int64_t{enrolment_port_}}});
   return absl::OkStatus();
+}
+
+// Rounds matter more than their figures: without this port the coordinator still runs.
+void CoordinatorServer::ListenForOperations() {
+  const absl::Status status = operations_->Listen(options_.http_listen);
+  if (!status.ok()) {
+    privacy::Log(privacy::LogLevel::kError, "no metrics and health: set http_listen",
+                 {{privacy::LogField::Key::kPeer, options_.http_listen},
+                  {privacy::LogField::Key::kReason, status.message()}});
+  } else if (operations_->port() != 0) {
+    privacy::Log(privacy::LogLevel::kInfo, "listening for metrics and health",
+                 {{privacy::LogField::Key::kPeer, WithPort(options_.http_listen, http_port())},
+                  {privacy::LogField::Key::kPort, int64_t{http_port()}}});
+  }
 }
 
 absl::Status CoordinatorServer::WritePorts() const {
@@ -160,8 +190,9 @@ absl::Status CoordinatorServer::WritePorts() const {
         {"server_name", endpoint.server_name}};
     CSL_RETURN_IF_ERROR(WriteFileAtomic(endpoint_path, absl::StrCat(json.dump(2), "\n")));
   }
-  const nlohmann::json ports = {{"enrolment", enrolment_port_.load()},
-                                {"federation", federation_port_.load()}};
+  nlohmann::json ports = {{"enrolment", enrolment_port_.load()},
+                          {"federation", federation_port_.load()}};
+  if (http_port() != 0) ports["http"] = http_port();
   // Written last: who waits for this file finds everything else in place.
   return WriteFileAtomic(JoinPath(folder, "ports.json"), absl::StrCat(ports.dump(), "\n"));
 }
@@ -175,13 +206,18 @@ InvitationTerms CoordinatorServer::Terms() const {
 }
 
 void CoordinatorServer::TickUntilStopped() {
-  while (!stopped_.WaitForNotificationWithTimeout(kTickEvery)) driver_->Tick();
+  while (!stopped_.WaitForNotificationWithTimeout(kTickEvery)) {
+    driver_->Tick();
+    operations_->Ticked();
+  }
 }
 
 void CoordinatorServer::Shutdown(absl::Duration grace) {
   if (stopped_.HasBeenNotified()) return;
   stopped_.Notify();
   ticker_.reset();
+  if (operations_ != nullptr) operations_->SetDraining();
+  if (federation_server_ != nullptr) SetServing(*federation_server_, Serving::kNo);
   if (driver_ != nullptr) driver_->Drain();
   const auto deadline = wire::DeadlineIn(grace);
   for (grpc::Server* server : {federation_server_.get(), enrolment_server_.get()}) {

@@ -4,8 +4,8 @@
 // cuts what is open). Thread-safe after Start.
 //
 // Listeners: Federation and Admin over mutual TLS 1.3 on `listen`; Enrolment, server authentication
-// only, on `enrolment_listen`. Port 0 is allowed: the ports in use are written to
-// HOME/run/ports.json ({"enrolment":N,"federation":N}) and, where the configured address has port 0,
+// only, on `enrolment_listen`; metrics and health over plain HTTP on `http_listen`. Port 0 is allowed:
+// the ports in use are written to HOME/run/ports.json ({"enrolment":N,"federation":N,"http":N}) and, where the configured address has port 0,
 // into the administrator's endpoint.json.
 //
 // Errors of Start: NOT_FOUND, INVALID_ARGUMENT: no home, or a broken one. DATA_LOSS: the store.
@@ -27,6 +27,7 @@
 #include "coordinator/service/admin_service.h"
 #include "coordinator/service/enrolment_service.h"
 #include "coordinator/service/federation_service.h"
+#include "coordinator/service/operations.h"
 #include "coordinator/store/model_store.h"
 #include "coordinator/store/store.h"
 #include "grpcpp/grpcpp.h"
@@ -53,12 +54,14 @@ class CoordinatorServer {
 
   int federation_port() const { return federation_port_; }
   int enrolment_port() const { return enrolment_port_; }
+  int http_port() const { return operations_ == nullptr ? 0 : operations_->port(); }
 
  private:
   CoordinatorServer(std::string home, CoordinatorOptions options, const Clock& clock)
       : home_(std::move(home)), options_(std::move(options)), clock_(clock) {}
   absl::Status OpenDomain();
   absl::Status Listen();
+  void ListenForOperations();
   absl::Status WritePorts() const;
   InvitationTerms Terms() const;
   void TickUntilStopped();
@@ -71,6 +74,7 @@ class CoordinatorServer {
   std::atomic<int> federation_port_ = 0;  // set once, before anyone can call
   std::atomic<int> enrolment_port_ = 0;
 
+  std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<ModelStore> weights_;
   std::unique_ptr<SiteRegistry> sites_;
@@ -82,6 +86,7 @@ class CoordinatorServer {
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<grpc::Server> federation_server_;
   std::unique_ptr<grpc::Server> enrolment_server_;
+  std::unique_ptr<Operations> operations_;
   absl::Notification stopped_;
   std::unique_ptr<ThreadPool> ticker_;
 };

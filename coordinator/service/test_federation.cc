@@ -214,6 +214,8 @@ TestFederation::TestFederation() : temp_(TempDir::Create("federation").value()) 
   options_.federation = "test-federation";
   options_.listen = "127.0.0.1:0";
   options_.enrolment_listen = "127.0.0.1:0";
+  options_.http_listen = "127.0.0.1:0";
+  options_.disk_floor_bytes = 0;
   const absl::Status made = InitHome(home_, options_);
   EXPECT_TRUE(made.ok()) << made;
   Start();

@@ -74,6 +74,9 @@ class TestFederation {
   TestFederation();
   void Start();
   void Stop() { server_.reset(); }
+  // What the next Start takes.
+  CoordinatorOptions& options() { return options_; }
+  CoordinatorServer& server() { return *server_; }
   std::string address() const;
   const std::string& home() const { return home_; }
   const std::string& folder() const { return temp_.path(); }

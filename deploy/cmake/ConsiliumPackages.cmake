@@ -14,5 +14,9 @@ find_package(ITK REQUIRED COMPONENTS ITKCommon ITKIOGDCM ITKImageGrid ITKIOImage
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(CLI11 REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+# Debian's cpp-httplib is a compiled library that brings no CMake files.
+pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 find_package(GTest REQUIRED)
 find_package(benchmark)

@@ -32,7 +32,8 @@ class Federation:
         self.agents = {}
         self.run("consilium", "init", self.home, "--name", name,
                  "--listen", f"127.0.0.1:{self.port}",
-                 "--enrolment-listen", f"127.0.0.1:{self.enrolment_port}")
+                 "--enrolment-listen", f"127.0.0.1:{self.enrolment_port}",
+                 "--http-listen", "127.0.0.1:0")
 
     def run(self, program, *arguments, check=True, **options):
         done = subprocess.run([self.bin / program, *map(str, arguments)], capture_output=True,

@@ -24,6 +24,8 @@ HOMES = (
                           r"site_agent/intake/.*_test\.cc$", TESTS)),
     ("OpenSSL", r"openssl/", (r"privacy/crypto/",)),
     ("RocksDB", r"rocksdb/", (r"coordinator/store/",)),
+    ("Prometheus", r"prometheus/", (r"coordinator/metrics/.*\.cc$",)),
+    ("cpp-httplib", r"httplib\.h", (r"coordinator/http/.*\.cc$",)),
     ("messages and gRPC", r"(consilium/v1/.*\.pb\.h|grpcpp/|grpc/)", EDGES),
 )
 

@@ -1,0 +1,156 @@
+#include "coordinator/service/operations.h"
+
+#include <sys/statvfs.h>
+
+#include <cerrno>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "nlohmann/json.hpp"
+#include "privacy/crypto/certificate.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+#include "proto/base/supervisor.h"
+
+namespace consilium::coordinator {
+namespace {
+
+constexpr uint64_t kPemBytesMax = 64 * 1024;
+
+struct Disk {
+  uint64_t free_bytes = 0;  // for us: what is kept back for root does not count
+  uint64_t bytes = 0;
+};
+
+absl::StatusOr<Disk> DiskOf(const std::string& folder) {
+  struct statvfs info = {};
+  if (::statvfs(folder.c_str(), &info) != 0) {
+    return absl::UnavailableError(
+        absl::StrCat("the home's disk cannot be asked: ", std::generic_category().message(errno)));
+  }
+  return Disk{uint64_t{info.f_bavail} * info.f_frsize, uint64_t{info.f_blocks} * info.f_frsize};
+}
+
+void AddExpiry(const std::string& path, const char* name,
+               std::map<std::string, absl::Time>& expiry) {
+  const absl::StatusOr<std::string> pem = ReadFile(path, kPemBytesMax);
+  if (!pem.ok()) return;
+  const absl::StatusOr<absl::Time> end = privacy::CertificateNotAfter(*pem);
+  if (end.ok()) expiry[name] = *end;
+}
+
+}  // namespace
+
+Operations::Operations(std::string home, uint64_t disk_floor_bytes, const Parts& parts)
+    : home_(std::move(home)),
+      disk_floor_bytes_(disk_floor_bytes),
+      parts_(parts),
+      ticked_ns_(absl::ToInt64Nanoseconds(parts.clock.Monotonic())),
+      notify_every_(SupervisorInterval()) {
+  parts_.metrics.SetSnapshot([this] { return Snapshot(); });
+}
+
+Operations::~Operations() {
+  http_.reset();
+  parts_.metrics.SetSnapshot({});
+}
+
+absl::Status Operations::Listen(const std::string& address) {
+  if (address.empty()) return absl::OkStatus();
+  CSL_ASSIGN_OR_RETURN(
+      http_,
+      HttpServer::Start(
+          address,
+          {{"/healthz",
+            [this](absl::string_view) {
+              return Alive() ? HttpResponse{.body = "ok\n"}
+                             : HttpResponse{.status = 503, .body = "the tick loop stands still\n"};
+            }},
+           {"/readyz", [this](absl::string_view) { return Ready(); }},
+           {"/metrics", [this](absl::string_view) {
+              return HttpResponse{.content_type = kMetricsContentType,
+                                  .body = parts_.metrics.Scrape()};
+            }}}));
+  return absl::OkStatus();
+}
+
+void Operations::Ticked() {
+  const absl::Duration now = parts_.clock.Monotonic();
+  ticked_ns_ = absl::ToInt64Nanoseconds(now);
+  if (now - absl::Nanoseconds(notified_ns_.load()) < notify_every_) return;
+  notified_ns_ = absl::ToInt64Nanoseconds(now);
+  NotifySupervisor(kSupervisorAlive);
+}
+
+bool Operations::Alive() const {
+  // After the drain has begun the loop is over on purpose.
+  return draining_ ||
+         parts_.clock.Monotonic() - absl::Nanoseconds(ticked_ns_.load()) < kTickStallMax;
+}
+
+// The disk takes a small file, durably. What only the store would notice is counted where it writes.
+absl::Status Operations::ProbeWrite() const {
+  absl::MutexLock lock(&mutex_);
+  const absl::Duration now = parts_.clock.Monotonic();
+  if (now - probed_ >= kWriteProbeEvery) {
+    probed_ = now;
+    probe_ = WriteFileAtomic(JoinPath(home_, "run/probe"), "ok\n");
+  }
+  return probe_;
+}
+
+std::vector<Operations::Check> Operations::Readiness() const {
+  std::vector<Check> checks;
+  checks.push_back({"store", ProbeWrite()});
+  const absl::StatusOr<Disk> disk = DiskOf(home_);
+  absl::Status space = disk.status();
+  if (disk.ok() && disk->free_bytes < disk_floor_bytes_) {
+    space = absl::ResourceExhaustedError(
+        absl::StrCat(disk->free_bytes, " bytes free, the floor is ", disk_floor_bytes_,
+                     "; free some space, rounds go on by themselves"));
+  }
+  checks.push_back({"disk", space});
+  checks.push_back({"serving", draining_ || parts_.driver.draining()
+                                   ? absl::UnavailableError("the coordinator is stopping")
+                                   : absl::OkStatus()});
+  return checks;
+}
+
+HttpResponse Operations::Ready() const {
+  nlohmann::ordered_json checks = nlohmann::ordered_json::object();
+  bool ready = true;
+  for (const Check& check : Readiness()) {
+    ready = ready && check.status.ok();
+    checks[check.name] = check.status.ok() ? "ok" : std::string(check.status.message());
+  }
+  const nlohmann::ordered_json body = {{"ready", ready}, {"checks", std::move(checks)}};
+  return {ready ? 200 : 503, "application/json", absl::StrCat(body.dump(2), "\n")};
+}
+
+MetricsSnapshot Operations::Snapshot() const {
+  MetricsSnapshot now;
+  now.audit_entries = parts_.store.AuditSize();
+  for (const SiteStatus& site : parts_.sites.List()) {
+    ++now.sites_by_state[std::string(Name(site.record.state))];
+    now.sites_connected += site.connected ? 1 : 0;
+    if (site.record.state == SiteState::kApproved && site.last_seen > absl::UnixEpoch()) {
+      now.site_last_seen[site.record.name] = site.last_seen;
+    }
+  }
+  AddExpiry(JoinPath(home_, "server.crt"), "server", now.certificate_expiry);
+  AddExpiry(JoinPath(home_, "ca/ca.crt"), "ca", now.certificate_expiry);
+  AddExpiry(JoinPath(home_, "admin/client.crt"), "admin", now.certificate_expiry);
+  if (const absl::StatusOr<Disk> disk = DiskOf(home_); disk.ok()) {
+    now.disk_free_bytes = disk->free_bytes;
+    now.disk_bytes = disk->bytes;
+  }
+  const FederationDriver::UploadTotals uploads = parts_.driver.UploadsUnderWay();
+  now.uploads_in_flight = uploads.count;
+  now.upload_in_flight_bytes = uploads.received_bytes;
+  for (const Check& check : Readiness()) now.readiness[check.name] = check.status.ok();
+  return now;
+}
+
+}  // namespace consilium::coordinator
