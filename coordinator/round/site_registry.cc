@@ -89,6 +89,7 @@ absl::Status SiteRegistry::EnrolFirstAdmin(absl::string_view certificate_pem) {
   facts.actor = facts.role = "coordinator";
   facts.action = "admin.enrol";
   facts.after = record.name;
+  facts.personal = {"after"};
   facts.digest = record.key_sha256;
   batch.Audit(std::move(facts));
   CSL_RETURN_IF_ERROR(store_.Commit(batch, clock_.Now()).status());

@@ -81,6 +81,8 @@ void AccessGate::Refused(absl::string_view caller, absl::string_view action,
   AuditFacts facts;
   facts.actor = std::string(caller);
   facts.role = "none";
+  // Any other caller may be a person, whose name is only committed to.
+  if (sites_.Get(caller).ok()) facts.site = facts.actor;
   facts.action = std::string(action);
   facts.outcome = "refused";
   facts.reason = std::string(status.message());

@@ -285,6 +285,7 @@ grpc::Status AdminService::SearchAudit(grpc::ServerContext* context,
       v1::AuditEntry& entry = *reply->add_entries();
       entry.set_index(line.index);
       entry.set_json(line.json);
+      CSL_ASSIGN_OR_RETURN(*entry.mutable_readable(), ReadableAudit(line.json, line.disclosed));
     }
     return absl::OkStatus();
   });

@@ -219,6 +219,7 @@ CSL_JSON(AliasRecord, study, alias, version)
 CSL_JSON(PublicationRecord, target, manifest_sha256, time_us)
 CSL_JSON(ReleaseRecord, name, version, model_sha256, created_us, created_by, publications)
 CSL_JSON(UploadRecord, upload_id, task_id, site, study, round, sha256, bytes, accepted, reason)
+CSL_JSON(WitnessRecord, site, vkey, key_sha256, enrolled_us)
 #undef CSL_JSON
 
 template <typename Record>
@@ -255,6 +256,7 @@ CSL_CODEC(ManifestRecord)
 CSL_CODEC(AliasRecord)
 CSL_CODEC(ReleaseRecord)
 CSL_CODEC(UploadRecord)
+CSL_CODEC(WitnessRecord)
 #undef CSL_CODEC
 
 }  // namespace consilium::coordinator

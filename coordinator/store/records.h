@@ -221,8 +221,16 @@ struct UploadRecord {
   std::string reason;
 };
 
+// A site's key for cosigning checkpoints of the audit log.
+struct WitnessRecord {
+  std::string site;
+  std::string vkey;        // C2SP signed-note: name+hex+base64
+  std::string key_sha256;  // of the certificate it was enrolled with
+  int64_t enrolled_us = 0;
+};
+
 // For AdminRecord, SiteRecord, InvitationRecord, StudyRecord, RoundRecord, EvaluationRecord,
-// VersionRecord, ManifestRecord, AliasRecord, ReleaseRecord and UploadRecord.
+// VersionRecord, ManifestRecord, AliasRecord, ReleaseRecord, UploadRecord and WitnessRecord.
 template <typename Record>
 std::string Encode(const Record& record);
 template <typename Record>

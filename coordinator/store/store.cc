@@ -1,68 +1,15 @@
 #include "coordinator/store/store.h"
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/store_rep.h"
 #include "proto/base/bytes.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
-#include "rocksdb/db.h"
-#include "rocksdb/options.h"
-#include "rocksdb/write_batch.h"
 
 namespace consilium::coordinator {
-namespace {
-
-constexpr std::array<const char*, 14> kFamilyNames = {
-    "meta",     "admins",  "sites",    "invitations", "studies", "rounds",     "versions",
-    "digests",  "aliases", "releases", "uploads",     "audit",   "evaluations",
-    "manifests"};
-constexpr const char* kSchemaKey = "schema";
-constexpr size_t kLogFilesMax = 4;
-constexpr size_t kAuditScanMax = 1000;  // most entries one search returns
-
-// Separates the parts of a key; no name of ours may hold it.
-std::string Prefix(absl::string_view study) {
-  return study.empty() ? std::string() : absl::StrCat(study, absl::string_view("\0", 1));
-}
-std::string NumberKey(absl::string_view study, int64_t number) {
-  return Prefix(study) + BigEndian64(static_cast<uint64_t>(number));
-}
-
-uint64_t LoadBigEndian64(absl::string_view bytes) {
-  uint64_t value = 0;
-  for (const char c : bytes) value = value << 8 | static_cast<unsigned char>(c);
-  return value;
-}
-
-absl::Status FromRocks(const rocksdb::Status& status, absl::string_view what) {
-  if (status.ok()) return absl::OkStatus();
-  const std::string message = absl::StrCat("store: ", what, ": ", status.ToString());
-  if (status.IsNotFound()) return absl::NotFoundError(message);
-  if (status.IsCorruption()) return absl::DataLossError(message);
-  if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
-  return absl::UnavailableError(message);
-}
-
-rocksdb::DBOptions DbOptions() {
-  rocksdb::DBOptions options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kAbsoluteConsistency;
-  options.track_and_verify_wals_in_manifest = true;
-  options.paranoid_checks = true;
-  options.keep_log_file_num = kLogFilesMax;
-  // One log for all families, so one synced write makes a batch durable in all of them.
-  options.atomic_flush = true;
-  return options;
-}
-
-}  // namespace
-
 void Batch::Set(Family family, std::string key, std::optional<std::string> value) {
   CSL_CHECK(operations_.size() < kBatchOperationsMax);
   operations_.push_back({family, std::move(key), std::move(value)});
@@ -90,101 +37,10 @@ void Batch::Put(const AliasRecord& r) {
 }
 void Batch::Put(const ReleaseRecord& r) { Set(Family::kReleases, r.name, Encode(r)); }
 void Batch::Put(const UploadRecord& r) { Set(Family::kUploads, r.upload_id, Encode(r)); }
-
-struct Store::Rep {
-  std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*> families;
-  ~Rep() {
-    for (rocksdb::ColumnFamilyHandle* family : families) {
-      db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
-    }
-    if (db != nullptr) db->Close().PermitUncheckedError();
-  }
-  rocksdb::ColumnFamilyHandle* family(Family f) const {
-    // RocksDB opened them in the order of kFamilyNames, after "default".
-    return families[static_cast<size_t>(f) + 1];
-  }
-};
+void Batch::Put(const WitnessRecord& r) { Set(Family::kWitnesses, r.site, Encode(r)); }
 
 Store::Store(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 Store::~Store() = default;
-
-absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& path) {
-  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors = {
-      {rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions()}};
-  for (const char* name : kFamilyNames) {
-    descriptors.emplace_back(name, rocksdb::ColumnFamilyOptions());
-  }
-  auto rep = std::make_unique<Rep>();
-  rocksdb::DB* db = nullptr;
-  CSL_RETURN_IF_ERROR(
-      FromRocks(rocksdb::DB::Open(DbOptions(), path, descriptors, &rep->families, &db), "open"));
-  rep->db.reset(db);
-
-  std::string schema;
-  const rocksdb::Status found =
-      db->Get(rocksdb::ReadOptions(), rep->family(Family::kMeta), kSchemaKey, &schema);
-  if (found.IsNotFound()) {
-    rocksdb::WriteOptions synced;
-    synced.sync = true;
-    CSL_RETURN_IF_ERROR(FromRocks(
-        db->Put(synced, rep->family(Family::kMeta), kSchemaKey, absl::StrCat(kSchemaVersion)),
-        "write schema"));
-  } else {
-    CSL_RETURN_IF_ERROR(FromRocks(found, "read schema"));
-    int version = 0;
-    if (!absl::SimpleAtoi(schema, &version) || version < 1) {
-      return absl::DataLossError("store: the schema number does not read");
-    }
-    if (version > kSchemaVersion) {
-      return absl::DataLossError(
-          absl::StrCat("store: written by a newer program (schema ", version, ", this one knows ",
-                       kSchemaVersion, "); install that version"));
-    }
-  }
-
-  auto store = std::unique_ptr<Store>(new Store(std::move(rep)));
-  uint64_t size = 0;
-  std::unique_ptr<rocksdb::Iterator> last(
-      db->NewIterator(rocksdb::ReadOptions(), store->rep_->family(Family::kAudit)));
-  last->SeekToLast();
-  if (last->Valid()) size = LoadBigEndian64({last->key().data(), last->key().size()}) + 1;
-  CSL_RETURN_IF_ERROR(FromRocks(last->status(), "read the audit log"));
-  absl::MutexLock lock(&store->mutex_);
-  store->audit_size_ = size;
-  return store;
-}
-
-absl::StatusOr<uint64_t> Store::Commit(const Batch& batch, absl::Time now) {
-  CSL_CHECK(!batch.audit_.empty());
-  absl::MutexLock lock(&mutex_);
-  const uint64_t first = audit_size_;
-  rocksdb::WriteBatch write;
-  const auto put = [&](Family family, const std::string& key, const std::string& value) {
-    return FromRocks(write.Put(rep_->family(family), key, value), "batch");
-  };
-  for (const Batch::Operation& op : batch.operations_) {
-    CSL_RETURN_IF_ERROR(op.value ? put(op.family, op.key, *op.value)
-                                 : FromRocks(write.Delete(rep_->family(op.family), op.key), "batch"));
-  }
-  for (VersionRecord version : batch.versions_) {
-    version.audit_index = static_cast<int64_t>(first);
-    CSL_RETURN_IF_ERROR(put(Family::kVersions, NumberKey(version.study, version.number),
-                            Encode(version)));
-    CSL_RETURN_IF_ERROR(put(Family::kDigests, version.sha256,
-                            NumberKey(version.study, version.number)));
-  }
-  AuditStamp stamp = {first, absl::ToUnixMicros(now)};
-  for (const AuditFacts& facts : batch.audit_) {
-    CSL_RETURN_IF_ERROR(put(Family::kAudit, BigEndian64(stamp.index), EncodeAudit(facts, stamp)));
-    ++stamp.index;
-  }
-  rocksdb::WriteOptions synced;
-  synced.sync = true;
-  CSL_RETURN_IF_ERROR(FromRocks(rep_->db->Write(synced, &write), "write"));
-  audit_size_ = stamp.index;
-  return first;
-}
 
 template <typename Record>
 absl::StatusOr<Record> Store::Get(Family family, const std::string& key) const {
@@ -255,6 +111,9 @@ absl::StatusOr<std::vector<ManifestRecord>> Store::Manifests() const {
 absl::StatusOr<ManifestRecord> Store::Manifest(absl::string_view model_sha256) const {
   return Get<ManifestRecord>(Family::kManifests, std::string(model_sha256));
 }
+absl::StatusOr<std::vector<WitnessRecord>> Store::Witnesses() const {
+  return Scan<WitnessRecord>(Family::kWitnesses, "");
+}
 absl::StatusOr<InvitationRecord> Store::Invitation(absl::string_view token_sha256) const {
   return Get<InvitationRecord>(Family::kInvitations, std::string(token_sha256));
 }
@@ -283,35 +142,6 @@ absl::StatusOr<ReleaseRecord> Store::Release(absl::string_view name) const {
 }
 absl::StatusOr<UploadRecord> Store::Upload(absl::string_view upload_id) const {
   return Get<UploadRecord>(Family::kUploads, std::string(upload_id));
-}
-
-absl::StatusOr<std::vector<AuditLine>> Store::SearchAudit(const AuditQuery& query) const {
-  const auto fits = [](const std::string& wanted, const std::string& is) {
-    return wanted.empty() || wanted == is;
-  };
-  const size_t count_max = std::min(query.count_max, kAuditScanMax);
-  std::vector<AuditLine> lines;
-  CSL_RETURN_IF_ERROR(Walk(
-      Family::kAudit, BigEndian64(query.from_index),
-      [&](absl::string_view, absl::string_view value) -> absl::StatusOr<bool> {
-        if (lines.size() >= count_max) return false;
-        CSL_ASSIGN_OR_RETURN(const AuditView view, DecodeAudit(value));
-        const AuditFacts& facts = view.facts;
-        if (view.stamp.time_us >= query.since_us && view.stamp.time_us < query.until_us &&
-            (fits(query.actor, facts.actor) || fits(query.actor, facts.site)) &&
-            fits(query.action, facts.action) && fits(query.study, facts.study) &&
-            fits(query.version, facts.version) &&
-            (query.round < 0 || facts.round == query.round)) {
-          lines.push_back({view.stamp.index, std::string(value)});
-        }
-        return true;
-      }));
-  return lines;
-}
-
-uint64_t Store::AuditSize() const {
-  absl::MutexLock lock(&mutex_);
-  return audit_size_;
 }
 
 }  // namespace consilium::coordinator
