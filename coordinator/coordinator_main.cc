@@ -77,5 +77,8 @@ int main(int argc, char** argv) {
   }
   consilium::privacy::SetLogProgram(kProgram);
   consilium::privacy::SetLogLevel(level);
-  return consilium::ReportAndExitCode(kProgram, Run(home, signals));
+  const absl::Status ended = Run(home, signals);
+  const int code = consilium::ReportAndExitCode(kProgram, ended);
+  // Stored bytes that are not what was written: a check that failed, not a bug.
+  return absl::IsDataLoss(ended) ? static_cast<int>(consilium::ExitCode::kCheckFailed) : code;
 }

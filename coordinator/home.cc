@@ -19,6 +19,7 @@
 #include "nlohmann/json.hpp"
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/hpke.h"
+#include "privacy/transparency/note.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/ids.h"
@@ -107,7 +108,7 @@ absl::Status FillHome(const std::string& home, const CoordinatorOptions& options
                     .ip_addresses = {},
                     .not_before = not_before,
                     .lifetime = kAdminLifetime}));
-  for (const char* folder : {"ca", "admin", "store", "chunks", "staging"}) {
+  for (const char* folder : {"ca", "admin", "audit", "store", "chunks", "staging"}) {
     CSL_RETURN_IF_ERROR(MakeDirs(JoinPath(home, folder)));
   }
   const std::string ca_folder = JoinPath(home, "ca");
@@ -123,6 +124,9 @@ absl::Status FillHome(const std::string& home, const CoordinatorOptions& options
   const privacy::HpkeKeyPair sealing = privacy::GenerateHpkeKeyPair();
   CSL_RETURN_IF_ERROR(
       WriteFileAtomic(JoinPath(home, "sealing.key"), sealing.private_key.view(), kPrivateFile));
+  CSL_RETURN_IF_ERROR(privacy::NoteSigner::OpenFile(JoinPath(home, "audit.key"), "audit",
+                                                    privacy::kNoteEd25519)
+                          .status());
   return WriteFileAtomic(JoinPath(home, kConfigFile), CoordinatorOptionsToYaml(options));
 }
 

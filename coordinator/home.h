@@ -8,6 +8,10 @@
 //   admin/ca.crt, client.crt, client.key, endpoint.json
 //                                     credentials of the first administrator
 //   sealing.key                       X25519 private key, 32 raw bytes; updates are sealed to it
+//   audit.key                         Ed25519, signs the audit log's checkpoints
+//   audit/checkpoint                  the newest of them, unless `checkpoint_file` says elsewhere
+//   audit/evidence/                   of a log that was rolled back or forked
+//   ballast                           space kept back, so that a full disk can still be recorded
 //   store/                            RocksDB
 //   chunks/ab/cd/<sha256>             weights of versions, in pieces of 4 MiB by their digest
 //   staging/                          uploads in progress and accepted updates of running rounds
@@ -34,6 +38,9 @@ struct CoordinatorOptions {
   uint64_t upload_bytes_max = uint64_t{4} << 30;
   std::string http_listen = "127.0.0.1:7445";  // metrics and health, plain HTTP; empty: off
   uint64_t disk_floor_bytes = uint64_t{1} << 30;  // free space under which the coordinator is not ready
+  // Where the newest checkpoint of the audit log is also kept, best on another disk; empty:
+  // HOME/audit/checkpoint.
+  std::string checkpoint_file;
 };
 
 // OK, or INVALID_ARGUMENT that names the key and says what it may be.

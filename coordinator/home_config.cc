@@ -74,6 +74,7 @@ absl::Status ReadKey(const std::string& key, const YAML::Node& value, Coordinato
   if (key == "upload_bytes_max") return ReadInteger(value, key, options.upload_bytes_max);
   if (key == "http_listen") return ReadText(value, key, options.http_listen);
   if (key == "disk_floor_bytes") return ReadInteger(value, key, options.disk_floor_bytes);
+  if (key == "checkpoint_file") return ReadText(value, key, options.checkpoint_file);
   return AtLine(value, absl::StrCat("unknown key ", key));
 }
 
@@ -138,6 +139,9 @@ absl::Status CheckCoordinatorOptions(const CoordinatorOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("site_certificate_days: 1 to ", kSiteCertificateDaysMax));
   }
+  if (!options.checkpoint_file.empty() && options.checkpoint_file.front() != '/') {
+    return absl::InvalidArgumentError("checkpoint_file: must be an absolute path, or empty");
+  }
   if (options.upload_bytes_max == 0) {
     return absl::InvalidArgumentError("upload_bytes_max: must be more than 0");
   }
@@ -168,6 +172,8 @@ std::string CoordinatorOptionsToYaml(const CoordinatorOptions& options) {
   text("http_listen", options.http_listen,
        "metrics and health, plain HTTP: loopback or administrators only; empty: off");
   pair("disk_floor_bytes", options.disk_floor_bytes, "less free space: not ready for new work");
+  text("checkpoint_file", options.checkpoint_file,
+       "the audit log's newest checkpoint, best on another disk; empty: HOME/audit/checkpoint");
   out << YAML::EndMap << YAML::Newline;
   return out.c_str();
 }

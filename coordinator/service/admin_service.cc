@@ -278,16 +278,39 @@ grpc::Status AdminService::RecordPublication(grpc::ServerContext* context,
 grpc::Status AdminService::SearchAudit(grpc::ServerContext* context,
                                        const v1::SearchAuditRequest* request,
                                        v1::SearchAuditReply* reply) {
-  return Serve(context, "audit.search", [&](const std::string&) -> absl::Status {
-    CSL_ASSIGN_OR_RETURN(const std::vector<AuditLine> lines,
-                         store_.SearchAudit(FromMessage(*request)));
-    for (const AuditLine& line : lines) {
-      v1::AuditEntry& entry = *reply->add_entries();
-      entry.set_index(line.index);
-      entry.set_json(line.json);
-      CSL_ASSIGN_OR_RETURN(*entry.mutable_readable(), ReadableAudit(line.json, line.disclosed));
-    }
-    return absl::OkStatus();
+  return Serve(context, "audit.search",
+               [&](const std::string&) { return audit_.Search(*request, *reply); });
+}
+
+grpc::Status AdminService::GetAuditCheckpoint(grpc::ServerContext* context,
+                                              const v1::GetAuditCheckpointRequest*,
+                                              v1::GetAuditCheckpointReply* reply) {
+  return Serve(context, "audit.checkpoint",
+               [&](const std::string&) { return audit_.Checkpoint(*reply); });
+}
+
+grpc::Status AdminService::ProveAudit(grpc::ServerContext* context,
+                                      const v1::ProveAuditRequest* request,
+                                      v1::ProveAuditReply* reply) {
+  return Serve(context, "audit.prove",
+               [&](const std::string&) { return audit_.Prove(*request, *reply); });
+}
+
+grpc::Status AdminService::ExportAudit(grpc::ServerContext* context,
+                                       const v1::ExportAuditRequest* request,
+                                       grpc::ServerWriter<v1::ExportAuditPiece>* writer) {
+  return Serve(context, "audit.export", [&](const std::string& admin) {
+    return audit_.Export(admin, *request, [writer](const v1::ExportAuditPiece& piece) {
+      return writer->Write(piece);
+    });
+  });
+}
+
+grpc::Status AdminService::EraseAuditName(grpc::ServerContext* context,
+                                          const v1::EraseAuditNameRequest* request,
+                                          v1::EraseAuditNameReply* reply) {
+  return Serve(context, "audit.erase", [&](const std::string& admin) {
+    return audit_.Erase(admin, *request, *reply);
   });
 }
 

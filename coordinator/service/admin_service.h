@@ -13,6 +13,7 @@
 #include "coordinator/round/model_registry.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/service/access_gate.h"
+#include "coordinator/service/audit_calls.h"
 #include "coordinator/store/store.h"
 
 namespace consilium::coordinator {
@@ -35,6 +36,7 @@ class AdminService final : public v1::Admin::Service {
     ModelRegistry& models;
     Store& store;
     AccessGate& gate;
+    AuditCalls& audit;
   };
   // `terms` is asked for each invitation: the ports are known only once the server listens.
   AdminService(const Parts& parts, std::function<InvitationTerms()> terms)
@@ -43,6 +45,7 @@ class AdminService final : public v1::Admin::Service {
         models_(parts.models),
         store_(parts.store),
         gate_(parts.gate),
+        audit_(parts.audit),
         terms_(std::move(terms)) {}
 
   grpc::Status InviteSite(grpc::ServerContext* context, const v1::InviteSiteRequest* request,
@@ -80,6 +83,16 @@ class AdminService final : public v1::Admin::Service {
                                  v1::Release* reply) override;
   grpc::Status SearchAudit(grpc::ServerContext* context, const v1::SearchAuditRequest* request,
                            v1::SearchAuditReply* reply) override;
+  grpc::Status GetAuditCheckpoint(grpc::ServerContext* context,
+                                  const v1::GetAuditCheckpointRequest* request,
+                                  v1::GetAuditCheckpointReply* reply) override;
+  grpc::Status ProveAudit(grpc::ServerContext* context, const v1::ProveAuditRequest* request,
+                          v1::ProveAuditReply* reply) override;
+  grpc::Status ExportAudit(grpc::ServerContext* context, const v1::ExportAuditRequest* request,
+                           grpc::ServerWriter<v1::ExportAuditPiece>* writer) override;
+  grpc::Status EraseAuditName(grpc::ServerContext* context,
+                              const v1::EraseAuditNameRequest* request,
+                              v1::EraseAuditNameReply* reply) override;
 
  private:
   grpc::Status Serve(grpc::ServerContext* context, absl::string_view action,
@@ -91,6 +104,7 @@ class AdminService final : public v1::Admin::Service {
   ModelRegistry& models_;
   Store& store_;
   AccessGate& gate_;
+  AuditCalls& audit_;
   const std::function<InvitationTerms()> terms_;
 };
 

@@ -81,13 +81,36 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
 
 CoordinatorServer::~CoordinatorServer() { Shutdown(absl::ZeroDuration()); }
 
+// The store, and what was signed of its audit log. Nothing is committed before they agree.
+absl::Status CoordinatorServer::OpenLog() {
+  StoreOptions store;
+  store.path = JoinPath(home_, "store");
+  store.ballast_path = JoinPath(home_, "ballast");
+  store.software = CONSILIUM_VERSION;
+  CSL_ASSIGN_OR_RETURN(store_, Store::Open(store));
+  AuditLogOptions log;
+  log.federation = options_.federation;
+  log.key_path = JoinPath(home_, "audit.key");
+  log.evidence_folder = JoinPath(home_, "audit/evidence");
+  log.checkpoint_path = options_.checkpoint_file.empty() ? JoinPath(home_, "audit/checkpoint")
+                                                         : options_.checkpoint_file;
+  CSL_ASSIGN_OR_RETURN(
+      log_, AuditLog::Open(std::move(log), *store_, clock_, [this](const std::string& site) {
+        if (sites_ == nullptr) return false;
+        const absl::StatusOr<SiteStatus> status = sites_->Get(site);
+        return status.ok() && status->record.state == SiteState::kApproved;
+      }));
+  log_->Start();
+  return absl::OkStatus();
+}
+
 absl::Status CoordinatorServer::OpenDomain() {
   CSL_ASSIGN_OR_RETURN(ca_pem_, ReadFile(JoinPath(home_, "ca/ca.crt"), kPemBytesMax));
   CSL_ASSIGN_OR_RETURN(ca_sha256_, privacy::CertificateSha256Hex(ca_pem_));
   CSL_ASSIGN_OR_RETURN(privacy::HpkeKeyPair sealing,
                        ReadSealingKey(JoinPath(home_, "sealing.key")));
   metrics_ = std::make_unique<Metrics>(CONSILIUM_VERSION);
-  CSL_ASSIGN_OR_RETURN(store_, Store::Open(JoinPath(home_, "store")));
+  CSL_RETURN_IF_ERROR(OpenLog());
   CSL_ASSIGN_OR_RETURN(
       sites_, SiteRegistry::Create({.federation = options_.federation,
                                     .site_certificate_lifetime =
@@ -111,12 +134,15 @@ absl::Status CoordinatorServer::OpenDomain() {
                                         std::move(sealing), *store_, *weights_, *sites_, clock_));
   models_ = std::make_unique<ModelRegistry>(*store_, clock_);
   gate_ = std::make_unique<AccessGate>(*sites_, *store_, *metrics_, clock_);
-  federation_ =
-      std::make_unique<FederationService>(options_.federation, *driver_, *sites_, *gate_);
+  witness_calls_ = std::make_unique<WitnessCalls>(*log_);
+  audit_calls_ = std::make_unique<AuditCalls>(*log_, *store_, clock_);
+  federation_ = std::make_unique<FederationService>(options_.federation, *driver_, *sites_, *gate_,
+                                                    *witness_calls_);
   enrolment_ =
       std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *driver_, *sites_, *gate_);
   admin_ = std::make_unique<AdminService>(
-      AdminService::Parts{*driver_, *sites_, *models_, *store_, *gate_}, [this] { return Terms(); });
+      AdminService::Parts{*driver_, *sites_, *models_, *store_, *gate_, *audit_calls_},
+      [this] { return Terms(); });
   operations_ = std::make_unique<Operations>(
       home_, options_.disk_floor_bytes,
       Operations::Parts{*driver_, *sites_, *store_, *metrics_, clock_});
@@ -227,7 +253,8 @@ void CoordinatorServer::Shutdown(absl::Duration grace) {
   if (federation_server_ == nullptr) return;
   Batch batch;
   batch.Audit(LifeFacts("coordinator.stop"));
-  const absl::Status written = store_->Commit(batch, clock_.Now()).status();
+  absl::Status written = store_->Commit(batch, clock_.Now()).status();
+  if (written.ok()) written = log_->Sign();  // nothing stays unsigned while nobody runs
   if (!written.ok()) {
     privacy::Log(privacy::LogLevel::kError, "the end could not be audited",
                  {{privacy::LogField::Key::kReason, written.message()}});

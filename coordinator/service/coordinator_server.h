@@ -19,16 +19,19 @@
 
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
+#include "coordinator/audit/audit_log.h"
 #include "coordinator/home.h"
 #include "coordinator/round/federation_driver.h"
 #include "coordinator/round/model_registry.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/service/access_gate.h"
 #include "coordinator/service/admin_service.h"
+#include "coordinator/service/audit_calls.h"
 #include "coordinator/service/enrolment_service.h"
 #include "coordinator/service/federation_service.h"
 #include "coordinator/service/operations.h"
 #include "coordinator/store/model_store.h"
+#include "coordinator/service/witness_calls.h"
 #include "coordinator/store/store.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/base/clock.h"
@@ -52,6 +55,10 @@ class CoordinatorServer {
   // No more tasks; calls in progress have `grace` to end. Idempotent.
   void Shutdown(absl::Duration grace);
 
+  // Signs the audit log up to its last entry.
+  absl::Status SignLog() { return log_->Sign(); }
+  uint64_t audit_size() const { return store_->AuditSize(); }
+
   int federation_port() const { return federation_port_; }
   int enrolment_port() const { return enrolment_port_; }
   int http_port() const { return operations_ == nullptr ? 0 : operations_->port(); }
@@ -59,6 +66,7 @@ class CoordinatorServer {
  private:
   CoordinatorServer(std::string home, CoordinatorOptions options, const Clock& clock)
       : home_(std::move(home)), options_(std::move(options)), clock_(clock) {}
+  absl::Status OpenLog();
   absl::Status OpenDomain();
   absl::Status Listen();
   void ListenForOperations();
@@ -76,11 +84,14 @@ class CoordinatorServer {
 
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<AuditLog> log_;
   std::unique_ptr<ModelStore> weights_;
   std::unique_ptr<SiteRegistry> sites_;
   std::unique_ptr<ModelRegistry> models_;
   std::unique_ptr<FederationDriver> driver_;
   std::unique_ptr<AccessGate> gate_;
+  std::unique_ptr<WitnessCalls> witness_calls_;
+  std::unique_ptr<AuditCalls> audit_calls_;
   std::unique_ptr<FederationService> federation_;
   std::unique_ptr<EnrolmentService> enrolment_;
   std::unique_ptr<AdminService> admin_;

@@ -46,6 +46,8 @@ grpc::Status FederationService::Hello(grpc::ServerContext* context,
           absl::StrCat("this coordinator speaks protocol ", kProtocolVersion, ", the site ",
                        request->protocol_version(), "; install the matching version"));
     }
+    CSL_ASSIGN_OR_RETURN(const Peer peer, PeerOf(*context->auth_context()));
+    CSL_RETURN_IF_ERROR(witnesses_.Hello(site, peer.key_sha256, *request, *reply));
     return sites_.SetSoftwareVersion(site, request->software_version());
   });
 }
@@ -58,6 +60,7 @@ grpc::Status FederationService::NextTask(grpc::ServerContext* context,
         driver_.NextTask(site, absl::Seconds(request->wait_seconds()),
                          [context] { return context->IsCancelled(); });
     if (task) *reply->mutable_task() = ToMessage(*task, driver_.sealing_public_key());
+    reply->set_checkpoint_size(witnesses_.checkpoint_size());
     return absl::OkStatus();
   });
 }
@@ -148,6 +151,22 @@ grpc::Status FederationService::ReportEvaluation(grpc::ServerContext* context,
                                                  v1::Acknowledgement*) {
   return Serve(context, "evaluation.report", [&](const std::string& site) {
     return driver_.ReportEvaluation(site, request->task_id(), FromMessage(*request));
+  });
+}
+
+grpc::Status FederationService::GetCheckpoint(grpc::ServerContext* context,
+                                              const v1::GetCheckpointRequest* request,
+                                              v1::GetCheckpointReply* reply) {
+  return Serve(context, "checkpoint.get", [&](const std::string&) {
+    return witnesses_.GetCheckpoint(*request, *reply);
+  });
+}
+
+grpc::Status FederationService::SubmitCosignature(grpc::ServerContext* context,
+                                                  const v1::SubmitCosignatureRequest* request,
+                                                  v1::Acknowledgement*) {
+  return Serve(context, "checkpoint.cosign", [&](const std::string& site) {
+    return witnesses_.SubmitCosignature(site, *request);
   });
 }
 

@@ -11,6 +11,7 @@
 #include "coordinator/round/federation_driver.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/service/access_gate.h"
+#include "coordinator/service/witness_calls.h"
 
 namespace consilium::coordinator {
 
@@ -20,8 +21,12 @@ class FederationService final : public v1::Federation::Service {
  public:
   // All must outlive it.
   FederationService(std::string federation, FederationDriver& driver, SiteRegistry& sites,
-                    AccessGate& gate)
-      : federation_(std::move(federation)), driver_(driver), sites_(sites), gate_(gate) {}
+                    AccessGate& gate, WitnessCalls& witnesses)
+      : federation_(std::move(federation)),
+        driver_(driver),
+        sites_(sites),
+        gate_(gate),
+        witnesses_(witnesses) {}
 
   grpc::Status Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
                      v1::HelloReply* reply) override;
@@ -42,6 +47,11 @@ class FederationService final : public v1::Federation::Service {
                               v1::ProgressReply* reply) override;
   grpc::Status ReportEvaluation(grpc::ServerContext* context, const v1::EvaluationReport* request,
                                 v1::Acknowledgement* reply) override;
+  grpc::Status GetCheckpoint(grpc::ServerContext* context, const v1::GetCheckpointRequest* request,
+                             v1::GetCheckpointReply* reply) override;
+  grpc::Status SubmitCosignature(grpc::ServerContext* context,
+                                 const v1::SubmitCosignatureRequest* request,
+                                 v1::Acknowledgement* reply) override;
 
  private:
   // Admits the caller as a site, runs `call` with its name, records a refusal.
@@ -52,6 +62,7 @@ class FederationService final : public v1::Federation::Service {
   FederationDriver& driver_;
   SiteRegistry& sites_;
   AccessGate& gate_;
+  WitnessCalls& witnesses_;
 };
 
 }  // namespace consilium::coordinator

@@ -103,7 +103,8 @@ absl::Status Operations::ProbeWrite() const {
 
 std::vector<Operations::Check> Operations::Readiness() const {
   std::vector<Check> checks;
-  checks.push_back({"store", ProbeWrite()});
+  const absl::Status writable = parts_.store.Writable();  // not while the audit log is frozen
+  checks.push_back({"store", writable.ok() ? ProbeWrite() : writable});
   const absl::StatusOr<Disk> disk = DiskOf(home_);
   absl::Status space = disk.status();
   if (disk.ok() && disk->free_bytes < disk_floor_bytes_) {

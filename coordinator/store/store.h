@@ -176,8 +176,8 @@ class Store {
   // Hashes the entries from the tile of `from` on and compares them with the tree, and every tile
   // with the one above it. DATA_LOSS names the first index that is missing or altered.
   absl::Status VerifyAudit(uint64_t from = 0) const;
-  // Deletes salt and value of each commitment to `name` or to a text that holds it, and the name's
-  // keys in the index; `facts` is recorded with their number. The entries stay as they are.
+  // Deletes salt and value of each commitment to `name` as an actor, or to a text that holds it, and
+  // the name's keys in the index; `facts` is recorded with their number. The entries stay.
   absl::StatusOr<uint64_t> EraseAuditName(const std::string& name, AuditFacts facts,
                                           absl::Time now);
 

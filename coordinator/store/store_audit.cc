@@ -191,11 +191,11 @@ absl::StatusOr<uint64_t> Store::EraseAuditName(const std::string& name, AuditFac
       Family::kAuditSalts, "",
       [&](absl::string_view key, absl::string_view value) -> absl::StatusOr<bool> {
         const absl::string_view text = value.substr(std::min(value.size(), privacy::kSaltBytes));
-        if (!absl::StrContains(text, name)) return true;
+        const bool is_actor = key.substr(std::min<size_t>(key.size(), 8)) == "actor";
+        if (is_actor ? text != name : !absl::StrContains(text, name)) return true;
         ++erased;
         keys.emplace_back(Family::kAuditSalts, std::string(key));
-        const bool is_actor = key.substr(std::min<size_t>(key.size(), 8)) == "actor";
-        if (is_actor && text == name) {
+        if (is_actor) {
           keys.emplace_back(Family::kAuditIndex, IndexPrefix(IndexKind::kActor, name) +
                                                      std::string(key.substr(0, 8)));
         }
