@@ -40,6 +40,15 @@ absl::Status WeightedMean::Begin(int64_t weight_milli) {
   return absl::OkStatus();
 }
 
+absl::Status WeightedMean::AddIdle(int64_t weight_milli) {
+  if (weight_milli <= 0) return absl::InvalidArgumentError("the weight must be positive");
+  if (weight_milli > kWeightTotalMaxMilli - weight_total_milli_) {
+    return absl::ResourceExhaustedError("the weights of a round add up to too much");
+  }
+  weight_total_milli_ += weight_milli;
+  return absl::OkStatus();
+}
+
 void WeightedMean::Fold(int64_t offset, absl::Span<const float> values) {
   CSL_CHECK(weight_milli_ > 0);
   CSL_CHECK(offset >= 0 && offset + static_cast<int64_t>(values.size()) <= parameters());

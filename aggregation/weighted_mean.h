@@ -32,6 +32,8 @@ class WeightedMean {
   // Reserves the weight of one update before its blocks. INVALID_ARGUMENT: not positive.
   // RESOURCE_EXHAUSTED: the total would pass kWeightTotalMaxMilli. State unchanged on error.
   absl::Status Begin(int64_t weight_milli);
+  // Counts weight in the divisor alone, as if zeros had been folded with it. Errors as Begin's.
+  absl::Status AddIdle(int64_t weight_milli);
   // Adds a block of the update begun last. Its values must have passed CheckUpdateValues, and the
   // blocks of an update must cover each parameter once: a caller checks the whole update first.
   void Fold(int64_t offset, absl::Span<const float> values);

@@ -99,6 +99,14 @@ std::string FormatSites(const v1::ListSitesReply& reply, absl::Time now) {
   return table.Text();
 }
 
+// Below the resolution that matters a clock is right.
+static std::string FormatSkew(int64_t skew_ms) {
+  const double seconds = static_cast<double>(skew_ms) / 1000;
+  if (std::abs(seconds) < 2) return "right";
+  return absl::StrFormat("%.0f s %s%s", std::abs(seconds), seconds < 0 ? "behind" : "ahead",
+                         std::abs(seconds) > 60 ? "; set it by NTP" : "");
+}
+
 std::string FormatSite(const v1::Site& site, absl::Time now) {
   return Pairs({{"site", site.name()},
                 {"state", site.state()},
@@ -106,7 +114,9 @@ std::string FormatSite(const v1::Site& site, absl::Time now) {
                 {"last seen", FormatAge(site.last_seen_unix(), now)},
                 {"enrolled", FormatTime(site.enrolled_unix())},
                 {"key sha256", site.key_sha256()},
-                {"software", site.software_version()}});
+                {"software", site.software_version()},
+                {"can", absl::StrJoin(site.capabilities(), ", ")},
+                {"clock", FormatSkew(site.clock_skew_ms())}});
 }
 
 std::string FormatRounds(const v1::ListRoundsReply& reply) {
@@ -130,9 +140,11 @@ std::string FormatRound(const v1::Round& round) {
                             {"ended", FormatTime(round.ended_unix())},
                             {"took", Duration(round.started_unix(), round.ended_unix())},
                             {"from", round.base_version()},
-                            {"made", round.new_version()}});
+                            {"made", round.new_version()},
+                            {"reason", round.reason()},
+                            {"required", absl::StrJoin(round.required_sites(), ", ")}});
   Table table({"site", "outcome", "labelled", "unlabelled", "weight", "bytes", "steps", "seconds",
-               "loss", "supervised", "consistency", "reason"});
+               "loss", "supervised", "consistency", "staleness", "reason"});
   for (const v1::Contribution& part : round.contributions()) {
     const v1::TrainingSummary& summary = part.summary();
     table.Add({part.site(), part.outcome(), absl::StrCat(part.labelled_cases()),
@@ -141,7 +153,8 @@ std::string FormatRound(const v1::Round& round) {
                absl::StrFormat("%.1f", summary.seconds()),
                absl::StrFormat("%.4f", summary.mean_loss()),
                absl::StrFormat("%.4f", summary.mean_supervised_loss()),
-               absl::StrFormat("%.4f", summary.mean_consistency_loss()), part.reason()});
+               absl::StrFormat("%.4f", summary.mean_consistency_loss()),
+               absl::StrCat(part.staleness()), part.reason()});
   }
   if (!table.empty()) absl::StrAppend(&text, "\n", table.Text());
   return text;

@@ -9,12 +9,20 @@
 #include "proto/wire/safetensors.h"
 
 namespace consilium::coordinator {
+namespace {
+
+// The round that the site knows its update by: a buffer also takes updates of earlier tasks.
+int64_t RoundOf(const AggregationWorker::Context& context, const FoldUpdate& update) {
+  return update.task_round == 0 ? context.round : update.task_round;
+}
+
+}  // namespace
 
 privacy::SealContext AggregationWorker::SealOf(const Context& context,
                                                const FoldUpdate& update) const {
   return {.federation = federation_,
           .study = context.study,
-          .round = context.round,
+          .round = RoundOf(context, update),
           .site = update.site,
           .task_id = update.task_id};
 }
@@ -34,13 +42,15 @@ absl::Status AggregationWorker::Fold(const Context& context, const FoldUpdate& u
   }
   CSL_ASSIGN_OR_RETURN(
       UpdateReader reader,
-      UpdateReader::Open(staging_.Path(context.study, context.round, update.upload_id), key_,
-                         SealOf(context, update)));
+      UpdateReader::Open(
+          staging_.Path(context.study, RoundOf(context, update), update.upload_id), key_,
+          SealOf(context, update)));
   // It was checked when it was accepted. A difference now is damage of the stored bytes.
   if (reader.header().layout.parameters() != sum.mean.parameters()) {
     return absl::DataLossError("a stored update no longer fits the model");
   }
   CSL_RETURN_IF_ERROR(sum.mean.Begin(update.weight));
+  if (update.idle_weight > 0) CSL_RETURN_IF_ERROR(sum.mean.AddIdle(update.idle_weight));
   return reader.ForEachBlock([&](int64_t offset, absl::Span<const float> values) {
     CSL_RETURN_IF_ERROR(aggregation::CheckUpdateValues(values));
     sum.mean.Fold(offset, values);

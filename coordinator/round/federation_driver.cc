@@ -80,8 +80,7 @@ absl::Status FederationDriver::Load() {
                                                              std::move(evaluation)));
     run.OnRestart(Now());
     const std::vector<StudyEffect> effects = run.Resume();
-    const bool busy = run.round() && (run.round()->open() || !effects.empty());
-    staging_.Sweep(study.name, busy ? run.round()->record().number : -1);
+    staging_.Sweep(study.name, run.StagedRounds());
     const RunPtr shared = std::make_shared<const StudyRun>(std::move(run));
     {
       absl::MutexLock lock(&mutex_);
@@ -109,6 +108,15 @@ std::vector<FederationDriver::RunPtr> FederationDriver::Runs() const {
   return runs;
 }
 
+std::vector<SiteView> FederationDriver::SiteViews() const {
+  std::vector<SiteView> sites = sites_.Views();
+  absl::MutexLock lock(&mutex_);
+  for (SiteView& site : sites) {
+    if (const auto it = heard_.find(site.name); it != heard_.end()) site.heard = it->second;
+  }
+  return sites;
+}
+
 absl::Status FederationDriver::Change(absl::string_view study, const Caller& caller,
                                       const Event& event) {
   absl::MutexLock turn(&turn_);
@@ -118,10 +126,11 @@ absl::Status FederationDriver::Change(absl::string_view study, const Caller& cal
   Step step;
   Batch batch;
   const absl::Time now = Now();
-  const std::vector<SiteView> sites = sites_.Views();
-  run.OnTime(sites, now, step);
-  const absl::Status result = event(run, step, batch, now);
-  run.OnTime(sites, now, step);
+  const std::vector<SiteView> sites = SiteViews();
+  const absl::Status result =
+      TakeTurn(run, sites, now, step, [&](StudyRun& changing, Step& out) {
+        return event(changing, out, batch, now);
+      });
   const bool changed = step.changed();
   if (changed) CSL_RETURN_IF_ERROR(Persist(run, step, caller, batch));
   Publish(run, changed);
@@ -190,8 +199,9 @@ void FederationDriver::Execute(const StudyRun& run, const std::vector<StudyEffec
       pool_.Schedule(
           [this, context = ContextOf(run, aggregate->round)] { RunAggregate(context); });
     } else {
-      const int64_t round = std::get<DropUploads>(effect).round;
-      pool_.Schedule([this, study, round] { DropRound(study, round); });
+      pool_.Schedule([this, study, drop = std::get<DropUploads>(effect)] {
+        DropRound(study, drop);
+      });
     }
   }
 }
@@ -225,7 +235,7 @@ bool FederationDriver::draining() const {
 }
 
 StudyView FederationDriver::ViewOf(const RunPtr& run) const {
-  StudyView view = {run, {}, revision_};
+  StudyView view = {run, {}, revision_, Now()};
   const auto it = progress_.find(run->record().name);
   if (it != progress_.end()) view.progress = it->second;
   return view;

@@ -64,6 +64,7 @@ struct StudyView {
   std::shared_ptr<const StudyRun> run;
   std::map<std::string, SiteProgress> progress;  // by site
   uint64_t revision = 0;                         // of all studies; grows with each change
+  absl::Time now;                                // as the study sees it
 };
 
 class FederationDriver {
@@ -89,13 +90,23 @@ class FederationDriver {
   bool draining() const;
 
   // --- for sites ---
-  // Waits up to `wait` (at most kTaskWaitMax) while there is none and `gone` is false.
+  // The oldest task of all studies; a site does one at a time. Waits up to `wait` (at most
+  // kTaskWaitMax) while there is none and `gone` is false.
   std::optional<SiteTask> NextTask(absl::string_view site, absl::Duration wait,
                                    const std::function<bool()>& gone);
   absl::Status ReportCohort(const CohortRecord& report, absl::string_view task_id);
   absl::Status ReportEvaluation(absl::string_view site, absl::string_view task_id,
                                 const std::vector<CaseDiceRecord>& cases);
+  // Also the task's heartbeat. FAILED_PRECONDITION: it is no longer awaited.
   absl::Status ReportProgress(absl::string_view site, const SiteProgress& progress);
+  // The site cannot do the task; see StudyRun::OnDeclined.
+  absl::Status Decline(absl::string_view site, absl::string_view task_id,
+                       absl::string_view reason);
+  // Something was heard of the site's work: its leases begin anew. Cheap. The calls above and below
+  // see to it themselves.
+  void SignOfLife(absl::string_view site);
+  // The shortest lease of the active studies, for a site that has no task yet.
+  absl::Duration ShortestLease() const;
   // A registered model; pinned while the reader lives. NOT_FOUND: none, or its weights are gone.
   absl::StatusOr<ModelReader> OpenModel(absl::string_view sha256);
   void CountBytes(absl::string_view site, int64_t up, int64_t down);
@@ -152,11 +163,11 @@ class FederationDriver {
   void Execute(const StudyRun& run, const std::vector<StudyEffect>& effects);
   void RunFold(const AggregationWorker::Context& context, const FoldUpdate& update);
   void RunAggregate(const AggregationWorker::Context& context);
-  void DropRound(const std::string& study, int64_t round);
+  void DropRound(const std::string& study, const DropUploads& drop);
+  std::vector<SiteView> SiteViews() const ABSL_LOCKS_EXCLUDED(mutex_);
   StudyView ViewOf(const RunPtr& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Uploads (federation_uploads.cc).
-  absl::Status CheckAwaited(const StudyRun& run, const Announcement& announcement) const;
   absl::Status CheckShape(const StudyRun& run, const Announcement& announcement) const;
   absl::Status CheckContent(const Upload& upload) const;
   absl::StatusOr<UploadAnswer> Settle(const Upload& upload, const absl::Status& verdict);
@@ -179,6 +190,8 @@ class FederationDriver {
   std::map<std::string, RunPtr, std::less<>> studies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::map<std::string, SiteProgress>> progress_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Upload>, std::less<>> uploads_ ABSL_GUARDED_BY(mutex_);
+  // When something was last heard of a site's work. Not durable.
+  std::map<std::string, absl::Time, std::less<>> heard_ ABSL_GUARDED_BY(mutex_);
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
 

@@ -1,4 +1,5 @@
 // The part of FederationDriver that runs on its one worker thread: folding and making models.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -84,17 +85,35 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
   pool_.Schedule([this, context] { RunAggregate(context); });
 }
 
-void FederationDriver::DropRound(const std::string& study, int64_t round) {
+void FederationDriver::DropRound(const std::string& study, const DropUploads& drop) {
+  const bool whole = drop.what == DropUploads::What::kWholeRound;
+  const auto is_over = [&](const Announcement& announcement) {
+    if (announcement.study != study) return false;
+    if (whole) return announcement.round == drop.round;
+    return std::any_of(drop.tasks.begin(), drop.tasks.end(), [&](const DropUploads::Task& task) {
+      return task.task_id == announcement.task_id;
+    });
+  };
+  std::vector<std::shared_ptr<Upload>> cut;
   {
     absl::MutexLock lock(&mutex_);
     for (auto it = uploads_.begin(); it != uploads_.end();) {
-      const Announcement& announcement = it->second->announcement();
-      const bool over = announcement.study == study && announcement.round == round;
+      const bool over = is_over(it->second->announcement());
+      if (over) cut.push_back(it->second);
       it = over ? uploads_.erase(it) : std::next(it);
     }
   }
-  worker_.Forget(study, round);
-  staging_.Drop(study, round);
+  worker_.Forget(study, drop.round);
+  if (whole) {
+    staging_.Drop(study, drop.round);
+    return;
+  }
+  for (const std::shared_ptr<Upload>& upload : cut) {
+    staging_.DropUpload(study, upload->announcement().round, upload->id());
+  }
+  for (const DropUploads::Task& task : drop.tasks) {
+    if (!task.upload_id.empty()) staging_.DropUpload(study, task.task_round, task.upload_id);
+  }
 }
 
 }  // namespace consilium::coordinator

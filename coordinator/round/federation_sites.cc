@@ -21,10 +21,13 @@ std::optional<SiteTask> FederationDriver::NextTask(absl::string_view site, absl:
   const absl::Duration until = clock_.Monotonic() + std::min(wait, kTaskWaitMax);
   absl::MutexLock lock(&mutex_);
   while (!draining_) {
+    heard_.insert_or_assign(std::string(site), Now());
+    std::optional<SiteTask> oldest;
     for (const auto& [name, run] : studies_) {
       std::optional<SiteTask> task = run->TaskFor(site, Now());
-      if (task) return task;
+      if (task && (!oldest || task->since_us < oldest->since_us)) oldest = std::move(task);
     }
+    if (oldest) return oldest;
     const absl::Duration left = until - clock_.Monotonic();
     if (left <= absl::ZeroDuration() || gone()) break;
     changed_.WaitWithTimeout(&mutex_, std::min(left, kWaitSlice));
@@ -61,6 +64,36 @@ absl::Status FederationDriver::ReportEvaluation(absl::string_view site, absl::st
   return absl::FailedPreconditionError("no such EVALUATE task is awaited; ask for the next task");
 }
 
+absl::Status FederationDriver::Decline(absl::string_view site, absl::string_view task_id,
+                                       absl::string_view reason) {
+  SignOfLife(site);
+  for (const RunPtr& run : Runs()) {
+    if (!run->KnowsTask(site, task_id)) continue;
+    return Change(run->record().name, CoordinatorCaller(),
+                  [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
+                    return changing.OnDeclined(site, task_id, reason, now, step);
+                  });
+  }
+  return absl::FailedPreconditionError("the task is no longer awaited; ask for the next task");
+}
+
+void FederationDriver::SignOfLife(absl::string_view site) {
+  const absl::Time now = Now();
+  absl::MutexLock lock(&mutex_);
+  heard_.insert_or_assign(std::string(site), now);
+}
+
+absl::Duration FederationDriver::ShortestLease() const {
+  absl::MutexLock lock(&mutex_);
+  absl::Duration shortest = kLeaseDefault;
+  for (const auto& [name, run] : studies_) {
+    const StudyState state = run->record().state;
+    const bool active = state == StudyState::kPreparing || state == StudyState::kRunning;
+    if (active) shortest = std::min(shortest, run->spec().lease);
+  }
+  return shortest;
+}
+
 absl::Status FederationDriver::ReportProgress(absl::string_view site,
                                               const SiteProgress& progress) {
   static constexpr absl::string_view kPhases[] = {"prepare", "download", "train", "evaluate",
@@ -70,6 +103,7 @@ absl::Status FederationDriver::ReportProgress(absl::string_view site,
   }
   const absl::Time now = Now();
   absl::MutexLock lock(&mutex_);
+  heard_.insert_or_assign(std::string(site), now);
   for (const auto& [name, run] : studies_) {
     if (!run->Awaits(site, progress.task_id, now)) continue;
     SiteProgress& stored = progress_[name][std::string(site)];
@@ -93,6 +127,7 @@ void FederationDriver::CountBytes(absl::string_view site, int64_t up, int64_t do
   }
   const absl::Time now = Now();
   absl::MutexLock lock(&mutex_);
+  heard_.insert_or_assign(std::string(site), now);
   for (const auto& [name, run] : studies_) {
     if (!run->TaskFor(site, now)) continue;
     SiteProgress& progress = progress_[name][std::string(site)];

@@ -41,30 +41,14 @@ SummaryRecord Finite(SummaryRecord summary) {
 
 Caller SiteCaller(absl::string_view site) { return {std::string(site), "site"}; }
 
-}  // namespace
-
-absl::Status FederationDriver::CheckAwaited(const StudyRun& run,
-                                            const Announcement& announcement) const {
-  const auto moved_on = [&] {
-    return absl::FailedPreconditionError(
-        absl::StrCat("round ", announcement.round, " of ", announcement.study,
-                     " does not await this update; ask for the next task"));
-  };
-  if (!run.round()) return moved_on();
-  const Round& round = *run.round();
-  const ContributionRecord* contribution = round.Find(announcement.site);
-  if (round.record().number != announcement.round || contribution == nullptr ||
-      contribution->task_id != announcement.task_id ||
-      round.record().base_sha256 != announcement.base_model_sha256) {
-    return moved_on();
-  }
-  if (contribution->outcome == Outcome::kAccepted || contribution->outcome == Outcome::kFolded) {
-    return absl::AlreadyExistsError(absl::StrCat("another update of ", announcement.site,
-                                                 " was accepted for round ", announcement.round));
-  }
-  if (!run.Awaits(announcement.site, announcement.task_id, Now())) return moved_on();
-  return absl::OkStatus();
+Offer OfferOf(const Announcement& announcement) {
+  return {.site = announcement.site,
+          .task_id = announcement.task_id,
+          .round = announcement.round,
+          .base_sha256 = announcement.base_model_sha256};
 }
+
+}  // namespace
 
 absl::Status FederationDriver::CheckShape(const StudyRun& run,
                                           const Announcement& announcement) const {
@@ -124,6 +108,7 @@ absl::StatusOr<FederationDriver::UploadPosition> FederationDriver::BeginUpload(
   if (!IsDigest(announcement.sha256)) {
     return absl::InvalidArgumentError("sha256: must be 64 lower-case hex digits");
   }
+  SignOfLife(announcement.site);
   const RunPtr run = Find(announcement.study);
   if (run == nullptr) return absl::NotFoundError("no such study");
   const std::string id = UploadId(announcement);
@@ -132,7 +117,7 @@ absl::StatusOr<FederationDriver::UploadPosition> FederationDriver::BeginUpload(
   if (answered.ok() && answered->site == announcement.site) {
     return UploadPosition{id, static_cast<uint64_t>(answered->bytes)};
   }
-  CSL_RETURN_IF_ERROR(CheckAwaited(*run, announcement));
+  CSL_RETURN_IF_ERROR(run->CheckOffer(OfferOf(announcement), Now()));
   if (const absl::Status shape = CheckShape(*run, announcement); !shape.ok()) {
     // It will not get better by waiting: the site is out of this round.
     CSL_RETURN_IF_ERROR(Change(announcement.study, SiteCaller(announcement.site),
@@ -202,13 +187,8 @@ absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::Settle(
   const absl::Status settled = Change(
       announcement.study, SiteCaller(announcement.site),
       [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
-        // By the task, not only the number: the attempts at first weights share round 0.
-        const ContributionRecord* contribution =
-            run.round() ? run.round()->Find(announcement.site) : nullptr;
-        if (contribution == nullptr || contribution->task_id != announcement.task_id ||
-            run.round()->record().number != announcement.round) {
-          return absl::FailedPreconditionError("the round has moved on; ask for the next task");
-        }
+        // Once more, now that nothing else can happen in between.
+        CSL_RETURN_IF_ERROR(run.CheckOffer(OfferOf(announcement), now));
         // The check took its time; the site may have been revoked since it was let in.
         CSL_ASSIGN_OR_RETURN(const SiteStatus site, sites_.Get(announcement.site));
         if (site.record.state != SiteState::kApproved) {
@@ -245,7 +225,7 @@ absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::CommitUpload(
   const Announcement& announcement = upload->announcement();
   const RunPtr run = Find(announcement.study);
   if (run == nullptr) return absl::NotFoundError("no such study");
-  CSL_RETURN_IF_ERROR(CheckAwaited(*run, announcement));
+  CSL_RETURN_IF_ERROR(run->CheckOffer(OfferOf(announcement), Now()));
   CSL_RETURN_IF_ERROR(upload->Claim());
 
   absl::Status verdict = CheckContent(*upload);

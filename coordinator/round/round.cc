@@ -1,8 +1,10 @@
 #include "coordinator/round/round.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "aggregation/weighted_mean.h"
 #include "proto/base/check.h"
 
@@ -33,6 +35,9 @@ Round Round::Open(const Options& options, const std::vector<Invitee>& invitees) 
   record.base_sha256 = options.base_sha256;
   record.started_us = absl::ToUnixMicros(options.now);
   record.deadline_us = absl::ToUnixMicros(options.now + options.deadline);
+  record.required = options.required;
+  record.buffer = options.buffer;
+  record.weight_cap_milli = options.weight_cap_milli;
   for (const Invitee& invitee : invitees) {
     ContributionRecord contribution;
     contribution.site = invitee.site;
@@ -51,8 +56,18 @@ void Round::MoveTo(RoundPhase next) {
 }
 
 const ContributionRecord* Round::Find(absl::string_view site) const {
+  const ContributionRecord* found = nullptr;
   for (const ContributionRecord& contribution : record_.contributions) {
-    if (contribution.site == site) return &contribution;
+    if (contribution.site != site) continue;
+    found = &contribution;
+    if (contribution.outcome == Outcome::kAwaited) break;
+  }
+  return found;
+}
+
+const ContributionRecord* Round::FindTask(absl::string_view task_id) const {
+  for (const ContributionRecord& contribution : record_.contributions) {
+    if (contribution.task_id == task_id) return &contribution;
   }
   return nullptr;
 }
@@ -74,13 +89,18 @@ int64_t Round::Count(Outcome outcome) const {
 FoldUpdate Round::Fold(const ContributionRecord& contribution) const {
   // The fold's weights have a bound. A federation beyond it is scaled down as a whole, by what the
   // round could weigh at most, so that the factor does not depend on who answers.
-  int64_t total_max = 0;
+  int64_t total_max = record_.buffer * record_.weight_cap_milli;
   for (const ContributionRecord& c : record_.contributions) {
-    if (c.outcome != Outcome::kSkipped) total_max += c.weight_max_milli;
+    if (!is_buffer() && c.outcome != Outcome::kSkipped) total_max += c.weight_max_milli;
   }
   const int64_t divisor = total_max / aggregation::kWeightTotalMaxMilli + 1;
-  return {contribution.site, contribution.task_id, contribution.upload_id,
-          std::max<int64_t>(1, contribution.weight_milli / divisor)};
+  const int64_t weight = std::max<int64_t>(1, contribution.weight_milli / divisor);
+  return {.site = contribution.site,
+          .task_id = contribution.task_id,
+          .upload_id = contribution.upload_id,
+          .weight = weight,
+          .idle_weight = std::max<int64_t>(0, contribution.weight_full_milli / divisor - weight),
+          .task_round = contribution.task_round};
 }
 
 absl::StatusOr<RoundEffects> Round::OnUpdateVerified(absl::string_view site,
@@ -104,39 +124,89 @@ absl::StatusOr<RoundEffects> Round::OnUpdateVerified(absl::string_view site,
   contribution->labelled_cases = update.labelled_cases;
   contribution->unlabelled_cases = update.unlabelled_cases;
   contribution->weight_milli = std::min(update.weight_milli, contribution->weight_max_milli);
+  if (is_buffer()) {
+    const int64_t full = std::min(contribution->weight_milli, record_.weight_cap_milli);
+    contribution->weight_full_milli = full;
+    contribution->weight_milli =
+        std::max<int64_t>(1, std::llround(static_cast<double>(full) * update.discount));
+    contribution->staleness = update.staleness;
+  }
   contribution->summary = update.summary;
   RoundEffects effects = {Fold(*contribution)};
   Settle(now, effects);
   return effects;
 }
 
-absl::StatusOr<RoundEffects> Round::OnUpdateRefused(absl::string_view site,
-                                                    absl::string_view reason, absl::Time now) {
+absl::StatusOr<RoundEffects> Round::EndPart(absl::string_view site, Outcome outcome,
+                                            absl::string_view reason, absl::Time now) {
   if (!Awaits(site)) {
     return absl::FailedPreconditionError(
         absl::StrCat("round ", record_.number, " no longer awaits an update of ", site));
   }
   ContributionRecord* contribution = FindMutable(site);
-  contribution->outcome = Outcome::kRefused;
+  contribution->outcome = outcome;
   contribution->reason = std::string(reason);
   RoundEffects effects;
   Settle(now, effects);
   return effects;
 }
 
+absl::StatusOr<RoundEffects> Round::OnUpdateRefused(absl::string_view site,
+                                                    absl::string_view reason, absl::Time now) {
+  return EndPart(site, Outcome::kRefused, reason, now);
+}
+
+absl::StatusOr<RoundEffects> Round::OnDeclined(absl::string_view site, absl::string_view reason,
+                                               absl::Time now) {
+  return EndPart(site, Outcome::kDeclined, reason, now);
+}
+
 RoundEffects Round::OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now) {
+  return EndPart(site, Outcome::kMissing, reason, now).value_or(RoundEffects());
+}
+
+RoundEffects Round::OnSilence(const std::vector<std::string>& silent, absl::Duration lease,
+                              absl::Time now) {
   RoundEffects effects;
-  if (!Awaits(site)) return effects;
-  ContributionRecord* contribution = FindMutable(site);
-  contribution->outcome = Outcome::kMissing;
-  contribution->reason = std::string(reason);
-  Settle(now, effects);
+  if (!open() || now > deadline()) return effects;
+  std::vector<std::string> names;
+  for (const ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome != Outcome::kAwaited) continue;
+    if (std::find(silent.begin(), silent.end(), contribution.site) == silent.end()) return effects;
+    names.push_back(contribution.site);
+  }
+  if (Count(Outcome::kAccepted) < record_.quorum || !RequiredDelivered()) return effects;
+  if (names.empty() && !is_buffer()) return effects;  // Settle has seen to it
+  const std::string why = absl::StrCat("silent for ", absl::FormatDuration(lease));
+  record_.reason = names.empty()
+                       ? "closed early: no site has more to give"
+                       : absl::StrCat("closed early: ", absl::StrJoin(names, ", "), " ", why);
+  if (!is_buffer()) {
+    for (const std::string& name : names) {
+      ContributionRecord* contribution = FindMutable(name);
+      contribution->outcome = Outcome::kMissing;
+      contribution->reason = why;
+    }
+  }
+  Close(effects);
   return effects;
 }
 
 RoundEffects Round::OnTime(absl::Time now) {
   RoundEffects effects;
   if (!open() || now <= deadline()) return effects;
+  if (is_buffer()) {
+    const int64_t accepted = Count(Outcome::kAccepted);
+    if (accepted >= record_.quorum) {
+      record_.reason = absl::StrCat("closed at its deadline with ", accepted, " of ",
+                                    record_.buffer, " updates");
+      Close(effects);
+    } else {
+      Fail(absl::StrCat(accepted, " updates at the deadline where the quorum is ", record_.quorum),
+           now, effects);
+    }
+    return effects;
+  }
   for (ContributionRecord& contribution : record_.contributions) {
     if (contribution.outcome != Outcome::kAwaited) continue;
     contribution.outcome = Outcome::kMissing;
@@ -177,15 +247,62 @@ RoundEffects Round::Resume() const {
   return effects;
 }
 
+void Round::Add(ContributionRecord contribution) {
+  std::erase_if(record_.contributions, [&](const ContributionRecord& c) {
+    return c.site == contribution.site && c.outcome == Outcome::kSkipped;
+  });
+  record_.contributions.push_back(std::move(contribution));
+}
+
+std::vector<ContributionRecord> Round::TakeAwaited(absl::string_view reason) {
+  std::vector<ContributionRecord> taken;
+  for (ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome != Outcome::kAwaited) continue;
+    taken.push_back(contribution);
+    contribution.outcome = Outcome::kMissing;
+    contribution.reason = std::string(reason);
+  }
+  return taken;
+}
+
+std::string Round::LostRequired() const {
+  std::vector<std::string> lost;
+  for (const std::string& site : record_.required) {
+    const ContributionRecord* c = Find(site);
+    if (c != nullptr && (c->outcome == Outcome::kAwaited || c->outcome == Outcome::kAccepted)) {
+      continue;
+    }
+    lost.push_back(absl::StrCat(site, " (", c == nullptr ? "not part of the round" : c->reason, ")"));
+  }
+  return absl::StrJoin(lost, ", ");
+}
+
+bool Round::RequiredDelivered() const {
+  return std::all_of(record_.required.begin(), record_.required.end(), [&](const std::string& s) {
+    const ContributionRecord* c = Find(s);
+    return c != nullptr && c->outcome == Outcome::kAccepted;
+  });
+}
+
+void Round::Close(RoundEffects& effects) {
+  MoveTo(RoundPhase::kAggregating);
+  effects.push_back(Aggregate{});
+}
+
 void Round::Settle(absl::Time now, RoundEffects& effects) {
   const int64_t accepted = Count(Outcome::kAccepted), awaited = Count(Outcome::kAwaited);
-  if (accepted + awaited < record_.quorum) {
+  if (is_buffer()) {
+    if (accepted >= record_.buffer) Close(effects);
+    return;
+  }
+  if (const std::string lost = LostRequired(); !lost.empty()) {
+    Fail(absl::StrCat("the study requires ", lost), now, effects);
+  } else if (accepted + awaited < record_.quorum) {
     Fail(absl::StrCat(accepted, " updates where the quorum is ", record_.quorum,
                       ", and too few sites are left"),
          now, effects);
   } else if (awaited == 0) {
-    MoveTo(RoundPhase::kAggregating);
-    effects.push_back(Aggregate{});
+    Close(effects);
   }
 }
 
@@ -194,7 +311,9 @@ void Round::Fail(absl::string_view reason, absl::Time now, RoundEffects& effects
   record_.reason = std::string(reason);
   record_.ended_us = absl::ToUnixMicros(now);
   for (ContributionRecord& contribution : record_.contributions) {
-    if (contribution.outcome == Outcome::kAwaited) {
+    if (contribution.outcome == Outcome::kAccepted) {
+      contribution.reason = "dropped with the failed round";
+    } else if (contribution.outcome == Outcome::kAwaited && !is_buffer()) {
       contribution.outcome = Outcome::kMissing;
       contribution.reason = "the round ended before";
     }

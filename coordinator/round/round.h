@@ -9,8 +9,16 @@
 // update that has to be folded.
 //
 // Straggler policy: at the deadline the round goes on with what it has if that is the quorum, and
-// fails if not. It also fails as soon as the quorum can no longer be reached. An update accepted
+// fails if not. It also fails as soon as the quorum can no longer be reached, or a required site
+// can no longer deliver. Sites of which nothing was heard for their lease are silent, not out: only
+// when the quorum and every required site have delivered and all that is still awaited is silent
+// does the round close without them. A site that declines counts as missing. An update accepted
 // before its site was suspended stays in.
+//
+// A buffer (asynchronous studies, study_buffer.cc) is a round that closes with its `buffer`-th
+// update. A site may have several contributions in it, one a task and at most one of them awaited;
+// what is still awaited when it ends belongs to the next one. It waits for the deadline even when
+// the quorum is out of reach, because a site may give more than once.
 //
 // Order: Open or FromRecord, then events as they happen; OnTime before any other event of that
 // moment. Thread-compatible. An event that returns an error has changed nothing.
@@ -35,6 +43,9 @@ struct FoldUpdate {
   std::string task_id;
   std::string upload_id;
   int64_t weight = 0;
+  // Buffers only.
+  int64_t idle_weight = 0;  // what staleness took from the weight; it counts in the divisor
+  int64_t task_round = 0;   // the round the task was made in; 0: this one
 };
 struct Aggregate {};  // every update is named: make the new version of what was folded
 struct RoundFailed {
@@ -51,6 +62,8 @@ struct VerifiedUpdate {
   int64_t unlabelled_cases = 0;
   int64_t weight_milli = 0;
   SummaryRecord summary;
+  int64_t staleness = 0;
+  double discount = 1;  // of the weight, for staleness; 0..1
 };
 
 class Round {
@@ -69,6 +82,9 @@ class Round {
     std::string base_sha256;
     absl::Time now;
     absl::Duration deadline;
+    std::vector<std::string> required = {};
+    int64_t buffer = 0;            // > 0: a buffer
+    int64_t weight_cap_milli = 0;  // of a buffer
   };
   static Round Open(const Options& options, const std::vector<Invitee>& invitees);
   explicit Round(RoundRecord record) : record_(std::move(record)) {}
@@ -77,8 +93,14 @@ class Round {
   RoundPhase phase() const { return record_.phase; }
   bool open() const { return phase() == RoundPhase::kCollecting; }
   absl::Time deadline() const { return absl::FromUnixMicros(record_.deadline_us); }
-  // nullptr: not part of the round.
+  bool is_buffer() const { return record_.buffer > 0; }
+  // The site's awaited contribution, or else its last. nullptr: not part of the round.
   const ContributionRecord* Find(absl::string_view site) const;
+  const ContributionRecord* FindTask(absl::string_view task_id) const;
+  // The round that the contribution's task was made in.
+  int64_t TaskRound(const ContributionRecord& contribution) const {
+    return contribution.task_round == 0 ? record_.number : contribution.task_round;
+  }
   bool Awaits(absl::string_view site) const;
 
   absl::StatusOr<RoundEffects> OnUpdateVerified(absl::string_view site,
@@ -86,6 +108,13 @@ class Round {
   // The site's update can never be taken: it is out of this round.
   absl::StatusOr<RoundEffects> OnUpdateRefused(absl::string_view site, absl::string_view reason,
                                                absl::Time now);
+  // The site says that it cannot. As above.
+  absl::StatusOr<RoundEffects> OnDeclined(absl::string_view site, absl::string_view reason,
+                                          absl::Time now);
+  // `silent`: awaited sites of which nothing was heard for `lease`. Closes the round if there is
+  // nobody else to wait for and it has what it needs.
+  RoundEffects OnSilence(const std::vector<std::string>& silent, absl::Duration lease,
+                         absl::Time now);
   // Suspended, revoked. Nothing happens if nothing is awaited from it.
   RoundEffects OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now);
   RoundEffects OnTime(absl::Time now);
@@ -95,6 +124,11 @@ class Round {
   // Moves an open deadline by the time a study was paused.
   void Extend(absl::Duration by);
 
+  // Buffers: one more awaited (or refused) contribution; replaces that the site was skipped.
+  void Add(ContributionRecord contribution);
+  // Buffers: ends what is awaited, as missing for this reason, and returns it as it was.
+  std::vector<ContributionRecord> TakeAwaited(absl::string_view reason);
+
   // What is under way, for a driver that starts anew.
   RoundEffects Resume() const;
 
@@ -102,6 +136,12 @@ class Round {
   void MoveTo(RoundPhase next);
   ContributionRecord* FindMutable(absl::string_view site);
   int64_t Count(Outcome outcome) const;
+  absl::StatusOr<RoundEffects> EndPart(absl::string_view site, Outcome outcome,
+                                       absl::string_view reason, absl::Time now);
+  // The required sites that will not deliver any more, with the reasons; empty: none.
+  std::string LostRequired() const;
+  bool RequiredDelivered() const;
+  void Close(RoundEffects& effects);
   FoldUpdate Fold(const ContributionRecord& contribution) const;
   // Goes on if nothing is awaited, fails if the quorum is out of reach.
   void Settle(absl::Time now, RoundEffects& effects);

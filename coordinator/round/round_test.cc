@@ -169,5 +169,67 @@ TEST(RoundTest, PauseMovesTheDeadline) {
   EXPECT_EQ(round.deadline(), kStart + absl::Hours(5) + kDeadline);
 }
 
+TEST(RoundTest, QuorumDoesNotWaitForSitesThatAreAllSilent) {
+  Round round = MakeRound(2);
+  const absl::Duration lease = absl::Minutes(1);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_THAT(round.OnSilence({"west", "south"}, lease, kStart), IsEmpty()) << "no quorum";
+  ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
+  EXPECT_THAT(round.OnSilence({}, lease, kStart), IsEmpty()) << "west is working";
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"west"}, lease, kStart)));
+  EXPECT_EQ(round.Find("west")->outcome, Outcome::kMissing);
+  EXPECT_EQ(round.Find("west")->reason, "silent for 1m");
+  EXPECT_EQ(round.record().reason, "closed early: west silent for 1m");
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      round.OnUpdateVerified("west", Update("u3"), kStart).status()));
+}
+
+TEST(RoundTest, SilentSiteThatComesBackBeforeTheEndIsTaken) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_THAT(round.OnSilence({"south", "west"}, absl::Minutes(1), kStart), IsEmpty());
+  ASSERT_TRUE(round.OnUpdateVerified("west", Update("u2"), kStart).ok());
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"south"}, absl::Minutes(1), kStart)));
+  EXPECT_EQ(round.Find("west")->outcome, Outcome::kAccepted);
+}
+
+TEST(RoundTest, SiteThatDeclinesCountsAsMissingWithItsReason) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnDeclined("west", "no space left", kStart).ok());
+  EXPECT_FALSE(round.Awaits("west"));
+  EXPECT_EQ(round.Find("west")->reason, "no space left");
+  auto effects = round.OnDeclined("south", "no GPU", kStart);
+  ASSERT_TRUE(effects.ok());
+  EXPECT_TRUE(Has<RoundFailed>(*effects)) << "one site is left where the quorum is two";
+}
+
+Round RequiringWest() {
+  return Round::Open({.study = "hippo",
+                      .number = 1,
+                      .quorum = 1,
+                      .base_version = "hippo/0",
+                      .base_sha256 = "ab",
+                      .now = kStart,
+                      .deadline = kDeadline,
+                      .required = {"west"}},
+                     {{"north", "t-north", 8000, ""}, {"west", "t-west", 1000, ""}});
+}
+
+TEST(RoundTest, RequiredSiteIsWaitedForAndItsAbsenceFailsTheRound) {
+  Round round = RequiringWest();
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_THAT(round.OnSilence({"west"}, absl::Minutes(1), kStart), IsEmpty());
+  EXPECT_TRUE(Has<RoundFailed>(round.OnTime(kStart + kDeadline + absl::Seconds(1))));
+  EXPECT_EQ(round.record().reason, "the study requires west (no update before the deadline)");
+  EXPECT_EQ(round.Find("north")->reason, "dropped with the failed round");
+}
+
+TEST(RoundTest, RequiredSiteThatDeclinesFailsTheRoundAtOnce) {
+  Round round = RequiringWest();
+  auto effects = round.OnDeclined("west", "no space left", kStart);
+  ASSERT_TRUE(effects.ok());
+  EXPECT_TRUE(Has<RoundFailed>(*effects));
+}
+
 }  // namespace
 }  // namespace consilium::coordinator

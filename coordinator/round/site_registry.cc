@@ -1,11 +1,15 @@
 #include "coordinator/round/site_registry.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "coordinator/round/capabilities.h"
 #include "privacy/crypto/random.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/log/log.h"
 #include "proto/base/bytes.h"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
@@ -17,6 +21,8 @@ constexpr size_t kTokenBytes = 32;
 constexpr size_t kTokenCharsMax = 256;
 constexpr size_t kVersionBytesMax = 64;
 constexpr size_t kVoidedMax = 1000;  // invitations; a batch has room for more
+constexpr size_t kCapabilitiesMax = 32;
+constexpr int64_t kSkewMsMax = int64_t{1} << 45;  // a thousand years
 constexpr absl::Duration kClockSkew = absl::Minutes(5);
 
 AuditFacts SiteFacts(absl::string_view action, absl::string_view site, absl::string_view admin) {
@@ -47,6 +53,21 @@ std::string CleanVersion(absl::string_view version) {
     if (absl::ascii_isgraph(static_cast<unsigned char>(c))) clean.push_back(c);
   }
   return clean;
+}
+
+std::vector<std::string> CleanCapabilities(const std::vector<std::string>& names) {
+  std::vector<std::string> clean;
+  for (const std::string& name : names) {
+    if (clean.size() < kCapabilitiesMax) clean.push_back(CleanVersion(name));
+  }
+  std::sort(clean.begin(), clean.end());
+  clean.erase(std::unique(clean.begin(), clean.end()), clean.end());
+  return clean;
+}
+
+std::string Described(const std::string& version, const std::vector<std::string>& capabilities) {
+  if (capabilities.empty()) return version;
+  return absl::StrCat(version, " (", absl::StrJoin(capabilities, ", "), ")");
 }
 
 absl::Status NotEnrolled() {
@@ -283,7 +304,12 @@ absl::StatusOr<SiteStatus> SiteRegistry::SetState(absl::string_view site, SiteSt
 }
 
 SiteStatus SiteRegistry::StatusOf(const SiteRecord& record) const {
-  SiteStatus status = {record, absl::FromUnixMicros(record.last_seen_us), false};
+  SiteStatus status;
+  status.record = record;
+  status.last_seen = absl::FromUnixMicros(record.last_seen_us);
+  if (const auto skew = skew_.find(record.name); skew != skew_.end()) {
+    status.clock_skew = skew->second;
+  }
   const auto it = seen_.find(record.name);
   if (it != seen_.end()) {
     const absl::Duration ago = clock_.Monotonic() - it->second;
@@ -311,7 +337,8 @@ std::vector<SiteView> SiteRegistry::Views() const {
   std::vector<SiteView> views;
   for (const SiteStatus& status : List()) {
     views.push_back({status.record.name, status.record.state == SiteState::kApproved,
-                     status.connected, Name(status.record.state)});
+                     status.connected, Name(status.record.state),
+                     CapabilitiesOf(status.record.capabilities), absl::InfinitePast()});
   }
   return views;
 }
@@ -321,25 +348,61 @@ void SiteRegistry::Seen(absl::string_view site) {
   seen_.insert_or_assign(std::string(site), clock_.Monotonic());
 }
 
-absl::Status SiteRegistry::SetSoftwareVersion(absl::string_view site, absl::string_view version) {
+absl::Status SiteRegistry::SetSoftware(absl::string_view site, const Software& software) {
   absl::MutexLock turn(&turn_);
   CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(site));
-  const std::string clean = CleanVersion(version);
-  if (record.software_version == clean) return absl::OkStatus();
+  const std::string clean = CleanVersion(software.version);
+  const std::vector<std::string> capabilities = CleanCapabilities(software.capabilities);
+  if (record.software_version == clean && record.capabilities == capabilities) {
+    return absl::OkStatus();
+  }
   const absl::Duration now = clock_.Monotonic();
   const auto set = version_set_.find(site);
   if (set != version_set_.end() && now - set->second < kVersionEvery) return absl::OkStatus();
   AuditFacts facts = SiteFacts("site.software", site, site);
   facts.role = "site";
-  facts.before = record.software_version;
-  facts.after = clean;
+  facts.before = Described(record.software_version, record.capabilities);
+  facts.after = Described(clean, capabilities);
   record.software_version = clean;
+  record.capabilities = capabilities;
   record.last_seen_us = absl::ToUnixMicros(clock_.Now());
   Batch batch;
   batch.Audit(std::move(facts));
   CSL_RETURN_IF_ERROR(Commit(record, batch));
   version_set_.insert_or_assign(std::string(site), now);
   return absl::OkStatus();
+}
+
+absl::Status SiteRegistry::NoteClock(absl::string_view site, int64_t unix_ms) {
+  if (unix_ms <= 0) return absl::OkStatus();
+  const int64_t ours = absl::ToUnixMillis(clock_.Now());
+  const absl::Duration skew =
+      absl::Milliseconds(std::clamp<int64_t>(unix_ms - ours, -kSkewMsMax, kSkewMsMax));
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!sites_.contains(site)) return absl::OkStatus();
+    skew_.insert_or_assign(std::string(site), skew);
+    if (absl::AbsDuration(skew) <= kClockSkewMax) {
+      if (const auto it = skewed_.find(site); it != skewed_.end()) skewed_.erase(it);
+      return absl::OkStatus();
+    }
+    if (!skewed_.insert(std::string(site)).second) return absl::OkStatus();
+  }
+  const int64_t seconds = absl::ToInt64Seconds(skew);
+  const std::string reason = absl::StrCat("the site's clock is ", std::abs(seconds), " s ",
+                                          seconds < 0 ? "behind" : "ahead of", " ours");
+  privacy::Log(privacy::LogLevel::kWarning, "clock skew; set the clock there or here by NTP",
+               {{privacy::LogField::Key::kSite, site},
+                {privacy::LogField::Key::kReason, reason}});
+  AuditFacts facts;
+  facts.actor = facts.role = "coordinator";
+  facts.action = "clock.skew";
+  facts.site = std::string(site);
+  facts.reason = reason;
+  facts.count = seconds;
+  Batch batch;
+  batch.Audit(std::move(facts));
+  return store_.Commit(batch, clock_.Now()).status();
 }
 
 }  // namespace consilium::coordinator

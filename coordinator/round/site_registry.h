@@ -15,6 +15,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,12 +34,14 @@ inline constexpr absl::Duration kConnectedFor = absl::Seconds(90);  // since the
 inline constexpr absl::Duration kInvitationDefault = absl::Hours(24);
 inline constexpr absl::Duration kInvitationMax = absl::Hours(24 * 30);
 inline constexpr absl::Duration kVersionEvery = absl::Minutes(1);
+inline constexpr absl::Duration kClockSkewMax = absl::Seconds(60);
 inline constexpr size_t kSitesMax = 10'000;
 
 struct SiteStatus {
   SiteRecord record;
   absl::Time last_seen;
   bool connected = false;
+  absl::Duration clock_skew;  // its clock less ours, as last said; not durable
 };
 
 class SiteRegistry {
@@ -84,8 +87,17 @@ class SiteRegistry {
   std::vector<SiteView> Views() const;
   // The site is there now. Not durable.
   void Seen(absl::string_view site);
-  // Audits a change, at most one in kVersionEvery: two programs of one site may take turns.
-  absl::Status SetSoftwareVersion(absl::string_view site, absl::string_view version);
+  // What a site's program said it is. Audits a change, at most one in kVersionEvery: two programs of
+  // one site may take turns.
+  struct Software {
+    std::string version;
+    std::vector<std::string> capabilities;
+  };
+  absl::Status SetSoftware(absl::string_view site, const Software& software);
+  // What the site's clock showed just now; 0: it did not say. More than kClockSkewMax off is one audit
+  // entry and one warning, and again only after it was right in between. Nothing but the report
+  // depends on a site's clock.
+  absl::Status NoteClock(absl::string_view site, int64_t unix_ms);
 
  private:
   SiteRegistry(Options options, Store& store, const Clock& clock)
@@ -106,6 +118,8 @@ class SiteRegistry {
   std::map<std::string, AdminRecord, std::less<>> admins_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, absl::Duration, std::less<>> seen_ ABSL_GUARDED_BY(mutex_);  // monotonic
   std::map<std::string, absl::Duration, std::less<>> version_set_ ABSL_GUARDED_BY(turn_);
+  std::map<std::string, absl::Duration, std::less<>> skew_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string, std::less<>> skewed_ ABSL_GUARDED_BY(mutex_);  // in an audited incident
 };
 
 }  // namespace consilium::coordinator

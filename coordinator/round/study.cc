@@ -17,6 +17,9 @@ namespace consilium::coordinator {
 namespace {
 
 constexpr size_t kEvaluatorsMax = 1000;
+constexpr size_t kRequiredMax = 1000;
+constexpr absl::Duration kLeaseMin = absl::Seconds(10);
+constexpr absl::Duration kLeaseMax = absl::Hours(1);
 constexpr absl::Duration kDeadlineMin = absl::Seconds(1);
 constexpr absl::Duration kDeadlineMax = absl::Hours(24 * 30);
 
@@ -146,13 +149,25 @@ absl::Status ReadPlan(const YAML::Node& node, const std::string& path, StudySpec
 
 absl::Status ReadAggregation(const YAML::Node& node, const std::string& path, StudySpec& spec) {
   YamlReader reader(node, path);
-  std::string ignored;
-  reader.GetWith("strategy", OneOf(ignored, {{"fedavg", nullptr}}));
+  std::string ignored, strategy = "fedavg";
+  reader.GetWith("strategy", OneOf(strategy, {{"fedavg", nullptr}, {"fedbuff", nullptr}}));
   reader.GetWith("server_optimizer", OneOf(ignored, {{"none", nullptr}}));
   reader.Get("min_sites", spec.min_sites);
   reader.Get("unlabelled_weight", spec.unlabelled_weight);
   reader.Get("unlabelled_after", spec.unlabelled_after);
-  return reader.Finish();
+  spec.strategy = strategy == "fedbuff" ? Strategy::kFedBuff : Strategy::kFedAvg;
+  const bool buffer = reader.Get("buffer", spec.buffer);
+  const bool exponent = reader.Get("staleness_exponent", spec.staleness_exponent);
+  const bool stalest = reader.Get("staleness_max", spec.staleness_max);
+  CSL_RETURN_IF_ERROR(reader.Finish());
+  if (spec.strategy == Strategy::kFedBuff && !buffer) {
+    return Refuse(node, reader.Path("buffer"), "is missing: fedbuff makes a version of so many updates");
+  }
+  if (spec.strategy == Strategy::kFedAvg && (buffer || exponent || stalest)) {
+    return Refuse(node, path,
+                  "buffer, staleness_exponent and staleness_max belong to strategy: fedbuff");
+  }
+  return absl::OkStatus();
 }
 
 // Returns whether the quorum was written out, so that it can follow min_sites if not.
@@ -162,6 +177,7 @@ absl::Status ReadRounds(const YAML::Node& node, const std::string& path, StudySp
   reader.Get("count", spec.rounds);
   reader.Get("local_epochs", spec.local_epochs);
   reader.Get("deadline", spec.deadline);
+  reader.Get("lease", spec.lease);
   int64_t value = 0;
   if (reader.Get("quorum", value)) quorum = value;
   return reader.Finish();
@@ -194,6 +210,7 @@ absl::Status ReadFlatKeys(YamlReader& reader, StudySpec& spec) {
   reader.GetWith("sites", [&](const YAML::Node& node, const std::string& path) {
     YamlReader sites(node, path);
     sites.Get("evaluators", spec.evaluators);
+    sites.Get("required", spec.required);
     return sites.Finish();
   });
   reader.GetWith("evaluation", [&](const YAML::Node& node, const std::string& path) {
@@ -208,6 +225,41 @@ absl::Status ReadFlatKeys(YamlReader& reader, StudySpec& spec) {
 absl::Status Check(bool holds, absl::string_view key, absl::string_view what) {
   return holds ? absl::OkStatus()
                : absl::InvalidArgumentError(absl::StrCat("study: ", key, ": ", what));
+}
+
+absl::Status CheckRequired(const StudySpec& spec) {
+  CSL_RETURN_IF_ERROR(Check(spec.lease >= kLeaseMin && spec.lease <= kLeaseMax, "rounds.lease",
+                            "must be between 10s and 1h"));
+  CSL_RETURN_IF_ERROR(
+      Check(spec.required.size() <= kRequiredMax, "sites.required", "has too many names"));
+  CSL_RETURN_IF_ERROR(Check(spec.required.empty() || spec.strategy == Strategy::kFedAvg,
+                            "sites.required",
+                            "a buffer is filled by whoever is first, so strategy: fedbuff cannot "
+                            "require a site"));
+  std::set<std::string> seen;
+  for (const std::string& site : spec.required) {
+    CSL_RETURN_IF_ERROR(CheckName("study: sites.required", site));
+    CSL_RETURN_IF_ERROR(
+        Check(seen.insert(site).second, "sites.required", absl::StrCat("has ", site, " twice")));
+    CSL_RETURN_IF_ERROR(Check(!spec.IsEvaluator(site), "sites.required",
+                              absl::StrCat(site, " only evaluates (sites.evaluators), so no round "
+                                                 "could ever be committed")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBuffer(const StudySpec& spec) {
+  if (spec.strategy == Strategy::kFedAvg) return absl::OkStatus();
+  CSL_RETURN_IF_ERROR(
+      Check(spec.buffer >= spec.quorum && spec.buffer <= spec.min_sites, "aggregation.buffer",
+            absl::StrCat("must be between rounds.quorum (", spec.quorum,
+                         ") and aggregation.min_sites (", spec.min_sites,
+                         "): a site counts once for each version it trains from, so a larger "
+                         "buffer might never fill")));
+  CSL_RETURN_IF_ERROR(Check(spec.staleness_exponent >= 0 && spec.staleness_exponent <= 4,
+                            "aggregation.staleness_exponent", "must be between 0 and 4"));
+  return Check(spec.staleness_max >= 0 && spec.staleness_max <= 1000, "aggregation.staleness_max",
+               "must be between 0 and 1000");
 }
 
 absl::Status CheckStudy(const StudySpec& spec) {
@@ -243,6 +295,8 @@ absl::Status CheckStudy(const StudySpec& spec) {
     CSL_RETURN_IF_ERROR(Check(seen.insert(site).second, "sites.evaluators",
                               absl::StrCat("has ", site, " twice")));
   }
+  CSL_RETURN_IF_ERROR(CheckRequired(spec));
+  CSL_RETURN_IF_ERROR(CheckBuffer(spec));
   // What is written out of the plan is judged now, not when the sites have already prepared.
   return Annotate(wire::CheckPlan(ProvisionalPlan(spec)), "study");
 }
@@ -267,7 +321,9 @@ absl::StatusOr<StudySpec> ReadStudy(const YAML::Node& root) {
   });
   CSL_RETURN_IF_ERROR(ReadFlatKeys(reader, spec));
   CSL_RETURN_IF_ERROR(reader.Finish());
-  spec.quorum = quorum.value_or(spec.min_sites);
+  spec.quorum = quorum.value_or(spec.strategy == Strategy::kFedBuff
+                                    ? std::min(spec.buffer, spec.min_sites)
+                                    : spec.min_sites);
   CSL_RETURN_IF_ERROR(CheckStudy(spec));
   return spec;
 }
@@ -350,6 +406,10 @@ bool StudySpec::IsEvaluator(absl::string_view site) const {
   return std::find(evaluators.begin(), evaluators.end(), site) != evaluators.end();
 }
 
+bool StudySpec::IsRequired(absl::string_view site) const {
+  return std::find(required.begin(), required.end(), site) != required.end();
+}
+
 absl::StatusOr<StudySpec> ParseStudy(const std::string& yaml) {
   if (yaml.size() > kStudyBytesMax) {
     return absl::InvalidArgumentError(
@@ -374,11 +434,17 @@ std::string StudyToYaml(const StudySpec& spec) {
   key("network") << spec.network;
   key("semi_supervised") << spec.semi_supervised;
   key("aggregation") << YAML::BeginMap;
-  key("strategy") << "fedavg";
+  const bool buffered = spec.strategy == Strategy::kFedBuff;
+  key("strategy") << (buffered ? "fedbuff" : "fedavg");
   key("server_optimizer") << "none";
   key("min_sites") << spec.min_sites;
   key("unlabelled_weight") << absl::StrCat(spec.unlabelled_weight);
   key("unlabelled_after") << spec.unlabelled_after;
+  if (buffered) {
+    key("buffer") << spec.buffer;
+    key("staleness_exponent") << absl::StrCat(spec.staleness_exponent);
+    key("staleness_max") << spec.staleness_max;
+  }
   out << YAML::EndMap;
   key("protection") << "sealed";
   key("privacy") << YAML::BeginMap;
@@ -389,10 +455,13 @@ std::string StudyToYaml(const StudySpec& spec) {
   key("local_epochs") << spec.local_epochs;
   key("deadline") << absl::FormatDuration(spec.deadline);
   key("quorum") << spec.quorum;
+  key("lease") << absl::FormatDuration(spec.lease);
   out << YAML::EndMap;
   key("sites") << YAML::BeginMap;
   key("evaluators");
   EmitList(out, spec.evaluators);
+  key("required");
+  EmitList(out, spec.required);
   out << YAML::EndMap;
   key("evaluation") << YAML::BeginMap;
   key("every") << spec.evaluate_every;

@@ -32,6 +32,11 @@ struct PlanSpec {
   wire::PlanTraining training;
 };
 
+// Who closes a round: everyone (kFedAvg), or the updates of a buffer (kFedBuff; study_buffer.cc).
+enum class Strategy { kFedAvg, kFedBuff };
+
+inline constexpr absl::Duration kLeaseDefault = absl::Seconds(60);
+
 struct StudySpec {
   std::string name;
   std::vector<wire::PlanLabel> labels;
@@ -48,11 +53,21 @@ struct StudySpec {
   int64_t local_epochs = 1;
   absl::Duration deadline = absl::Minutes(30);  // of a round, and of an evaluation
   int64_t quorum = 2;  // updates with which a round may end at its deadline; at most min_sites
+  // A site of which nothing was heard for so long is silent: a round that has its quorum does not
+  // wait for it.
+  absl::Duration lease = kLeaseDefault;
   std::vector<std::string> evaluators;  // sites that only evaluate
+  std::vector<std::string> required;    // without one of them no round is committed
+  Strategy strategy = Strategy::kFedAvg;
+  // kFedBuff only.
+  int64_t buffer = 0;  // updates that make a version; at most min_sites, so that it can fill
+  double staleness_exponent = 0.5;
+  int64_t staleness_max = 10;  // versions; an update whose base is older is refused
   int64_t evaluate_every = 0;           // rounds; 0: only at the end
   uint64_t seed = 0;
 
   bool IsEvaluator(absl::string_view site) const;
+  bool IsRequired(absl::string_view site) const;
 };
 
 absl::StatusOr<StudySpec> ParseStudy(const std::string& yaml);

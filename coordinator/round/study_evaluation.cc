@@ -82,17 +82,26 @@ void StudyRun::OpenEvaluation(absl::Time now, Step& step) {
   AddAbsentEvaluators(record_.rounds_committed >= spec_.rounds, evaluation, step);
   step.audit.push_back(std::move(facts));
   evaluation_ = std::move(evaluation);
+  leases_from_ = now;
   Enter(Stage::kEvaluating, now);
   SettleEvaluation(now, step);
 }
 
 void StudyRun::OnEvaluationTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   const bool over = absl::ToUnixMicros(now) > evaluation_->deadline_us;
+  bool reported = false, all_silent = true;
+  for (const SiteEvaluationRecord& entry : evaluation_->sites) {
+    if (entry.state == ReportState::kReported) reported = true;
+    if (entry.state == ReportState::kAwaited && !IsSilent(entry.site, now)) all_silent = false;
+  }
   bool dropped = false;
   for (SiteEvaluationRecord& entry : evaluation_->sites) {
     if (entry.state != ReportState::kAwaited) continue;
     std::string reason = WhyGone(sites, entry.site);
     if (reason.empty() && over) reason = "no report before the deadline";
+    if (reason.empty() && reported && all_silent) {
+      reason = absl::StrCat("silent for ", absl::FormatDuration(spec_.lease));
+    }
     if (reason.empty()) continue;
     MarkMissing(entry, reason, step);
     dropped = true;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "coordinator/round/planner.h"
 #include "coordinator/round/study_run.h"
 #include "privacy/crypto/sha256.h"
@@ -19,8 +20,13 @@ std::string StudyRun::CannotTrain(const CohortRecord& cohort) const {
                                          : "";
 }
 
+std::string StudyRun::Lacks(const SiteView& site) const {
+  return LackingText(needs_, site.capabilities);
+}
+
 std::string StudyRun::SkipReason(const CohortRecord& cohort, const SiteView* site) const {
   if (site == nullptr || !site->approved) return "not approved";
+  if (std::string lacks = Lacks(*site); !lacks.empty()) return lacks;
   if (std::string reason = CannotTrain(cohort); !reason.empty()) return reason;
   return site->connected ? "" : "not connected";
 }
@@ -38,7 +44,7 @@ void StudyRun::FinishPreparing(const std::vector<SiteView>& sites, absl::Time no
   }
   if (record_.ready_us == 0) record_.ready_us = absl::ToUnixMicros(now);
   const bool all = std::all_of(sites.begin(), sites.end(), [&](const SiteView& site) {
-    return !site.approved || Cohort(site.name) != nullptr;
+    return !site.approved || Cohort(site.name) != nullptr || !Lacks(site).empty();
   });
   if (!all && now < absl::FromUnixMicros(record_.ready_us) + kGrace) return;
 
@@ -57,13 +63,17 @@ void StudyRun::FinishPreparing(const std::vector<SiteView>& sites, absl::Time no
   step.audit.push_back(std::move(facts));
 }
 
+bool StudyRun::CanInitialise(const CohortRecord& cohort, const std::vector<SiteView>& sites) const {
+  const SiteView* site = FindSite(sites, cohort.site);
+  return IsTrainer(cohort) && cohort.cases > 0 && site != nullptr && site->approved &&
+         site->connected && Lacks(*site).empty();
+}
+
 void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   std::vector<std::string> candidates;  // those with labels first
   for (const bool with_labels : {true, false}) {
     for (const CohortRecord& cohort : record_.cohort) {
-      const SiteView* site = FindSite(sites, cohort.site);
-      if (IsTrainer(cohort) && cohort.cases > 0 && site != nullptr && site->approved &&
-          site->connected && (cohort.trainable_labelled() > 0) == with_labels) {
+      if (CanInitialise(cohort, sites) && (cohort.trainable_labelled() > 0) == with_labels) {
         candidates.push_back(cohort.site);
       }
     }
@@ -85,6 +95,7 @@ void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time
                          .task_id = TaskId(TaskKind::kInitialise, 0, chosen),
                          .weight_max_milli = 1,
                          .skip_reason = ""}});
+  leases_from_ = now;
   Enter(Stage::kInitialising, now);
   AuditFacts facts = Facts("round.open");
   facts.round = 0;
@@ -93,43 +104,90 @@ void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time
   step.rounds.push_back(round_->record());
 }
 
-void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
-  int64_t with_labels = 0, connected = 0, could = 0;
-  for (const CohortRecord& cohort : record_.cohort) {
-    const SiteView* site = FindSite(sites, cohort.site);
-    if (!IsTrainer(cohort) || site == nullptr || !site->approved || !CannotTrain(cohort).empty()) {
-      continue;
-    }
-    ++could;
-    if (site->connected) ++connected;
-    if (cohort.trainable_labelled() > 0) ++with_labels;
-  }
-  // Without enough sites with labels there is nothing to warm up with: all join at once.
-  const bool warming_up =
-      record_.rounds_committed < spec_.unlabelled_after && with_labels >= spec_.quorum;
+// Without enough sites with labels there is nothing to warm up with: all join at once.
+bool StudyRun::WarmingUp(const std::vector<SiteView>& sites) const {
+  const auto with_labels =
+      std::count_if(record_.cohort.begin(), record_.cohort.end(), [&](const CohortRecord& cohort) {
+        const SiteView* site = FindSite(sites, cohort.site);
+        return IsTrainer(cohort) && site != nullptr && site->approved && Lacks(*site).empty() &&
+               CannotTrain(cohort).empty() && cohort.trainable_labelled() > 0;
+      });
+  return record_.rounds_committed < spec_.unlabelled_after && with_labels >= spec_.quorum;
+}
+
+std::vector<Round::Invitee> StudyRun::Invitees(const std::vector<SiteView>& sites) const {
+  const bool warming_up = WarmingUp(sites);
   std::vector<Round::Invitee> invitees;
-  int64_t invited = 0;
   for (const CohortRecord& cohort : record_.cohort) {
     if (!IsTrainer(cohort)) continue;
     std::string skip = SkipReason(cohort, FindSite(sites, cohort.site));
-    if (skip.empty() && warming_up && cohort.trainable_labelled() == 0) {
+    // A site that the study requires has to be in every round, so it does not wait.
+    if (skip.empty() && warming_up && cohort.trainable_labelled() == 0 &&
+        !spec_.IsRequired(cohort.site)) {
       skip = absl::StrCat("no labelled case: joins after ", spec_.unlabelled_after, " rounds");
     }
-    if (skip.empty()) ++invited;
     invitees.push_back({cohort.site, TaskId(TaskKind::kTrain, record_.round + 1, cohort.site),
                         WeightMilli(cohort.trainable_labelled(), cohort.unlabelled(), cohort),
                         std::move(skip)});
   }
-  if (connected < spec_.min_sites || invited < spec_.quorum) {
+  for (const SiteView& site : sites) {  // whoever could not even be asked for its data
+    if (!site.approved || Cohort(site.name) != nullptr || spec_.IsEvaluator(site.name)) continue;
+    if (std::string lacks = Lacks(site); !lacks.empty()) {
+      invitees.push_back({site.name, TaskId(TaskKind::kTrain, record_.round + 1, site.name), 0,
+                          std::move(lacks)});
+    }
+  }
+  return invitees;
+}
+
+// The required sites that would not take part, with the reasons; empty: all would.
+std::string StudyRun::AbsentRequired(const std::vector<Round::Invitee>& invitees) const {
+  std::vector<std::string> absent;
+  for (const std::string& name : spec_.required) {
+    const auto it = std::find_if(invitees.begin(), invitees.end(),
+                                 [&](const Round::Invitee& i) { return i.site == name; });
+    if (it == invitees.end()) {
+      absent.push_back(absl::StrCat(name, " (has not reported its data)"));
+    } else if (!it->skip_reason.empty()) {
+      absent.push_back(absl::StrCat(name, " (", it->skip_reason, ")"));
+    }
+  }
+  return absl::StrJoin(absent, ", ");
+}
+
+void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  int64_t connected = 0, could = 0;
+  for (const CohortRecord& cohort : record_.cohort) {
+    const SiteView* site = FindSite(sites, cohort.site);
+    if (!IsTrainer(cohort) || site == nullptr || !site->approved || !Lacks(*site).empty() ||
+        !CannotTrain(cohort).empty()) {
+      continue;
+    }
+    ++could;
+    if (site->connected) ++connected;
+  }
+  const std::vector<Round::Invitee> invitees = Invitees(sites);
+  const int64_t invited = std::count_if(invitees.begin(), invitees.end(), [](const auto& invitee) {
+    return invitee.skip_reason.empty();
+  });
+  const std::string absent = AbsentRequired(invitees);
+  if (connected < spec_.min_sites || invited < spec_.quorum || !absent.empty()) {
     record_.ready_us = 0;
     waiting_ = absl::StrCat("waiting for sites that can train: ", connected, " of ",
                             spec_.min_sites, " are connected; ", invited, " of the quorum of ",
-                            spec_.quorum, " would be invited");
+                            spec_.quorum, " would be invited",
+                            absent.empty() ? "" : "; required: ", absent);
     return;
   }
   if (record_.ready_us == 0) record_.ready_us = absl::ToUnixMicros(now);
-  if (connected < could && now < absl::FromUnixMicros(record_.ready_us) + kGrace) return;
+  const bool waits = !buffered() || record_.round == 0;  // the next buffer waits for nobody
+  if (waits && connected < could && now < absl::FromUnixMicros(record_.ready_us) + kGrace) return;
 
+  leases_from_ = now;
+  if (buffered()) {
+    OpenBuffer(invitees, now, step);
+    return;
+  }
   ++record_.round;
   round_ = Round::Open({.study = record_.name,
                         .number = record_.round,
@@ -137,7 +195,8 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
                         .base_version = record_.latest_version,
                         .base_sha256 = record_.latest_sha256,
                         .now = now,
-                        .deadline = spec_.deadline},
+                        .deadline = spec_.deadline,
+                        .required = spec_.required},
                        invitees);
   Enter(Stage::kRound, now);
   AuditFacts facts = Facts("round.open");

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/round/staleness.h"
 #include "coordinator/round/study_run.h"
 #include "proto/base/status.h"
 
@@ -17,6 +19,17 @@ AuditFacts BySite(AuditFacts facts, absl::string_view site) {
   return facts;
 }
 
+constexpr size_t kDeclineReasonBytesMax = 200;
+
+bool IsPlainText(absl::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return absl::ascii_isprint(static_cast<unsigned char>(c)); });
+}
+
+absl::Status NotAwaited() {
+  return absl::FailedPreconditionError("the task is no longer awaited; ask for the next task");
+}
+
 }  // namespace
 
 absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate update,
@@ -29,6 +42,10 @@ absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate u
       number == 0 ? 1 : WeightMilli(update.labelled_cases, update.unlabelled_cases, *cohort);
   if (update.weight_milli == 0) {
     return absl::InvalidArgumentError("the update was not trained on any case the site reported");
+  }
+  if (const ContributionRecord* awaited = round_->Find(site); buffered() && awaited != nullptr) {
+    update.staleness = Staleness(*awaited);
+    update.discount = StalenessDiscount(update.staleness, spec_.staleness_exponent);
   }
   CSL_ASSIGN_OR_RETURN(const RoundEffects effects,
                        round_->OnUpdateVerified(site, update, DeadlineTime(now)));
@@ -56,6 +73,44 @@ absl::Status StudyRun::OnUpdateRefused(absl::string_view site, absl::string_view
   return absl::OkStatus();
 }
 
+absl::Status StudyRun::OnDeclined(absl::string_view site, absl::string_view task_id,
+                                  absl::string_view reason, absl::Time now, Step& step) {
+  if (reason.empty() || reason.size() > kDeclineReasonBytesMax || !IsPlainText(reason)) {
+    return absl::InvalidArgumentError("reason: must be 1 to 200 printable ASCII characters");
+  }
+  if (record_.state == StudyState::kDraft || ended()) return NotAwaited();
+  AuditFacts facts = BySite(Facts("task.decline"), site);
+  facts.outcome = "refused";
+  facts.reason = std::string(reason);
+  if (task_id == TaskId(TaskKind::kPrepare, 0, site)) {
+    const auto last = prepared_.find(site);
+    if (last != prepared_.end() && now < last->second + kPrepareAgain) return absl::OkStatus();
+    prepared_.insert_or_assign(std::string(site), now);  // asked again after a while
+    step.audit.push_back(std::move(facts));
+    return absl::OkStatus();
+  }
+  const ContributionRecord* own = round_ ? round_->FindTask(task_id) : nullptr;
+  if (own != nullptr && own->site == site) {
+    if (own->outcome == Outcome::kDeclined) return absl::OkStatus();
+    CSL_ASSIGN_OR_RETURN(const RoundEffects effects, round_->OnDeclined(site, reason, now));
+    facts.round = round_->record().number;
+    step.audit.push_back(std::move(facts));
+    step.rounds.push_back(round_->record());
+    Apply(effects, now, step);
+    return absl::OkStatus();
+  }
+  if (!evaluation_ || record_.stage != Stage::kEvaluating) return NotAwaited();
+  for (SiteEvaluationRecord& entry : evaluation_->sites) {
+    if (entry.site != site || entry.task_id != task_id) continue;
+    if (entry.state != ReportState::kAwaited) return absl::OkStatus();
+    step.audit.push_back(std::move(facts));
+    MarkMissing(entry, absl::StrCat("declined: ", reason), step);
+    SettleEvaluation(now, step);
+    return absl::OkStatus();
+  }
+  return NotAwaited();
+}
+
 // Turns the round's effects into the study's, and moves the study on where the round failed.
 void StudyRun::Apply(const RoundEffects& effects, absl::Time now, Step& step) {
   if (effects.empty()) return;
@@ -78,7 +133,7 @@ void StudyRun::Apply(const RoundEffects& effects, absl::Time now, Step& step) {
 void StudyRun::OnRoundFailed(absl::string_view reason, absl::Time now, Step& step) {
   const int64_t number = round_->record().number;
   step.rounds.push_back(round_->record());
-  step.effects.push_back(DropUploads{number});
+  step.effects.push_back(UploadsToDrop());
   AuditFacts facts = Facts("round.fail");
   facts.round = number;
   facts.outcome = "failed";
@@ -130,7 +185,7 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
 
   round_->OnCommitted(version.version, now);
   step.rounds.push_back(round_->record());
-  step.effects.push_back(DropUploads{number});
+  step.effects.push_back(UploadsToDrop());
   record_.latest_version = version.version;
   record_.latest_sha256 = model.sha256;
   record_.latest_bytes = model.bytes;
@@ -147,6 +202,7 @@ void StudyRun::AfterCommit(absl::Time now, Step& step) {
   ++record_.rounds_committed;
   const bool last = record_.rounds_committed >= spec_.rounds;
   const bool due = spec_.evaluate_every > 0 && record_.rounds_committed % spec_.evaluate_every == 0;
+  if (last) EndCarried("the study has all its versions", step);
   if (last || due) OpenEvaluation(now, step);
 }
 

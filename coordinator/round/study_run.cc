@@ -113,6 +113,7 @@ absl::Status StudyRun::OnControl(absl::string_view action, absl::string_view rea
     record_.state = going;
     if (before == StudyState::kPaused) {
       const absl::Duration pause = now - absl::FromUnixMicros(record_.paused_us);
+      leases_from_ = now;
       if (round_) round_->Extend(pause);
       if (round_ && round_->open()) step.rounds.push_back(round_->record());
       if (evaluation_ && evaluation_->ended_us == 0) {
@@ -137,6 +138,7 @@ absl::Status StudyRun::OnControl(absl::string_view action, absl::string_view rea
   step.audit.push_back(std::move(facts));
   if (record_.state == StudyState::kStopped) {
     if (round_) Apply(round_->OnFailure("the study was stopped", now), now, step);
+    EndCarried("the study was stopped", step);
     Enter(Stage::kIdle, now);
   }
   return absl::OkStatus();
@@ -147,6 +149,7 @@ absl::Time StudyRun::DeadlineTime(absl::Time now) const {
 }
 
 void StudyRun::OnRestart(absl::Time now) {
+  leases_from_ = now;
   if (record_.state == StudyState::kPaused) return;  // the resumption moves the deadlines
   const absl::Time least = now + std::min(spec_.deadline, kRestartWindow);
   if (round_ && round_->deadline() < least) round_->Extend(least - round_->deadline());
@@ -167,6 +170,40 @@ void StudyRun::DropUnapproved(const std::vector<SiteView>& sites, absl::Time now
   for (const auto& [site, reason] : gone) OnSiteGone(site, reason, now, step);
 }
 
+bool StudyRun::IsSilent(absl::string_view site, absl::Time now) const {
+  const SiteView* view = FindSite(sites_, site);
+  const absl::Time heard = view == nullptr ? absl::InfinitePast() : view->heard;
+  return now - std::max(heard, leases_from_) > spec_.lease;
+}
+
+void StudyRun::OnSilence(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  if (!round_ || !round_->open()) return;
+  std::vector<std::string> silent;
+  for (const ContributionRecord& contribution : round_->record().contributions) {
+    if (contribution.outcome != Outcome::kAwaited || !IsSilent(contribution.site, now)) continue;
+    silent.push_back(contribution.site);
+  }
+  const std::string why = absl::StrCat("silent for ", absl::FormatDuration(spec_.lease));
+  if (record_.stage == Stage::kInitialising) {
+    const bool another = std::any_of(sites.begin(), sites.end(), [&](const SiteView& site) {
+      const CohortRecord* cohort = Cohort(site.name);
+      return cohort != nullptr && CanInitialise(*cohort, sites) && !IsSilent(site.name, now);
+    });
+    if (another && !silent.empty()) OnSiteGone(silent.front(), why, now, step);
+    return;
+  }
+  const RoundEffects effects = round_->OnSilence(silent, spec_.lease, now);
+  if (effects.empty()) return;
+  for (const std::string& site : silent) {
+    AuditFacts facts = Facts("round.drop");
+    facts.round = round_->record().number;
+    facts.site = site;
+    facts.reason = why;
+    step.audit.push_back(std::move(facts));
+  }
+  Apply(effects, now, step);
+}
+
 void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   sites_ = sites;
   waiting_.clear();
@@ -181,6 +218,8 @@ void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& 
     case Stage::kRound:
       DropUnapproved(sites, now, step);
       Apply(round_->OnTime(now), now, step);
+      if (buffered() && record_.stage == Stage::kRound) GiveTasks(sites, now, step);
+      OnSilence(sites, now, step);
       break;
     case Stage::kBetweenRounds:
       if (record_.latest_version.empty()) {
@@ -215,6 +254,14 @@ void StudyRun::OnSiteGone(absl::string_view site, absl::string_view reason, absl
     dropped = true;
   }
   if (dropped) SettleEvaluation(now, step);
+}
+
+absl::Status TakeTurn(StudyRun& run, const std::vector<SiteView>& sites, absl::Time now, Step& step,
+                      const std::function<absl::Status(StudyRun& run, Step& step)>& event) {
+  run.OnTime(sites, now, step);
+  absl::Status result = event(run, step);
+  run.OnTime(sites, now, step);
+  return result;
 }
 
 }  // namespace consilium::coordinator

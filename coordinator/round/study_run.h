@@ -22,9 +22,17 @@
 // coordinator was down does count, but after a restart an open round or evaluation has at least
 // kRestartWindow left, or the study's whole deadline if that is shorter.
 //
+// A site of which nothing is heard for the study's lease is silent: a round that has its quorum and
+// its required sites does not wait for it, and takes it up again when it comes back before the round
+// closes. Silence is measured by the driver on the monotonic clock and is not durable: after a
+// restart or a pause every site has a whole lease. The site that makes the first weights is replaced
+// when it falls silent and another one is there. A site whose software lacks what the study needs is
+// not asked for anything.
+//
 // An evaluation asks every approved site that has cases for it. An evaluator the study names and
 // that cannot take part is recorded as missing, with the reason; the last evaluation also waits for
-// connected evaluators that are still preparing. A report that is wrong ends the site's part.
+// connected evaluators that are still preparing. A report that is wrong ends the site's part. Once
+// somebody has reported, it does not wait for sites that are all silent.
 //
 // Order: OnTime before any other event of that moment. Thread-compatible; copy it, apply an event to
 // the copy, persist what `step` says, then put it in place of the old one. An event that returns an
@@ -35,12 +43,14 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "coordinator/round/capabilities.h"
 #include "coordinator/round/round.h"
 #include "coordinator/round/study.h"
 #include "coordinator/store/audit_entry.h"
@@ -69,6 +79,8 @@ struct SiteTask {
   int64_t model_bytes = 0;
   absl::Duration deadline;  // from now; zero: none
   bool evaluator = false;
+  absl::Duration lease;   // to be heard of within
+  int64_t since_us = 0;   // since when it waits; the oldest task of all studies goes first
 };
 
 // A site as the study sees it.
@@ -77,6 +89,8 @@ struct SiteView {
   bool approved = false;
   bool connected = false;
   absl::string_view state = "";  // in words, for a reason; a constant
+  uint32_t capabilities = kEveryCapability;
+  absl::Time heard = absl::InfinitePast();  // the last sign of life of its work, for the lease
 };
 
 // nullptr: no such site.
@@ -92,8 +106,17 @@ struct StudyFold {
 struct StudyAggregate {
   int64_t round = 0;
 };
-struct DropUploads {  // the round is over: its staged updates are no longer needed
+// The round is over: its staged updates are no longer needed. Of a buffer only those of the tasks
+// that ended with it.
+struct DropUploads {
+  struct Task {
+    int64_t task_round = 0;
+    std::string task_id;
+    std::string upload_id;  // empty: none was accepted
+  };
   int64_t round = 0;
+  enum class What { kWholeRound, kTasks } what = What::kWholeRound;
+  std::vector<Task> tasks = {};
 };
 using StudyEffect = std::variant<StudyFold, StudyAggregate, DropUploads>;
 
@@ -105,6 +128,14 @@ struct Step {
   std::vector<AuditFacts> audit;
   std::vector<StudyEffect> effects;
   bool changed() const { return !audit.empty(); }
+};
+
+// What a site says an update belongs to.
+struct Offer {
+  std::string site;
+  std::string task_id;
+  int64_t round = 0;
+  std::string base_sha256;
 };
 
 // A new model file, to become a version.
@@ -144,6 +175,10 @@ class StudyRun {
                                 Step& step);
   absl::Status OnUpdateRefused(absl::string_view site, absl::string_view reason, absl::Time now,
                                Step& step);
+  // The site cannot do this task; it is not asked for it again. Idempotent. FAILED_PRECONDITION: it
+  // is not awaited. INVALID_ARGUMENT: the reason is not a short plain text.
+  absl::Status OnDeclined(absl::string_view site, absl::string_view task_id,
+                          absl::string_view reason, absl::Time now, Step& step);
   void OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now, Step& step);
   // The round's model is on disk. Returns the version to commit in the same batch.
   // FAILED_PRECONDITION: the round ended meanwhile; the file is not needed.
@@ -158,6 +193,15 @@ class StudyRun {
   std::optional<SiteTask> TaskFor(absl::string_view site, absl::Time now) const;
   // Whether the result of this task would still be taken. A pause does not end a task.
   bool Awaits(absl::string_view site, absl::string_view task_id, absl::Time now) const;
+  // Whether the study's present round or evaluation, or its preparation, has this task.
+  bool KnowsTask(absl::string_view site, absl::string_view task_id) const;
+  // OK: exactly this update is awaited now. ALREADY_EXISTS: the task's update was accepted.
+  // UNAVAILABLE: it is awaited, but not at the moment. FAILED_PRECONDITION: it is not.
+  absl::Status CheckOffer(const Offer& offer, absl::Time now) const;
+  // Nothing was heard of the site for the study's lease.
+  bool IsSilent(absl::string_view site, absl::Time now) const;
+  // Rounds whose staged uploads are still needed.
+  std::set<int64_t> StagedRounds() const;
   // What an active study waits for, in words; empty: nothing out of the ordinary. Not durable.
   const std::string& waiting() const { return waiting_; }
   // Effects of a round that was under way when the process ended.
@@ -166,12 +210,16 @@ class StudyRun {
   std::string TaskId(TaskKind kind, int64_t number, absl::string_view site) const;
 
  private:
-  StudyRun(StudyRecord record, StudySpec spec) : record_(std::move(record)), spec_(std::move(spec)) {}
+  StudyRun(StudyRecord record, StudySpec spec)
+      : record_(std::move(record)), spec_(std::move(spec)), needs_(CapabilitiesNeeded(spec_)) {}
+  bool buffered() const { return spec_.strategy == Strategy::kFedBuff; }
+  std::string Lacks(const SiteView& site) const;
   bool ended() const;
   bool IsTrainer(const CohortRecord& cohort) const;
   // Why the site's data cannot be trained on; empty: it can.
   std::string CannotTrain(const CohortRecord& cohort) const;
   std::string SkipReason(const CohortRecord& cohort, const SiteView* site) const;
+  bool CanInitialise(const CohortRecord& cohort, const std::vector<SiteView>& sites) const;
   bool TakesCohort(absl::string_view site) const;
   // The time as deadlines see it: it stands still in a pause.
   absl::Time DeadlineTime(absl::Time now) const;
@@ -183,6 +231,19 @@ class StudyRun {
   void FinishPreparing(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OpenInitialisation(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OpenRound(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  // Who is asked, and who is not and why.
+  std::vector<Round::Invitee> Invitees(const std::vector<SiteView>& sites) const;
+  std::string AbsentRequired(const std::vector<Round::Invitee>& invitees) const;
+  bool WarmingUp(const std::vector<SiteView>& sites) const;
+  // Asynchronous studies (study_buffer.cc).
+  void OpenBuffer(const std::vector<Round::Invitee>& invitees, absl::Time now, Step& step);
+  void GiveTasks(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  int64_t Staleness(const ContributionRecord& contribution) const;
+  ContributionRecord NewTask(const std::string& site, int64_t weight_max_milli) const;
+  bool AwaitsCarried(const ContributionRecord& contribution) const;
+  void EndCarried(absl::string_view reason, Step& step);
+  DropUploads UploadsToDrop() const;
+  void OnSilence(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OpenEvaluation(absl::Time now, Step& step);
   void SettleEvaluation(absl::Time now, Step& step);
   void AfterCommit(absl::Time now, Step& step);
@@ -195,13 +256,19 @@ class StudyRun {
 
   StudyRecord record_;
   StudySpec spec_;
+  uint32_t needs_ = 0;
   std::optional<Round> round_;
   std::optional<EvaluationRecord> evaluation_;
   // Not durable; each OnTime sets the first two anew.
   std::vector<SiteView> sites_;
   std::string waiting_;
   std::map<std::string, absl::Time, std::less<>> prepared_;  // when a site last reported its cohort
+  absl::Time leases_from_ = absl::InfiniteFuture();  // no lease began earlier
 };
+
+// One change of a study: time, the event, and what time makes of that. Returns the event's error.
+absl::Status TakeTurn(StudyRun& run, const std::vector<SiteView>& sites, absl::Time now, Step& step,
+                      const std::function<absl::Status(StudyRun& run, Step& step)>& event);
 
 }  // namespace consilium::coordinator
 

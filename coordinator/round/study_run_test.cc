@@ -374,5 +374,122 @@ TEST_F(StudyRunTest, UpdateOfNoCaseIsRefused) {
   EXPECT_TRUE(run_->round()->Awaits("a"));
 }
 
+TEST_F(StudyRunTest, SilentSiteCostsTheRoundItsLeaseAndNoMore) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  ASSERT_TRUE(run_->round()->Awaits("b"));
+  ASSERT_TRUE(Submit("a").ok()) << "the quorum is 1";
+  sites_[1].heard = now_ + absl::Seconds(5);  // b: its last sign of life
+  EXPECT_FALSE(Tick(absl::Seconds(65)).changed());
+  const Step step = Tick(absl::Seconds(1));
+  EXPECT_EQ(run_->round()->phase(), RoundPhase::kAggregating);
+  ASSERT_THAT(step.audit, SizeIs(2));
+  EXPECT_EQ(step.audit[0].reason, "silent for 1m");
+  EXPECT_EQ(step.audit[0].site, "b");
+}
+
+TEST_F(StudyRunTest, RestartGivesEverySiteAWholeLease) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  ASSERT_TRUE(Submit("a").ok());
+  Tick(absl::Seconds(59));
+  Restart();
+  run_->OnRestart(now_);
+  EXPECT_FALSE(Tick(absl::Seconds(59)).changed());
+  EXPECT_TRUE(Tick(absl::Seconds(2)).changed());
+}
+
+TEST_F(StudyRunTest, SilentMakerOfTheFirstWeightsIsReplaced) {
+  Report("a", 10, 10);
+  Report("b", 10, 10);
+  Report("reader", 4, 4);
+  Tick();
+  Tick();
+  const std::string first = run_->round()->record().contributions[0].site;
+  for (SiteView& site : sites_) {
+    if (site.name != first) site.heard = now_ + absl::Minutes(2);
+  }
+  Tick(absl::Seconds(62));
+  Tick();
+  ASSERT_EQ(run_->record().stage, Stage::kInitialising);
+  EXPECT_NE(run_->round()->record().contributions[0].site, first);
+}
+
+TEST_F(StudyRunTest, DeclinedTaskIsNotAskedForAgain) {
+  OpenFirstRound();
+  const std::string task = run_->TaskFor("a", now_)->task_id;
+  Step step;
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      run_->OnDeclined("a", task, std::string(201, 'x'), now_, step)));
+  EXPECT_TRUE(absl::IsInvalidArgument(run_->OnDeclined("a", task, "two\nlines", now_, step)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(run_->OnDeclined("a", "other", "why", now_, step)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(run_->OnDeclined("b", task, "why", now_, step)));
+  EXPECT_FALSE(step.changed());
+  ASSERT_TRUE(run_->OnDeclined("a", task, "no space left", now_, step).ok());
+  EXPECT_EQ(step.audit[0].action, "task.decline");
+  EXPECT_EQ(run_->round()->phase(), RoundPhase::kFailed) << "nobody else was asked";
+  EXPECT_EQ(run_->round()->Find("a")->outcome, Outcome::kDeclined);
+  Step again;
+  EXPECT_TRUE(run_->OnDeclined("a", task, "no space left", now_, again).ok()) << "idempotent";
+  EXPECT_FALSE(again.changed());
+  Tick();
+  EXPECT_TRUE(run_->TaskFor("a", now_).has_value()) << "the next round asks anew";
+}
+
+TEST_F(StudyRunTest, DeclinedPreparationIsAskedForAgainAfterAWhile) {
+  const std::string task = run_->TaskFor("a", now_)->task_id;
+  Step step;
+  ASSERT_TRUE(run_->OnDeclined("a", task, "the archive is being moved", now_, step).ok());
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+  now_ += kPrepareAgain;
+  EXPECT_TRUE(run_->TaskFor("a", now_).has_value());
+}
+
+TEST_F(StudyRunTest, SiteWhoseSoftwareCannotIsSkippedWithTheRemedy) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  sites_[1].capabilities = kCanSeal | kCanUnet;
+  Tick();
+  EXPECT_EQ(run_->record().stage, Stage::kBetweenRounds) << "min_sites is 2";
+  sites_.push_back({"c", true, true});
+  Tick();
+  Report("c", 3, 3);
+  Tick();
+  ASSERT_EQ(run_->record().stage, Stage::kRound);
+  EXPECT_EQ(run_->round()->Find("b")->outcome, Outcome::kSkipped);
+  EXPECT_EQ(run_->round()->Find("b")->reason,
+            "its software cannot: mean_teacher; upgrade the agent");
+  EXPECT_FALSE(run_->TaskFor("b", now_).has_value());
+}
+
+TEST_F(StudyRunTest, SitesLeaveJoinAndReturnBetweenRounds) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  sites_[0].connected = false;  // a leaves, c joins
+  sites_.push_back({"c", true, true});
+  Tick();
+  Report("c", 3, 3);
+  Tick();
+  Tick(kGrace * 2);
+  ASSERT_EQ(run_->record().stage, Stage::kRound);
+  EXPECT_EQ(run_->round()->Find("a")->reason, "not connected");
+  EXPECT_TRUE(run_->round()->Awaits("b") && run_->round()->Awaits("c"));
+  EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
+  ASSERT_TRUE(Submit("b", 0).ok());
+  ASSERT_TRUE(Submit("c", 3).ok());
+  CommitModel();
+  EXPECT_EQ(run_->record().rounds_committed, 2);
+  sites_[0].connected = true;
+  Tick();
+  const auto task = run_->TaskFor("a", now_);
+  ASSERT_TRUE(task && task->kind == TaskKind::kEvaluate) << "it is back";
+}
+
 }  // namespace
 }  // namespace consilium::coordinator

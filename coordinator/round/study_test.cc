@@ -101,5 +101,36 @@ TEST(StudyTest, WhatCannotWorkIsRefusedWithTheReason) {
   for (const auto& c : cases) EXPECT_THAT(ErrorOf(Replaced(c.from, c.to)), HasSubstr(c.says)) << c.to;
 }
 
+TEST(StudyTest, RequiredSitesAndLeaseAreReadAndJudged) {
+  const auto spec = ParseStudy(absl::StrCat(Replaced("quorum: 2", "quorum: 2, lease: 90s"),
+                                            "sites: {required: [amc]}\n"));
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->lease, absl::Seconds(90));
+  EXPECT_TRUE(spec->IsRequired("amc"));
+  EXPECT_EQ(StudyToYaml(*ParseStudy(StudyToYaml(*spec))), StudyToYaml(*spec));
+  EXPECT_THAT(ErrorOf(With("sites: {required: [amc], evaluators: [amc]}\n")),
+              HasSubstr("only evaluates"));
+  EXPECT_THAT(ErrorOf(With("sites: {required: [amc, amc]}\n")), HasSubstr("twice"));
+  EXPECT_THAT(ErrorOf(Replaced("quorum: 2", "quorum: 2, lease: 2s")), HasSubstr("rounds.lease"));
+}
+
+TEST(StudyTest, AsynchronousStudyIsReadAndJudged) {
+  const char* sync = "strategy: fedavg, server_optimizer: none, min_sites: 3";
+  const auto spec = ParseStudy(
+      Replaced(sync, "strategy: fedbuff, min_sites: 3, buffer: 2, staleness_exponent: 1"));
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->strategy, Strategy::kFedBuff);
+  EXPECT_EQ(spec->buffer, 2);
+  EXPECT_EQ(spec->staleness_exponent, 1);
+  EXPECT_EQ(StudyToYaml(*ParseStudy(StudyToYaml(*spec))), StudyToYaml(*spec));
+  EXPECT_THAT(ErrorOf(Replaced(sync, "strategy: fedbuff, min_sites: 3")), HasSubstr("buffer"));
+  EXPECT_THAT(ErrorOf(Replaced(sync, "strategy: fedbuff, min_sites: 3, buffer: 4")),
+              HasSubstr("might never fill"));
+  EXPECT_THAT(ErrorOf(Replaced(sync, "min_sites: 3, buffer: 2")), HasSubstr("fedbuff"));
+  EXPECT_THAT(ErrorOf(Replaced(sync, "strategy: fedbuff, min_sites: 3, buffer: 2") +
+                      "sites: {required: [amc]}\n"),
+              HasSubstr("cannot require"));
+}
+
 }  // namespace
 }  // namespace consilium::coordinator

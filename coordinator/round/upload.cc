@@ -121,11 +121,21 @@ void Staging::Drop(absl::string_view study, int64_t round) const {
   std::filesystem::remove_all(JoinPath(JoinPath(folder_, study), absl::StrCat(round)), ignored);
 }
 
-void Staging::Sweep(absl::string_view study, int64_t keep_round) const {
+void Staging::DropUpload(absl::string_view study, int64_t round,
+                         absl::string_view upload_id) const {
+  std::error_code ignored;
+  const std::filesystem::path path = Path(study, round, upload_id);
+  std::filesystem::remove(path, ignored);
+  std::filesystem::remove(path.parent_path(), ignored);  // only if it is empty
+}
+
+void Staging::Sweep(absl::string_view study, const std::set<int64_t>& keep_rounds) const {
+  std::set<std::string> keep;
+  for (const int64_t round : keep_rounds) keep.insert(absl::StrCat(round));
   std::error_code ignored;
   for (const auto& entry :
        std::filesystem::directory_iterator(JoinPath(folder_, study), ignored)) {
-    if (entry.path().filename().string() == absl::StrCat(keep_round)) continue;
+    if (keep.contains(entry.path().filename().string())) continue;
     std::error_code also_ignored;
     std::filesystem::remove_all(entry.path(), also_ignored);
   }

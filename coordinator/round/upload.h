@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -89,8 +90,10 @@ class Staging {
   std::string Path(absl::string_view study, int64_t round, absl::string_view upload_id) const;
   // Everything of a round that is over. Failure to remove does no harm: Sweep comes at the start.
   void Drop(absl::string_view study, int64_t round) const;
-  // Keeps only this round of the study; -1: none.
-  void Sweep(absl::string_view study, int64_t keep_round) const;
+  // One upload, and its round's folder if nothing else lies there.
+  void DropUpload(absl::string_view study, int64_t round, absl::string_view upload_id) const;
+  // Keeps only these rounds of the study.
+  void Sweep(absl::string_view study, const std::set<int64_t>& keep_rounds) const;
 
  private:
   const std::string folder_;

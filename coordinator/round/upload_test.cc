@@ -98,9 +98,9 @@ TEST_F(UploadTest, LongerFileThanAnnouncedStartsAnew) {
 TEST_F(UploadTest, SweepKeepsOnlyTheRoundInProgress) {
   auto upload = Open();
   ASSERT_TRUE(staging_.MakeRoom("hippo", 2).ok());
-  staging_.Sweep("hippo", 1);
+  staging_.Sweep("hippo", {1});
   EXPECT_TRUE(PathExists(upload->path()));
-  staging_.Sweep("hippo", -1);
+  staging_.Sweep("hippo", {});
   EXPECT_FALSE(PathExists(upload->path()));
 }
 

@@ -28,7 +28,8 @@ v1::Task::Kind KindOf(TaskKind kind) {
 }
 
 // What an administrator sees a site do in a study, in one word.
-std::string PhaseOf(const StudyRun& run, const SiteStatus& site, const SiteProgress* progress) {
+std::string PhaseOf(const StudyView& view, const SiteStatus& site, const SiteProgress* progress) {
+  const StudyRun& run = *view.run;
   const std::string& name = site.record.name;
   if (!site.connected) return "gone";
   const StudyState state = run.record().state;
@@ -43,6 +44,7 @@ std::string PhaseOf(const StudyRun& run, const SiteStatus& site, const SiteProgr
     const ContributionRecord* own = run.round()->Find(name);
     if (own != nullptr && own->outcome == Outcome::kAccepted) return "submitted";
     if (own != nullptr && own->outcome == Outcome::kAwaited) {
+      if (run.IsSilent(name, view.now)) return "silent";
       if (progress == nullptr || progress->task_id != own->task_id) return "ready";
       return doing == "upload" ? "uploading" : "training";
     }
@@ -64,7 +66,7 @@ void AddSite(const StudyView& view, const SiteStatus& site, v1::Study& study) {
   out.set_role(run.spec().IsEvaluator(site.record.name) ? "evaluator" : "trainer");
   const auto it = view.progress.find(site.record.name);
   const SiteProgress* progress = it == view.progress.end() ? nullptr : &it->second;
-  out.set_phase(PhaseOf(run, site, progress));
+  out.set_phase(PhaseOf(view, site, progress));
   if (progress != nullptr) {
     out.set_done(progress->done);
     out.set_total(progress->total);
@@ -94,8 +96,9 @@ void Fill(const SiteEvaluationRecord& record, v1::SiteEvaluation& out) {
 }
 
 // A round's outcome in the words of the contract; what is still open has none of its own.
-std::string OutcomeName(Outcome outcome) {
-  return std::string(Name(outcome == Outcome::kAccepted ? Outcome::kFolded : outcome));
+std::string OutcomeName(Outcome outcome, RoundPhase phase) {
+  if (outcome != Outcome::kAccepted) return std::string(Name(outcome));
+  return phase == RoundPhase::kFailed ? "dropped" : std::string(Name(Outcome::kFolded));
 }
 
 SummaryRecord FromMessage(const v1::TrainingSummary& summary) {
@@ -140,6 +143,7 @@ v1::Task ToMessage(const SiteTask& task, absl::string_view sealing_public_key) {
     out.set_deadline_seconds(std::max<int64_t>(1, absl::ToInt64Seconds(task.deadline)));
   }
   out.set_role(task.evaluator ? "evaluator" : "trainer");
+  out.set_lease_seconds(static_cast<uint32_t>(absl::ToInt64Seconds(task.lease)));
   return out;
 }
 
@@ -152,6 +156,10 @@ v1::Site ToMessage(const SiteStatus& status) {
   out.set_last_seen_unix(absl::ToUnixSeconds(status.last_seen));
   out.set_software_version(status.record.software_version);
   out.set_connected(status.connected);
+  for (const std::string& capability : status.record.capabilities) {
+    out.add_capabilities(capability);
+  }
+  out.set_clock_skew_ms(absl::ToInt64Milliseconds(status.clock_skew));
   return out;
 }
 
@@ -204,14 +212,17 @@ v1::Round ToMessage(const RoundRecord& round) {
   for (const ContributionRecord& contribution : round.contributions) {
     v1::Contribution& to = *out.add_contributions();
     to.set_site(contribution.site);
-    to.set_outcome(OutcomeName(contribution.outcome));
+    to.set_outcome(OutcomeName(contribution.outcome, round.phase));
     to.set_reason(contribution.reason);
     to.set_labelled_cases(contribution.labelled_cases);
     to.set_unlabelled_cases(contribution.unlabelled_cases);
     to.set_weight(static_cast<double>(contribution.weight_milli) / 1000);
     to.set_bytes(static_cast<uint64_t>(contribution.bytes));
     Fill(contribution.summary, *to.mutable_summary());
+    to.set_staleness(contribution.staleness);
   }
+  out.set_reason(round.reason);
+  for (const std::string& site : round.required) out.add_required_sites(site);
   return out;
 }
 

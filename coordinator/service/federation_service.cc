@@ -41,14 +41,20 @@ grpc::Status FederationService::Hello(grpc::ServerContext* context,
     reply->set_protocol_version(kProtocolVersion);
     reply->set_federation(federation_);
     reply->set_site(site);
-    if (request->protocol_version() != kProtocolVersion) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("this coordinator speaks protocol ", kProtocolVersion, ", the site ",
-                       request->protocol_version(), "; install the matching version"));
+    reply->set_lease_seconds(static_cast<uint32_t>(absl::ToInt64Seconds(driver_.ShortestLease())));
+    if (const uint32_t theirs = request->protocol_version();
+        theirs < kProtocolVersionMin || theirs > kProtocolVersion) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "this coordinator speaks the protocol's versions ", kProtocolVersionMin, " to ",
+          kProtocolVersion, ", the site ", theirs, "; upgrade the ",
+          theirs > kProtocolVersion ? "coordinator" : "agent"));
     }
     CSL_ASSIGN_OR_RETURN(const Peer peer, PeerOf(*context->auth_context()));
     CSL_RETURN_IF_ERROR(witnesses_.Hello(site, peer.key_sha256, *request, *reply));
-    return sites_.SetSoftwareVersion(site, request->software_version());
+    CSL_RETURN_IF_ERROR(sites_.NoteClock(site, request->time_unix_ms()));
+    return sites_.SetSoftware(
+        site, {request->software_version(),
+               {request->capabilities().begin(), request->capabilities().end()}});
   });
 }
 
@@ -140,9 +146,24 @@ grpc::Status FederationService::CommitUpload(grpc::ServerContext* context,
 
 grpc::Status FederationService::ReportProgress(grpc::ServerContext* context,
                                                const v1::ProgressReport* request,
-                                               v1::ProgressReply*) {
-  return Serve(context, "progress.report", [&](const std::string& site) {
-    return driver_.ReportProgress(site, FromMessage(*request));
+                                               v1::ProgressReply* reply) {
+  return Serve(context, "progress.report", [&](const std::string& site) -> absl::Status {
+    CSL_RETURN_IF_ERROR(sites_.NoteClock(site, request->time_unix_ms()));
+    const absl::Status status = driver_.ReportProgress(site, FromMessage(*request));
+    if (!absl::IsFailedPrecondition(status)) return status;
+    reply->set_abandon(true);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status FederationService::DeclineTask(grpc::ServerContext* context,
+                                            const v1::DeclineTaskRequest* request,
+                                            v1::Acknowledgement*) {
+  return Serve(context, "task.decline", [&](const std::string& site) -> absl::Status {
+    if (request->task_id().size() > kTaskIdBytesMax) {
+      return absl::InvalidArgumentError("task_id: too long");
+    }
+    return driver_.Decline(site, request->task_id(), request->reason());
   });
 }
 

@@ -15,7 +15,8 @@
 
 namespace consilium::coordinator {
 
-inline constexpr uint32_t kProtocolVersion = 1;
+inline constexpr uint32_t kProtocolVersion = 1;     // the newest that is spoken here
+inline constexpr uint32_t kProtocolVersionMin = 1;  // the oldest
 
 class FederationService final : public v1::Federation::Service {
  public:
@@ -45,6 +46,8 @@ class FederationService final : public v1::Federation::Service {
                             v1::CommitUploadReply* reply) override;
   grpc::Status ReportProgress(grpc::ServerContext* context, const v1::ProgressReport* request,
                               v1::ProgressReply* reply) override;
+  grpc::Status DeclineTask(grpc::ServerContext* context, const v1::DeclineTaskRequest* request,
+                           v1::Acknowledgement* reply) override;
   grpc::Status ReportEvaluation(grpc::ServerContext* context, const v1::EvaluationReport* request,
                                 v1::Acknowledgement* reply) override;
   grpc::Status GetCheckpoint(grpc::ServerContext* context, const v1::GetCheckpointRequest* request,

@@ -42,7 +42,8 @@ constexpr Named<RoundPhase> kPhases[] = {{RoundPhase::kCollecting, "collecting"}
 constexpr Named<Outcome> kOutcomes[] = {
     {Outcome::kAwaited, "awaited"}, {Outcome::kAccepted, "accepted"},
     {Outcome::kFolded, "folded"},   {Outcome::kRefused, "refused"},
-    {Outcome::kMissing, "missing"}, {Outcome::kSkipped, "skipped"}};
+    {Outcome::kMissing, "missing"}, {Outcome::kSkipped, "skipped"},
+    {Outcome::kDeclined, "declined"}};
 constexpr Named<ReportState> kReportStates[] = {{ReportState::kAwaited, "awaited"},
                                                 {ReportState::kReported, "reported"},
                                                 {ReportState::kMissing, "missing"}};
@@ -200,19 +201,46 @@ static void from_json(const Json& json, VersionRecord& r) {
   static void from_json(const Json& nlohmann_json_j, Type& nlohmann_json_t) {                   \
     NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_FROM, __VA_ARGS__))                  \
   }
+
+// Keys that came later and are only written where they say something, so that older records read.
+template <typename T>
+static void Put(Json& json, const char* key, const T& value) {
+  if (value != T()) json[key] = value;
+}
+template <typename T>
+static void Take(const Json& json, const char* key, T& value) {
+  if (const auto it = json.find(key); it != json.end()) value = it->template get<T>();
+}
+#define CSL_PUT(key) Put(nlohmann_json_j, #key, nlohmann_json_t.key);
+#define CSL_TAKE(key) Take(nlohmann_json_j, #key, nlohmann_json_t.key);
+#define OPTIONAL_SITE(F) F(capabilities)
+#define OPTIONAL_CONTRIBUTION(F)                                                           \
+  F(task_round) F(base_version) F(base_sha256) F(base_bytes) F(base_commits) F(staleness) \
+  F(weight_full_milli)
+#define OPTIONAL_ROUND(F) F(required) F(buffer) F(weight_cap_milli)
+#define CSL_JSON_AND(Type, OPTIONAL, ...)                                       \
+  static void to_json(Json& nlohmann_json_j, const Type& nlohmann_json_t) {     \
+    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))    \
+    OPTIONAL(CSL_PUT)                                                           \
+  }                                                                             \
+  static void from_json(const Json& nlohmann_json_j, Type& nlohmann_json_t) {   \
+    NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_FROM, __VA_ARGS__))  \
+    OPTIONAL(CSL_TAKE)                                                          \
+  }
+CSL_JSON_AND(SiteRecord, OPTIONAL_SITE, name, state, key_sha256, enrolled_us, last_seen_us,
+             software_version, retired_keys)
 CSL_JSON(AdminRecord, name, key_sha256, enrolled_us)
-CSL_JSON(SiteRecord, name, state, key_sha256, enrolled_us, last_seen_us, software_version,
-         retired_keys)
 CSL_JSON(InvitationRecord, token_sha256, site, expires_us, used_us)
 CSL_JSON(StudyRecord, name, run_id, yaml, state, stage, reason, created_us, stage_since_us,
          ready_us, paused_us, plan_json, plan_sha256, round, rounds_committed, failures_in_row, attempt, latest_version,
          latest_sha256, latest_bytes, layout_sha256, parameters, cohort)
 CSL_JSON(SummaryRecord, steps, seconds, mean_loss, mean_supervised_loss, mean_consistency_loss,
          teacher_certainty, pseudo_foreground_fraction)
-CSL_JSON(ContributionRecord, site, outcome, reason, task_id, labelled_cases, unlabelled_cases,
-         weight_max_milli, weight_milli, upload_id, bytes, summary)
-CSL_JSON(RoundRecord, study, number, phase, reason, started_us, deadline_us, ended_us, quorum,
-         base_version, base_sha256, new_version, contributions)
+CSL_JSON_AND(ContributionRecord, OPTIONAL_CONTRIBUTION, site, outcome, reason, task_id,
+             labelled_cases, unlabelled_cases, weight_max_milli, weight_milli, upload_id, bytes,
+             summary)
+CSL_JSON_AND(RoundRecord, OPTIONAL_ROUND, study, number, phase, reason, started_us, deadline_us,
+             ended_us, quorum, base_version, base_sha256, new_version, contributions)
 CSL_JSON(EvaluationRecord, study, version, number, started_us, deadline_us, ended_us, sites)
 CSL_JSON(ManifestRecord, sha256, bytes, chunks)
 CSL_JSON(AliasRecord, study, alias, version)
@@ -221,6 +249,9 @@ CSL_JSON(ReleaseRecord, name, version, model_sha256, created_us, created_by, pub
 CSL_JSON(UploadRecord, upload_id, task_id, site, study, round, sha256, bytes, accepted, reason)
 CSL_JSON(WitnessRecord, site, vkey, key_sha256, enrolled_us)
 #undef CSL_JSON
+#undef CSL_JSON_AND
+#undef CSL_PUT
+#undef CSL_TAKE
 
 template <typename Record>
 std::string Encode(const Record& record) {

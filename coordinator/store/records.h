@@ -21,7 +21,7 @@ enum class StudyState { kDraft, kPreparing, kRunning, kPaused, kFinished, kStopp
 // What a study is busy with. It outlives a pause, so that a resumed study goes on where it was.
 enum class Stage { kIdle, kPreparing, kInitialising, kBetweenRounds, kRound, kEvaluating };
 enum class RoundPhase { kCollecting, kAggregating, kCommitted, kFailed };
-enum class Outcome { kAwaited, kAccepted, kFolded, kRefused, kMissing, kSkipped };
+enum class Outcome { kAwaited, kAccepted, kFolded, kRefused, kMissing, kSkipped, kDeclined };
 enum class ReportState { kAwaited, kReported, kMissing };
 
 absl::string_view Name(SiteState state);    // "approved"
@@ -48,6 +48,7 @@ struct SiteRecord {
   int64_t last_seen_us = 0;  // as of the last start or Hello; the driver knows better
   std::string software_version;
   std::vector<std::string> retired_keys;  // never accepted again
+  std::vector<std::string> capabilities = {};  // of its last Hello; empty: it named none
 };
 
 struct InvitationRecord {
@@ -117,13 +118,21 @@ struct ContributionRecord {
   std::string upload_id;
   int64_t bytes = 0;
   SummaryRecord summary;
+  // Asynchronous studies only, and not written elsewhere: the task outlives the round it was made in.
+  int64_t task_round = 0;     // the round it was made in, part of the task; 0: this one
+  std::string base_version = {};  // what the site trains from
+  std::string base_sha256 = {};
+  int64_t base_bytes = 0;
+  int64_t base_commits = 0;      // versions committed when the task was made
+  int64_t staleness = 0;         // versions between the base and the one it went into
+  int64_t weight_full_milli = 0;  // before the discount for staleness
 };
 
 struct RoundRecord {
   std::string study;
   int64_t number = 0;  // 0: the first weights
   RoundPhase phase = RoundPhase::kCollecting;
-  std::string reason;  // of a failure
+  std::string reason;  // of a failure, or why it closed before everyone had delivered
   int64_t started_us = 0;
   int64_t deadline_us = 0;
   int64_t ended_us = 0;
@@ -132,6 +141,10 @@ struct RoundRecord {
   std::string base_sha256;
   std::string new_version;
   std::vector<ContributionRecord> contributions;
+  // Not written while empty.
+  std::vector<std::string> required = {};  // sites without which it cannot be committed
+  int64_t buffer = 0;            // updates that close the round; 0: a synchronous one
+  int64_t weight_cap_milli = 0;  // the most that one update of a buffer weighs
 };
 
 struct CaseDiceRecord {
