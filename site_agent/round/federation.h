@@ -40,6 +40,7 @@ struct SiteTask {
   std::string sealing_public_key;  // kInitialise, kTrain
   absl::Duration deadline = absl::InfiniteDuration();  // from when the task was handed out
   SiteRole role = SiteRole::kTrainer;
+  absl::Duration lease = absl::Seconds(60);  // say something of the task at least so often
 };
 
 // Sums and medians over cases; nothing of a single patient.
@@ -135,7 +136,10 @@ class Federation {
   virtual absl::StatusOr<UploadOutcome> Upload(const TaskKey& task, const UpdateOffer& offer,
                                                const std::string& path,
                                                const ByteProgress& progress) = 0;
+  // Also the task's heartbeat. FAILED_PRECONDITION: the result is no longer awaited, stop the work.
   virtual absl::Status ReportProgress(const TaskProgress& progress) = 0;
+  // This site cannot do the task; `reason` is short, plain and of our own making.
+  virtual absl::Status Decline(const std::string& task_id, const std::string& reason) = 0;
   virtual absl::Status ReportEvaluation(const std::string& task_id,
                                         const EvaluationResult& result) = 0;
 };

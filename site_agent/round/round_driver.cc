@@ -32,6 +32,8 @@ absl::string_view DiscardText(DiscardReason reason) {
   CSL_CHECK(false);
 }
 
+constexpr int kKeepTriesMax = 8;  // of writing a result to a full disk: minutes
+
 LogField CodeOf(const absl::Status& status) {
   return LogField(Key::kCode, absl::StatusCodeToString(status.code()));
 }
@@ -67,6 +69,9 @@ std::vector<Effect> RoundDriver::Execute(SiteRound& round, const Effect& effect)
   if (std::holds_alternative<Work>(effect)) return DoWork(round);
   if (const auto* deliver = std::get_if<Deliver>(&effect)) {
     return DeliverResult(round, deliver->task_id);
+  }
+  if (const auto* decline = std::get_if<Decline>(&effect)) {
+    return DeclineTask(round, decline->task_id);
   }
   if (const auto* discard = std::get_if<Discard>(&effect)) {
     DiscardResult(*discard);
@@ -126,23 +131,50 @@ std::vector<Effect> RoundDriver::DoWork(SiteRound& round) {
     Log(stop_ ? LogLevel::kInfo : LogLevel::kWarning, "task given up",
         {LogField(Key::kTask, task_->task_id), CodeOf(finished.status()),
          LogField(Key::kReason, finished.status().message()), LogField(Key::kSeconds, seconds)});
-    spool_.Remove(task_->task_id);
-    return round.OnWorkFailed();
+    return GiveUp(round, finished.status());
   }
-  if (!KeepResult(*finished)) return {};
+  if (const absl::Status kept = KeepResult(*finished); !kept.ok()) {
+    // Stopping: the next start finds no result and trains again, which is all that is left.
+    if (absl::IsCancelled(kept)) return {};
+    spool_.Remove(task_->task_id);
+    decline_reason_ = DeclineReason(kept);
+    return round.OnWorkFailed(WorkFailure::kHopeless);  // it was tried long enough
+  }
   Log(LogLevel::kInfo, "task done",
       {LogField(Key::kTask, task_->task_id), LogField(Key::kSeconds, seconds)});
   return round.OnWorkDone();
 }
 
-bool RoundDriver::KeepResult(const FinishedTask& finished) {
+std::vector<Effect> RoundDriver::GiveUp(SiteRound& round, const absl::Status& why) {
+  spool_.Remove(task_->task_id);
+  decline_reason_ = DeclineReason(why);
+  return round.OnWorkFailed(stop_ ? WorkFailure::kElsewhere : ClassifyWork(why));
+}
+
+std::vector<Effect> RoundDriver::DeclineTask(SiteRound& round, const std::string& task_id) {
+  const absl::Status declined = remote_.Decline(task_id, decline_reason_);
+  if (declined.ok()) {
+    Log(LogLevel::kWarning, "task declined",
+        {LogField(Key::kTask, task_id), LogField(Key::kReason, decline_reason_)});
+    return round.OnDeclined();
+  }
+  Log(LogLevel::kWarning, "task could not be declined",
+      {LogField(Key::kTask, task_id), CodeOf(declined),
+       LogField(Key::kReason, declined.message())});
+  return round.OnDeclineFailed(ClassifyFailure(declined));
+}
+
+absl::Status RoundDriver::KeepResult(const FinishedTask& finished) {
   for (int failures = 1;; ++failures) {
     const absl::Status kept = spool_.Keep(finished);
-    if (kept.ok()) return true;
+    if (kept.ok()) return kept;
     Log(LogLevel::kError, "result cannot be written to the spool, trying again",
         {LogField(Key::kTask, finished.key.task_id), CodeOf(kept),
          LogField(Key::kReason, kept.message())});
-    if (!options_.sleep(options_.delay(failures))) return false;
+    if (failures == kKeepTriesMax) {
+      return absl::ResourceExhaustedError("the result could not be written to the spool");
+    }
+    if (!options_.sleep(options_.delay(failures))) return absl::CancelledError("stopping");
   }
 }
 

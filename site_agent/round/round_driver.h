@@ -46,8 +46,10 @@ class RoundDriver {
   std::vector<Effect> Execute(SiteRound& round, const Effect& effect);
   std::vector<Effect> Ask(SiteRound& round);
   std::vector<Effect> DoWork(SiteRound& round);
-  // Until it is on disk, however long the disk is full. False: the agent is stopping.
-  bool KeepResult(const FinishedTask& finished);
+  // Tries for a while to get it on disk. CANCELLED: the agent is stopping.
+  absl::Status KeepResult(const FinishedTask& finished);
+  std::vector<Effect> GiveUp(SiteRound& round, const absl::Status& why);
+  std::vector<Effect> DeclineTask(SiteRound& round, const std::string& task_id);
   std::vector<Effect> DeliverResult(SiteRound& round, const std::string& task_id);
   absl::StatusOr<UploadOutcome> Send(const std::string& task_id);
   absl::Duration DelayFor(const Wait& wait) const;
@@ -60,6 +62,7 @@ class RoundDriver {
   const std::atomic<bool>& stop_;
   DriverOptions options_;
   std::optional<SiteTask> task_;  // the last one handed out
+  std::string decline_reason_;    // of the work that failed last
   bool greeted_ = false;          // Hello went through on this connection
 };
 

@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/file.h"
+#include "site_agent/round/task_monitor.h"
 
 namespace consilium::agent {
 namespace {
@@ -67,12 +68,20 @@ class FakeFederation final : public Federation {
     return absl::OkStatus();
   }
 
+  absl::Status Decline(const std::string& task_id, const std::string& reason) override {
+    if (absl::Status s = Fail("decline"); !s.ok()) return s;
+    declined.push_back(task_id + ": " + reason);
+    ++awaited;
+    return absl::OkStatus();
+  }
+
   std::function<absl::Status(const std::string& where)> fail;
   std::function<void()> on_idle;
   int64_t rounds = 1;
   int64_t awaited = 1;
   int hellos = 0;
   std::vector<std::string> accepted;
+  std::vector<std::string> declined;
   std::vector<std::string> offered;
   std::vector<TaskPhase> phases;
 
@@ -95,7 +104,7 @@ class AgentHarness {
       worked.push_back(task.task_id);
       if (work_fails > 0) {
         --work_fails;
-        return absl::InternalError("planted");
+        return work_error;
       }
       auto finished = Work(*spool, task);
       if (after_work) after_work(spool->UpdatePath(task.task_id));
@@ -123,6 +132,7 @@ class AgentHarness {
   std::function<void(const std::string& update_path)> after_work;
   std::function<void()> on_sleep;
   int work_fails = 0;
+  absl::Status work_error = absl::InternalError("planted");
   int sleeps = 0;
 
  private:
@@ -255,6 +265,113 @@ TEST(RoundDriverTest, ResultThatCannotBeWrittenIsKeptUntilItCan) {
   EXPECT_EQ(agent.waits, (std::vector<int>{1, 2, 3}));
   EXPECT_EQ(agent.worked, Ids{"train/1"});
   EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
+}
+
+TEST(RoundDriverTest, WorkThatCannotBeDoneHereIsDeclined) {
+  AgentHarness agent;
+  agent.remote.rounds = 2;
+  agent.work_fails = 1;
+  agent.work_error = absl::FailedPreconditionError("a text that stays here");
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.remote.declined, Ids{"train/1: no case of this site fits the study"});
+  EXPECT_EQ(agent.remote.accepted, Ids{"train/2"});
+}
+
+TEST(RoundDriverTest, TroubleIsTriedThriceAndThenDeclined) {
+  AgentHarness agent;
+  agent.work_fails = 100;
+  agent.work_error = absl::ResourceExhaustedError("disk full");
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.worked.size(), 3u);
+  EXPECT_EQ(agent.remote.declined, Ids{"train/1: no space or memory left at the site"});
+}
+
+TEST(RoundDriverTest, DeclineThatIsNotHeardIsSaidAgain) {
+  AgentHarness agent;
+  agent.work_fails = 100;
+  agent.work_error = absl::UnimplementedError("planted");
+  int lost = 0;
+  agent.remote.fail = [&](const std::string& at) -> absl::Status {
+    return at == "decline" && ++lost < 3 ? absl::UnavailableError("cut") : absl::OkStatus();
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.remote.declined.size(), 1u);
+}
+
+TEST(RoundDriverTest, ResultThatNeverGoesToDiskIsDeclinedInTheEnd) {
+  AgentHarness agent;
+  agent.after_work = [&](const std::string& update_path) {
+    std::filesystem::create_directories(
+        std::filesystem::path(update_path).parent_path() / "result.json" / "x");
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.remote.declined, Ids{"train/1: no space or memory left at the site"});
+}
+
+// Counts what a monitor sends, and may answer that the result is no longer awaited.
+class HeartbeatFederation final : public Federation {
+ public:
+  absl::Status Hello() override { return absl::OkStatus(); }
+  absl::StatusOr<std::optional<SiteTask>> NextTask(absl::Duration,
+                                                   const std::vector<std::string>&) override {
+    return std::nullopt;
+  }
+  absl::Status ReportCohort(const std::string&, const CohortSummary&) override { return {}; }
+  absl::Status DownloadModel(const ModelRef&, const std::string&, const ByteProgress&) override {
+    return {};
+  }
+  absl::StatusOr<UploadOutcome> Upload(const TaskKey&, const UpdateOffer&, const std::string&,
+                                       const ByteProgress&) override {
+    return UploadOutcome{};
+  }
+  absl::Status ReportProgress(const TaskProgress& progress) override {
+    absl::MutexLock lock(&mutex);
+    last = progress;
+    ++count;
+    return answer;
+  }
+  absl::Status Decline(const std::string&, const std::string&) override { return {}; }
+  absl::Status ReportEvaluation(const std::string&, const EvaluationResult&) override { return {}; }
+  void AwaitCount(int least) {
+    absl::MutexLock lock(&mutex);
+    const auto there = [&] { return count >= least; };
+    mutex.Await(absl::Condition(&there));
+  }
+
+  absl::Mutex mutex;
+  TaskProgress last;
+  int count = 0;
+  absl::Status answer;
+};
+
+TEST(TaskMonitorTest, HeartbeatsGoOutWithoutProgress) {
+  HeartbeatFederation remote;
+  FakeClock clock;
+  const std::atomic<bool> stop{false};
+  SiteTask task;
+  task.task_id = "t";
+  task.lease = absl::Milliseconds(30);
+  TaskMonitor monitor(task, remote, stop, clock);
+  monitor.Report(TaskPhase::kTrain, 5, 10, 0.25);
+  remote.AwaitCount(4);
+  EXPECT_TRUE(monitor.Check().ok());
+  absl::MutexLock lock(&remote.mutex);
+  EXPECT_EQ(remote.last.phase, TaskPhase::kTrain);
+  EXPECT_EQ(remote.last.done, 5);
+}
+
+TEST(TaskMonitorTest, AnswerThatTheResultIsNotAwaitedHaltsTheWork) {
+  HeartbeatFederation remote;
+  remote.answer = absl::FailedPreconditionError("gone");
+  FakeClock clock;
+  const std::atomic<bool> stop{false};
+  SiteTask task;
+  task.lease = absl::Milliseconds(30);
+  TaskMonitor monitor(task, remote, stop, clock);
+  remote.AwaitCount(2);
+  EXPECT_TRUE(monitor.halt()->load());
+  EXPECT_TRUE(absl::IsAborted(monitor.Check()));
+  EXPECT_EQ(ClassifyWork(monitor.Check()), WorkFailure::kAbandoned);
 }
 
 TEST(RoundDriverTest, UploadTellsItsProgress) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "proto/base/check.h"
 
 namespace consilium::agent {
@@ -17,6 +18,43 @@ CallFailure ClassifyFailure(const absl::Status& status) {
       return CallFailure::kWrong;
     default:
       return CallFailure::kRetry;
+  }
+}
+
+WorkFailure ClassifyWork(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kAborted:
+      return WorkFailure::kAbandoned;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kUnimplemented:
+      return WorkFailure::kHopeless;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return WorkFailure::kElsewhere;
+    default:
+      return WorkFailure::kTrouble;
+  }
+}
+
+std::string DeclineReason(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return "plan, model and data do not fit this site";
+    case absl::StatusCode::kFailedPrecondition:
+      return "no case of this site fits the study";
+    case absl::StatusCode::kUnimplemented:
+      return "not supported by this site's build";
+    case absl::StatusCode::kResourceExhausted:
+      return "no space or memory left at the site";
+    case absl::StatusCode::kDataLoss:
+      return "stored data are damaged at the site";
+    default:
+      return absl::StrCat("the work failed at the site: ",
+                          absl::StatusCodeToString(status.code()));
   }
 }
 
@@ -50,7 +88,9 @@ void SiteRound::Remove(const std::string& task_id, DiscardReason reason,
 void SiteRound::DiscardSuperseded(const TaskKey& task, std::vector<Effect>& effects) {
   std::vector<std::string> old;
   for (const Spooled& item : spooled_) {
-    const bool earlier = item.key.study == task.study && item.key.round < task.round;
+    // An evaluation says nothing of an update: an asynchronous study takes that up again after it.
+    const bool earlier = item.key.study == task.study && item.key.round < task.round &&
+                         (task.kind != TaskKind::kEvaluate || item.key.kind == task.kind);
     if (earlier && item.key.task_id != task.task_id) old.push_back(item.key.task_id);
   }
   for (const std::string& id : old) Remove(id, DiscardReason::kSuperseded, effects);
@@ -81,6 +121,7 @@ std::vector<Effect> SiteRound::OnTask(const TaskKey& task) {
   CSL_CHECK(phase_ == Phase::kAsking);
   std::vector<Effect> effects;
   DiscardSuperseded(task, effects);
+  if (current_.task_id != task.task_id) work_failures_ = 0;
   current_ = task;
   if (IsSpooled(task.task_id)) {
     phase_ = Phase::kDelivering;
@@ -112,7 +153,31 @@ std::vector<Effect> SiteRound::OnWorkDone() {
   return effects;
 }
 
-std::vector<Effect> SiteRound::OnWorkFailed() { return WaitAfterFailure(Phase::kWorking); }
+std::vector<Effect> SiteRound::OnWorkFailed(WorkFailure failure) {
+  CSL_CHECK(phase_ == Phase::kWorking);
+  if (failure == WorkFailure::kAbandoned) {
+    phase_ = Phase::kWaiting;
+    return {Wait{1, 0}};  // not this site's failure: the next question comes soon
+  }
+  const bool enough = failure == WorkFailure::kTrouble && ++work_failures_ >= kWorkTriesMax;
+  if (!enough && failure != WorkFailure::kHopeless) return WaitAfterFailure(Phase::kWorking);
+  phase_ = Phase::kDeclining;
+  return {Decline{current_.task_id}};
+}
+
+std::vector<Effect> SiteRound::OnDeclined() {
+  CSL_CHECK(phase_ == Phase::kDeclining);
+  failures_ = 0;
+  work_failures_ = 0;
+  return AskAgain();
+}
+
+std::vector<Effect> SiteRound::OnDeclineFailed(CallFailure failure) {
+  CSL_CHECK(phase_ == Phase::kDeclining);
+  if (failure == CallFailure::kGone) return OnDeclined();
+  if (failure == CallFailure::kWrong) ++refusals_;
+  return WaitAfterFailure(Phase::kDeclining, failure == CallFailure::kWrong ? refusals_ : 0);
+}
 
 std::vector<Effect> SiteRound::OnDelivered() {
   MoveTo(Phase::kDelivering, Phase::kIdle);

@@ -4,6 +4,9 @@
 //                             |  \--> Deliver (result is spooled)          |
 //                             \--> Wait (nothing reached, work failed) <---/
 //
+// Work that will not get better by trying again is declined (kDeclining), so that the round need not
+// wait for this site.
+//
 // The one promise: a result that was reported by OnWorkDone is delivered or refused, never made
 // again while it is spooled. The caller makes the result durable before it calls OnWorkDone and
 // removes it only on Discard, so after a crash at any point Restore + Start offer it again.
@@ -26,6 +29,10 @@ struct Work {};
 struct Deliver {
   std::string task_id;
 };
+// Tell the coordinator that this site cannot do the task.
+struct Decline {
+  std::string task_id;
+};
 enum class DiscardReason { kDelivered, kRefused, kSuperseded, kTooMany };
 struct Discard {
   std::string task_id;
@@ -37,7 +44,7 @@ struct Wait {
   int failures = 0;
   int refusals = 0;
 };
-using Effect = std::variant<AskForTask, Work, Deliver, Discard, Wait>;
+using Effect = std::variant<AskForTask, Work, Deliver, Decline, Discard, Wait>;
 
 // What to do about a failed call.
 enum class CallFailure {
@@ -47,11 +54,23 @@ enum class CallFailure {
 };
 CallFailure ClassifyFailure(const absl::Status& status);
 
+// What to do about work that failed.
+enum class WorkFailure {
+  kElsewhere,  // the network, the coordinator, the deadline: nothing to do with this site
+  kTrouble,    // something here that may pass: declined after kWorkTriesMax in a row
+  kHopeless,   // it will not get better: no case, not supported
+  kAbandoned,  // the coordinator no longer wants the result
+};
+WorkFailure ClassifyWork(const absl::Status& status);
+// In words of our own, so that nothing of a message travels.
+std::string DeclineReason(const absl::Status& status);
+
 // Thread-compatible. An event that does not fit the phase ends the process (our bug).
 class SiteRound {
  public:
-  enum class Phase { kIdle, kAsking, kWorking, kDelivering, kWaiting };
+  enum class Phase { kIdle, kAsking, kWorking, kDelivering, kDeclining, kWaiting };
   static constexpr size_t kSpooledMax = 4;    // the oldest goes first
+  static constexpr int kWorkTriesMax = 3;     // of one task that fails here, before it is declined
   static constexpr int kGoneMax = 3;          // times that a result is found gone before it goes
 
   // `spooled`: results on disk from before, oldest first.
@@ -62,7 +81,9 @@ class SiteRound {
   std::vector<Effect> OnNoTask();
   std::vector<Effect> OnAskFailed();
   std::vector<Effect> OnWorkDone();    // the result is durable
-  std::vector<Effect> OnWorkFailed();
+  std::vector<Effect> OnWorkFailed(WorkFailure failure = WorkFailure::kElsewhere);
+  std::vector<Effect> OnDeclined();
+  std::vector<Effect> OnDeclineFailed(CallFailure failure);
   std::vector<Effect> OnDelivered();   // taken, or refused for good: the coordinator has answered
   std::vector<Effect> OnDeliveryFailed(CallFailure failure);
   std::vector<Effect> OnWaited();
@@ -87,6 +108,7 @@ class SiteRound {
   std::vector<Spooled> spooled_;  // oldest first
   TaskKey current_;               // in kWorking and kDelivering
   int failures_ = 0;              // in a row
+  int work_failures_ = 0;         // of current_, in a row
   int refusals_ = 0;              // in a row, 0 again when a result is delivered or none is asked for
 };
 

@@ -143,6 +143,42 @@ TEST(SiteRoundTest, TaskThatKeepsFailingWaitsLonger) {
   }
 }
 
+TEST(SiteRoundTest, EvaluationDoesNotDropAnUpdateThatIsStillAwaited) {
+  SiteRound round({Train(1)});
+  round.Start();
+  const TaskKey evaluate = {"evaluate-2", TaskKind::kEvaluate, "hippo", 2};
+  EXPECT_TRUE(Discarded(round.OnTask(evaluate)).empty());
+  round.OnWorkDone();
+  round.OnDelivered();
+  EXPECT_TRUE(LastIs<Deliver>(round.OnTask(Train(1))));
+}
+
+TEST(SiteRoundTest, TroubleWithAnotherTaskCountsAnew) {
+  SiteRound round({});
+  round.Start();
+  for (int i = 1; i < SiteRound::kWorkTriesMax; ++i) {
+    round.OnTask(Train(1));
+    EXPECT_TRUE(LastIs<Wait>(round.OnWorkFailed(WorkFailure::kTrouble)));
+    round.OnWaited();
+  }
+  round.OnTask(Train(2));
+  EXPECT_TRUE(LastIs<Wait>(round.OnWorkFailed(WorkFailure::kTrouble)));
+  round.OnWaited();
+  round.OnTask(Train(2));
+  EXPECT_TRUE(LastIs<Decline>(round.OnWorkFailed(WorkFailure::kHopeless)));
+  EXPECT_TRUE(LastIs<AskForTask>(round.OnDeclined()));
+}
+
+TEST(SiteRoundTest, AbandonedWorkIsNoFailure) {
+  SiteRound round({});
+  round.Start();
+  for (int i = 0; i < 5; ++i) {
+    round.OnTask(Train(i));
+    EXPECT_EQ(std::get<Wait>(round.OnWorkFailed(WorkFailure::kAbandoned).back()).failures, 1);
+    round.OnWaited();
+  }
+}
+
 TEST(SiteRoundDeathTest, EventOutOfPhaseEndsTheProcess) {
   SiteRound round({});
   EXPECT_DEATH(round.OnWorkDone(), "");

@@ -1,48 +1,66 @@
 #include "site_agent/round/task_monitor.h"
 
+#include <algorithm>
+
 namespace consilium::agent {
 namespace {
 
 constexpr absl::Duration kReportInterval = absl::Seconds(1);
+constexpr int kHeartbeatsPerLease = 3;  // so that two may be lost
+constexpr absl::Duration kHeartbeatMin = absl::Milliseconds(10);
 
 }  // namespace
 
 TaskMonitor::TaskMonitor(const SiteTask& task, Federation& remote, const std::atomic<bool>& stop,
                          const Clock& clock)
-    : task_id_(task.task_id),
-      remote_(remote),
+    : remote_(remote),
       stop_(stop),
       clock_(clock),
-      ends_(clock.Monotonic() + task.deadline) {}
+      ends_(clock.Monotonic() + task.deadline),
+      heartbeat_(std::max(task.lease / kHeartbeatsPerLease, kHeartbeatMin)) {
+  last_.task_id = task.task_id;
+  sender_.Schedule([this] { SendReports(); });
+}
+
+TaskMonitor::~TaskMonitor() {
+  absl::MutexLock lock(&mutex_);
+  closing_ = true;
+  woken_.Signal();
+}
 
 bool TaskMonitor::Due(TaskPhase phase, bool last) {
-  if (sending_) return false;
   const absl::Duration now = clock_.Monotonic();
-  if (!last && phase == last_phase_ && now - last_sent_ < kReportInterval) return false;
-  sending_ = true;
-  last_sent_ = now;
-  last_phase_ = phase;
+  if (!last && phase == last_.phase && now - last_due_ < kReportInterval) return false;
+  last_due_ = now;
   return true;
 }
 
 void TaskMonitor::Report(TaskPhase phase, int64_t done, int64_t total, double loss) {
   if (!Check().ok()) return;
-  {
-    absl::MutexLock lock(&mutex_);
-    if (!Due(phase, total > 0 && done == total)) return;
-  }
-  sender_.Schedule([this, progress = TaskProgress{task_id_, phase, done, total, loss}] {
-    Send(progress);
-  });
+  absl::MutexLock lock(&mutex_);
+  const bool due = Due(phase, total > 0 && done == total);
+  last_ = {last_.task_id, phase, done, total, loss};
+  if (!due) return;
+  pending_ = true;
+  woken_.Signal();
 }
 
-void TaskMonitor::Send(const TaskProgress& progress) {
-  // Progress is a courtesy: that it did not arrive matters to nobody but the person who watches.
-  // That the round has moved on matters: there is no use in finishing.
-  const absl::Status status = remote_.ReportProgress(progress);
-  if (absl::IsFailedPrecondition(status)) moved_on_ = true;
+void TaskMonitor::SendReports() {
   absl::MutexLock lock(&mutex_);
-  sending_ = false;
+  while (true) {
+    bool rested = false;
+    while (!pending_ && !closing_ && !rested) {
+      rested = woken_.WaitWithTimeout(&mutex_, heartbeat_);
+    }
+    if (closing_ && !pending_) return;
+    pending_ = false;
+    const TaskProgress progress = last_;
+    // That a report did not arrive matters little: the next one is on its way soon. That the
+    // coordinator has moved on matters: there is no use in finishing.
+    mutex_.Unlock();
+    if (absl::IsFailedPrecondition(remote_.ReportProgress(progress))) moved_on_ = halt_ = true;
+    mutex_.Lock();
+  }
 }
 
 absl::Status TaskMonitor::Check() {
@@ -50,7 +68,7 @@ absl::Status TaskMonitor::Check() {
   if (stop_) {
     status = absl::CancelledError("the agent is stopping");
   } else if (moved_on_) {
-    status = absl::FailedPreconditionError("the coordinator has moved on");
+    status = absl::AbortedError("the coordinator no longer awaits the result");
   } else if (clock_.Monotonic() > ends_) {
     status = absl::DeadlineExceededError("the task's deadline has passed");
   }

@@ -1,4 +1,6 @@
-// Watches one task while it is worked on: sends its progress, and notices when to give it up.
+// Watches one task while it is worked on: sends its progress and heartbeats, and notices when to give
+// it up. A heartbeat goes out every third of the task's lease, whether or not there is progress: it
+// repeats the last one reported.
 #ifndef CONSILIUM_SITE_AGENT_ROUND_TASK_MONITOR_H_
 #define CONSILIUM_SITE_AGENT_ROUND_TASK_MONITOR_H_
 
@@ -16,37 +18,40 @@
 
 namespace consilium::agent {
 
-// Report is called from the task's thread and never waits for the network; a report that finds the
-// last one still on its way is left out. `remote`, `stop` and `clock` must outlive it. The
-// destructor waits for a report on its way.
+// Report is called from the task's thread and never waits for the network; of reports that find one
+// still on its way, the last is sent. `remote`, `stop` and `clock` must outlive it. The destructor
+// waits for a report on its way.
 class TaskMonitor {
  public:
   TaskMonitor(const SiteTask& task, Federation& remote, const std::atomic<bool>& stop,
               const Clock& clock);
+  ~TaskMonitor();
 
   void Report(TaskPhase phase, int64_t done, int64_t total, double loss = 0);
 
   // Becomes true when the task is to be given up; looked at by Report and Check.
   const std::atomic<bool>* halt() const { return &halt_; }
   // OK, or why the task is given up. CANCELLED: the agent is stopping. DEADLINE_EXCEEDED.
-  // FAILED_PRECONDITION: the coordinator has moved on.
+  // ABORTED: the coordinator no longer awaits the result.
   absl::Status Check();
 
  private:
   bool Due(TaskPhase phase, bool last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Send(const TaskProgress& progress);
+  void SendReports();  // the sender's thread
 
-  const std::string task_id_;
   Federation& remote_;
   const std::atomic<bool>& stop_;
   const Clock& clock_;
   const absl::Duration ends_;  // on the monotonic clock
+  const absl::Duration heartbeat_;
   std::atomic<bool> halt_{false};
   std::atomic<bool> moved_on_{false};
   absl::Mutex mutex_;
-  bool sending_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Duration last_sent_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
-  TaskPhase last_phase_ ABSL_GUARDED_BY(mutex_) = TaskPhase::kPrepare;
+  absl::CondVar woken_;
+  TaskProgress last_ ABSL_GUARDED_BY(mutex_);
+  bool pending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Duration last_due_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   ThreadPool sender_{1};  // last: its destructor runs what uses the members above
 };
 

@@ -39,6 +39,7 @@ class ModelServer final : public Federation {
     return UploadOutcome{true, ""};
   }
   absl::Status ReportProgress(const TaskProgress&) override { return progress_answer; }
+  absl::Status Decline(const std::string&, const std::string&) override { return absl::OkStatus(); }
   absl::Status ReportEvaluation(const std::string&, const EvaluationResult&) override {
     return absl::OkStatus();
   }
@@ -182,7 +183,7 @@ TEST_F(TaskRunnerTest, TrainingEndsWhenTheCoordinatorHasMovedOn) {
   server_.progress_answer = absl::FailedPreconditionError("round 1 is over");
   SiteTask task = Task(TaskKind::kTrain);
   task.plan.training.steps_per_round = 100'000;
-  EXPECT_EQ(Run(task).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Run(task).status().code(), absl::StatusCode::kAborted);
 }
 
 TEST_F(TaskRunnerTest, CohortWithoutACaseIsSaid) {

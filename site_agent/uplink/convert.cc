@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kTaskIdBytesMax = 200;
 constexpr size_t kVersionBytesMax = 128;
 constexpr int64_t kRoundMax = 1'000'000;
+constexpr uint32_t kLeaseSecondsMax = 24 * 3600;
 constexpr int64_t kDeadlineSecondsMax = 30 * 24 * 3600;
 
 absl::Status Refuse(absl::string_view field, absl::string_view what) {
@@ -75,6 +76,10 @@ absl::Status ReadRound(const v1::Task& message, SiteTask& task) {
     return Refuse("deadline_seconds", "is out of range");
   }
   if (message.deadline_seconds() > 0) task.deadline = absl::Seconds(message.deadline_seconds());
+  if (message.lease_seconds() > kLeaseSecondsMax) {
+    return Refuse("lease_seconds", "is out of range");
+  }
+  if (message.lease_seconds() > 0) task.lease = absl::Seconds(message.lease_seconds());
   const bool seals = task.kind == TaskKind::kTrain || task.kind == TaskKind::kInitialise;
   if (seals && message.sealing_public_key().size() != privacy::kHpkeKeyBytes) {
     return Refuse("sealing_public_key", "must be 32 bytes");

@@ -5,7 +5,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "privacy/crypto/random.h"
 #include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
+#include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/agent_options.h"
@@ -16,6 +19,7 @@ namespace {
 
 constexpr uint32_t kProtocolVersion = 1;
 constexpr const char* kCapabilities[] = {"sealed", "unet", "mean_teacher"};
+constexpr size_t kIncarnationBytes = 16;
 constexpr absl::Duration kAskWaitMax = absl::Seconds(60);  // of the protocol
 constexpr int kUploadStreamsMax = 4;  // within one Upload, when the server took less than was sent
 constexpr size_t kUploadIdBytesMax = 256;
@@ -47,6 +51,7 @@ class FederationClient::Call {
 
 FederationClient::FederationClient(Options options)
     : options_(std::move(options)),
+      incarnation_(HexEncode(privacy::RandomBytes(kIncarnationBytes))),
       stub_(v1::Federation::NewStub(wire::ConnectTls(options_.address, options_.tls,
                                                      AddressHost(options_.address)))) {}
 
@@ -61,13 +66,16 @@ absl::Status FederationClient::Hello() {
   request.set_protocol_version(kProtocolVersion);
   request.set_software_version(options_.software_version);
   for (const char* capability : kCapabilities) request.add_capabilities(capability);
+  request.set_time_unix_ms(absl::ToUnixMillis(Clock::System().Now()));
+  request.set_incarnation(incarnation_);
   v1::HelloReply reply;
   Call call(*this, options_.call_timeout);
   CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->Hello(call.context(), request, &reply)));
   if (reply.protocol_version() != kProtocolVersion) {
     return absl::FailedPreconditionError(
         absl::StrCat("the coordinator speaks protocol version ", reply.protocol_version(),
-                     ", this agent ", kProtocolVersion));
+                     ", this agent ", kProtocolVersion, "; upgrade the ",
+                     reply.protocol_version() > kProtocolVersion ? "agent" : "coordinator"));
   }
   if (reply.site() != options_.site || reply.federation() != options_.federation) {
     return absl::FailedPreconditionError("the coordinator takes this site for another");
@@ -98,9 +106,22 @@ absl::Status FederationClient::ReportCohort(const std::string& task_id,
 }
 
 absl::Status FederationClient::ReportProgress(const TaskProgress& progress) {
+  v1::ProgressReport request = ToMessage(progress);
+  request.set_time_unix_ms(absl::ToUnixMillis(Clock::System().Now()));
   Call call(*this, options_.call_timeout);
   v1::ProgressReply reply;
-  return wire::FromGrpc(stub_->ReportProgress(call.context(), ToMessage(progress), &reply));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->ReportProgress(call.context(), request, &reply)));
+  if (reply.abandon()) return absl::FailedPreconditionError("the result is no longer awaited");
+  return absl::OkStatus();
+}
+
+absl::Status FederationClient::Decline(const std::string& task_id, const std::string& reason) {
+  v1::DeclineTaskRequest request;
+  request.set_task_id(task_id);
+  request.set_reason(reason);
+  Call call(*this, options_.call_timeout);
+  v1::Acknowledgement reply;
+  return wire::FromGrpc(stub_->DeclineTask(call.context(), request, &reply));
 }
 
 absl::Status FederationClient::ReportEvaluation(const std::string& task_id,

@@ -47,6 +47,7 @@ class FederationClient : public Federation {
                                        const std::string& path,
                                        const ByteProgress& progress) override;
   absl::Status ReportProgress(const TaskProgress& progress) override;
+  absl::Status Decline(const std::string& task_id, const std::string& reason) override;
   absl::Status ReportEvaluation(const std::string& task_id,
                                 const EvaluationResult& result) override;
 
@@ -61,6 +62,7 @@ class FederationClient : public Federation {
   absl::StatusOr<UploadOutcome> CommitUpload(const std::string& upload_id);
 
   const Options options_;
+  const std::string incarnation_;  // random, new with each client
   const std::unique_ptr<v1::Federation::Stub> stub_;
   absl::Mutex mutex_;
   std::set<grpc::ClientContext*> running_ ABSL_GUARDED_BY(mutex_);
