@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/file.h"
+#include "proto/base/status.h"
 
 namespace consilium::coordinator {
 namespace {
@@ -22,12 +23,8 @@ absl::Status Ballast::Make() const {
       static_cast<uint64_t>(info.st_blocks) * kBlockBytes >= bytes_) {
     return absl::OkStatus();
   }
-  const std::string folder = path_.substr(0, path_.size() - BaseName(path_).size());
-  struct statvfs space = {};
-  if (::statvfs(folder.empty() ? "." : folder.c_str(), &space) != 0) {
-    return absl::UnavailableError("the reserve's file system does not answer");
-  }
-  if (uint64_t{space.f_bavail} * space.f_frsize < 2 * bytes_) {
+  CSL_ASSIGN_OR_RETURN(const uint64_t free_bytes, FreeBytes());
+  if (free_bytes < 2 * bytes_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("less than ", 2 * bytes_ >> 20, " MiB are free; free some space"));
   }
@@ -39,6 +36,23 @@ absl::Status Ballast::Make() const {
   Free();
   if (failed == ENOSPC) return absl::ResourceExhaustedError("no space for the reserve");
   return absl::UnavailableError("the reserve cannot be allocated");
+}
+
+absl::StatusOr<uint64_t> Ballast::FreeBytes() const {
+  const std::string folder = path_.substr(0, path_.size() - BaseName(path_).size());
+  struct statvfs space = {};
+  if (::statvfs(folder.empty() ? "." : folder.c_str(), &space) != 0) {
+    return absl::UnavailableError("the reserve's file system does not answer");
+  }
+  return uint64_t{space.f_bavail} * space.f_frsize;
+}
+
+absl::Status Ballast::CheckSpace() const {
+  if (!configured()) return absl::OkStatus();
+  CSL_ASSIGN_OR_RETURN(const uint64_t free_bytes, FreeBytes());
+  if (free_bytes >= kSpaceFloorBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("less than ", kSpaceFloorBytes >> 20, " MiB are free; free some space"));
 }
 
 void Ballast::Free() const {

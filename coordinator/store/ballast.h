@@ -1,6 +1,8 @@
 // A file that only takes up space, so that a full disk can still be told of.
 //
-// When a write finds the disk full, Free gives its space back once; the failure is recorded in it.
+// RocksDB takes a failed write badly: the end of its log may be half a record, which the next start
+// refuses. So the store asks CheckSpace before each write and stops while there still is some. Free
+// then gives the reserve back, and the failure is recorded in it.
 // Thread-compatible.
 #ifndef CONSILIUM_COORDINATOR_STORE_BALLAST_H_
 #define CONSILIUM_COORDINATOR_STORE_BALLAST_H_
@@ -9,8 +11,11 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace consilium::coordinator {
+
+inline constexpr uint64_t kSpaceFloorBytes = uint64_t{16} << 20;
 
 class Ballast {
  public:
@@ -20,8 +25,11 @@ class Ballast {
   // Allocates it, if it is not there whole. RESOURCE_EXHAUSTED: no room for it and as much again.
   absl::Status Make() const;
   void Free() const;
+  // RESOURCE_EXHAUSTED: less than kSpaceFloorBytes are free.
+  absl::Status CheckSpace() const;
 
  private:
+  absl::StatusOr<uint64_t> FreeBytes() const;
   std::string path_;
   uint64_t bytes_;
 };

@@ -1,12 +1,41 @@
 #include "coordinator/store/rocks.h"
 
+#include <cstdarg>
+#include <memory>
+
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/store.h"
 #include "proto/base/bytes.h"
+#include "rocksdb/env.h"
 #include "rocksdb/file_checksum.h"
+#include "rocksdb/listener.h"
 
 namespace consilium::coordinator {
 namespace {
-constexpr size_t kLogFilesMax = 4;
+
+// RocksDB's own diary ends the process on a full disk (an assertion in its file writer), and what
+// is wrong comes back as a Status anyway.
+class NoDiary final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+// After an error RocksDB would try by itself, each 5 s, to go on; the store decides that, because
+// what comes first is the entry that says what happened.
+class NoRecoveryByItself final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
+// Memtables of all families together. Going on after a full disk writes them out first, so the
+// reserve has to hold them.
+constexpr size_t kMemtableBytes = size_t{16} << 20;
+static_assert(2 * kMemtableBytes <= kBallastBytes);
+
 }  // namespace
 
 absl::Status FromRocks(const rocksdb::Status& status, absl::string_view what) {
@@ -26,9 +55,18 @@ rocksdb::DBOptions DbOptions() {
   options.track_and_verify_wals_in_manifest = true;
   options.paranoid_checks = true;
   options.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
-  options.keep_log_file_num = kLogFilesMax;
+  options.info_log = std::make_shared<NoDiary>();
+  options.listeners.push_back(std::make_shared<NoRecoveryByItself>());
+  options.db_write_buffer_size = kMemtableBytes;
   // One log for all families, so one synced write makes a batch durable in all of them.
   options.atomic_flush = true;
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions FamilyOptions(absl::string_view name) {
+  rocksdb::ColumnFamilyOptions options;
+  options.write_buffer_size = kMemtableBytes / 2;  // also what a log file reserves on disk
+  if (name == "audit_tiles") options.compression = rocksdb::kNoCompression;  // hashes
   return options;
 }
 

@@ -18,6 +18,7 @@ inline constexpr size_t kProtectionBytes = 8;
 
 absl::Status FromRocks(const rocksdb::Status& status, absl::string_view what);
 rocksdb::DBOptions DbOptions();
+rocksdb::ColumnFamilyOptions FamilyOptions(absl::string_view name);
 rocksdb::WriteOptions Synced();
 inline rocksdb::WriteBatch ProtectedBatch() { return rocksdb::WriteBatch(0, 0, kProtectionBytes, 0); }
 

@@ -31,6 +31,7 @@ namespace consilium::coordinator {
 
 inline constexpr int kSchemaVersion = 2;
 inline constexpr size_t kBatchOperationsMax = 4096;
+inline constexpr uint64_t kBallastBytes = uint64_t{32} << 20;
 
 enum class Family {
   kMeta, kAdmins, kSites, kInvitations, kStudies, kRounds, kVersions, kDigests, kAliases,
@@ -94,7 +95,7 @@ struct AuditLine {
 struct StoreOptions {
   std::string path;
   std::string ballast_path;  // empty: no reserve for the entry that says the disk is full
-  uint64_t ballast_bytes = uint64_t{16} << 20;
+  uint64_t ballast_bytes = kBallastBytes;
   std::string software;  // version of the program, for the entries
 };
 
@@ -204,7 +205,8 @@ class Store {
   void CommitGroup(const std::vector<Turn*>& group);
   absl::Status WriteGroup(const std::vector<Turn*>& group);
   absl::Status LeaveFull();
-  void EnterFull(absl::Time now);
+  enum class DiskError { kNone, kInWrite };
+  void EnterFull(absl::Time now, DiskError error);
   absl::StatusOr<std::string> Tile(int level, uint64_t index) const;
   absl::StatusOr<std::vector<AuditDisclosure>> Disclosures(uint64_t index) const;
   absl::StatusOr<bool> IndexedLeafIs(const AuditView& view, const privacy::Hash& leaf,

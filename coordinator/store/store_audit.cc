@@ -234,6 +234,8 @@ absl::StatusOr<std::string> Store::LoadCheckpoint(CheckpointKind kind) const {
 }
 
 absl::Status Store::SaveCheckpoint(CheckpointKind kind, const std::string& note) {
+  CSL_RETURN_IF_ERROR(Writable());
+  CSL_RETURN_IF_ERROR(rep_->ballast.CheckSpace());
   rocksdb::WriteBatch write = ProtectedBatch();
   CSL_RETURN_IF_ERROR(
       rep_->Put(write, Family::kMeta, kCheckpointKeys[static_cast<size_t>(kind)], note));

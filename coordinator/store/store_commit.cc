@@ -35,6 +35,11 @@ AuditStamp NextStamp(uint64_t size, int64_t last_us, absl::Time now) {
   return stamp;
 }
 
+uint64_t CurrentLog(rocksdb::DB& db) {
+  std::unique_ptr<rocksdb::LogFile> file;
+  return db.GetCurrentWalFile(&file).ok() ? file->LogNumber() : 0;
+}
+
 AuditFacts StoreFacts(absl::string_view action, absl::string_view reason) {
   AuditFacts facts;
   facts.actor = facts.role = "coordinator";
@@ -100,10 +105,16 @@ absl::StatusOr<uint64_t> Store::Commit(const Batch& batch, absl::Time now) {
 void Store::CommitGroup(const std::vector<Turn*>& group) {
   absl::Status status = LeaveFull();
   if (status.ok()) status = Writable();
-  if (status.ok()) status = WriteGroup(group);
+  const absl::Status space = status.ok() ? rep_->ballast.CheckSpace() : absl::OkStatus();
+  if (!space.ok()) {
+    EnterFull(group.front()->now, DiskError::kNone);
+    status = Writable();
+  } else if (status.ok()) {
+    status = WriteGroup(group);
+    if (absl::IsResourceExhausted(status)) EnterFull(group.front()->now, DiskError::kInWrite);
+  }
   if (!status.ok()) {
     for (Turn* turn : group) turn->first = status;
-    if (absl::IsResourceExhausted(status)) EnterFull(group.front()->now);
     return;
   }
   if (!rep_->observer) return;
@@ -155,7 +166,7 @@ absl::Status Store::WriteGroup(const std::vector<Turn*>& group) {
 
 // A full disk: the reserve makes room for one entry that says so. Until there is space for the
 // reserve again nothing else is written, so that the room left is not used up either.
-void Store::EnterFull(absl::Time now) {
+void Store::EnterFull(absl::Time now, DiskError error) {
   if (!rep_->ballast.configured()) return;
   absl::Status full = absl::ResourceExhaustedError(
       "store: the disk is full; nothing is recorded, so nothing is changed, until space is free");
@@ -164,8 +175,18 @@ void Store::EnterFull(absl::Time now) {
     if (!rep_->full.ok()) return;
     rep_->full = full;
   }
+  const uint64_t broken_log = CurrentLog(*rep_->db);
   rep_->ballast.Free();
-  rep_->db->Resume().PermitUncheckedError();  // the write below says whether it did
+  if (error == DiskError::kInWrite) {
+    // Going on is safe once the log with the failed write was left for a new one.
+    const absl::Status resumed = FromRocks(rep_->db->Resume(), "resume");
+    if (!resumed.ok() || CurrentLog(*rep_->db) == broken_log) {
+      absl::MutexLock lock(&rep_->state_mutex);
+      rep_->full = Annotate(full, "restart the coordinator when there is space");
+      rep_->broken = true;
+      return;
+    }
+  }
   AuditFacts facts = StoreFacts("store.full", "the disk is full");
   facts.outcome = "failed";
   Batch batch;
@@ -183,10 +204,9 @@ void Store::EnterFull(absl::Time now) {
 absl::Status Store::LeaveFull() {
   {
     absl::MutexLock lock(&rep_->state_mutex);
-    if (rep_->full.ok()) return absl::OkStatus();
+    if (rep_->full.ok() || rep_->broken) return absl::OkStatus();
   }
   if (!rep_->ballast.Make().ok()) return absl::OkStatus();  // Writable says why not
-  CSL_RETURN_IF_ERROR(FromRocks(rep_->db->Resume(), "resume"));
   Batch batch;
   Turn turn;
   turn.batch = &batch;

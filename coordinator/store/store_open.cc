@@ -38,13 +38,8 @@ std::string BootId() {
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) {
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors = {
-      {rocksdb::kDefaultColumnFamilyName, rocksdb::ColumnFamilyOptions()}};
-  for (const char* name : kFamilyNames) {
-    rocksdb::ColumnFamilyOptions family;
-    // Hashes do not get smaller.
-    if (absl::string_view(name) == "audit_tiles") family.compression = rocksdb::kNoCompression;
-    descriptors.emplace_back(name, family);
-  }
+      {rocksdb::kDefaultColumnFamilyName, FamilyOptions("")}};
+  for (const char* name : kFamilyNames) descriptors.emplace_back(name, FamilyOptions(name));
   auto rep = std::make_unique<Rep>();
   rep->origin = {BootId(), options.software};
   rep->ballast = Ballast(options.ballast_path, options.ballast_bytes);

@@ -53,6 +53,7 @@ struct Store::Rep {
   std::shared_ptr<const AuditState> state ABSL_GUARDED_BY(state_mutex);
   absl::Status frozen ABSL_GUARDED_BY(state_mutex);
   absl::Status full ABSL_GUARDED_BY(state_mutex);
+  bool broken ABSL_GUARDED_BY(state_mutex) = false;  // a write failed: only a restart goes on
 
   ~Rep() {
     for (rocksdb::ColumnFamilyHandle* family : families) {
