@@ -59,13 +59,22 @@ void WeightedMean::Fold(int64_t offset, absl::Span<const float> values) {
 }
 
 absl::Status WeightedMean::AddMeanTo(absl::Span<float> base) const {
-  if (updates_ == 0) return absl::FailedPreconditionError("no update was folded");
-  if (base.size() != sum_.size()) {
+  if (updates_ > 0 && base.size() != sum_.size()) {
     return absl::InvalidArgumentError("the base model has another number of parameters");
   }
+  return AddMeanTo(0, base);
+}
+
+absl::Status WeightedMean::AddMeanTo(int64_t offset, absl::Span<float> block) const {
+  if (updates_ == 0) return absl::FailedPreconditionError("no update was folded");
+  if (offset < 0 || offset > parameters() ||
+      static_cast<int64_t>(block.size()) > parameters() - offset) {
+    return absl::OutOfRangeError("the block lies beyond the model's parameters");
+  }
   const double unit = 1.0 / (kScale * static_cast<double>(weight_total_milli_));
-  for (size_t i = 0; i < base.size(); ++i) {
-    base[i] = static_cast<float>(base[i] + static_cast<double>(sum_[i]) * unit);
+  const int64_t* sum = sum_.data() + offset;
+  for (size_t i = 0; i < block.size(); ++i) {
+    block[i] = static_cast<float>(block[i] + static_cast<double>(sum[i]) * unit);
   }
   return absl::OkStatus();
 }

@@ -45,6 +45,8 @@ class WeightedMean {
   // base + mean, written over `base`. FAILED_PRECONDITION: nothing was folded.
   // INVALID_ARGUMENT: `base` has another length.
   absl::Status AddMeanTo(absl::Span<float> base) const;
+  // The same of a block of the base that starts at parameter `offset`. OUT_OF_RANGE: not within.
+  absl::Status AddMeanTo(int64_t offset, absl::Span<float> block) const;
 
  private:
   std::vector<int64_t> sum_;

@@ -64,6 +64,7 @@ TEST(WeightedMeanTest, RefusesWhatCannotBeAveraged) {
   FoldWhole(mean, {0, 0}, 1);
   std::vector<float> longer(3);
   EXPECT_EQ(mean.AddMeanTo(absl::MakeSpan(longer)).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(mean.AddMeanTo(1, absl::MakeSpan(longer)).code(), absl::StatusCode::kOutOfRange);
 }
 
 TEST(CheckUpdateValuesTest, CatchesNanInfinityAndSize) {

@@ -36,8 +36,9 @@ struct CoordinatorOptions {
   std::string enrolment_advertise;
   int64_t site_certificate_days = 90;
   uint64_t upload_bytes_max = uint64_t{4} << 30;
+  uint64_t uploads_in_flight_bytes_max = uint64_t{4} << 30;
   std::string http_listen = "127.0.0.1:7445";  // metrics and health, plain HTTP; empty: off
-  uint64_t disk_floor_bytes = uint64_t{1} << 30;  // free space under which the coordinator is not ready
+  uint64_t disk_floor_bytes = uint64_t{2} << 30;  // less free space: not ready, no new work
   // Where the newest checkpoint of the audit log is also kept, best on another disk; empty:
   // HOME/audit/checkpoint.
   std::string checkpoint_file;

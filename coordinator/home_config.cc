@@ -73,6 +73,9 @@ absl::Status ReadKey(const std::string& key, const YAML::Node& value, Coordinato
   }
   if (key == "upload_bytes_max") return ReadInteger(value, key, options.upload_bytes_max);
   if (key == "http_listen") return ReadText(value, key, options.http_listen);
+  if (key == "uploads_in_flight_bytes_max") {
+    return ReadInteger(value, key, options.uploads_in_flight_bytes_max);
+  }
   if (key == "disk_floor_bytes") return ReadInteger(value, key, options.disk_floor_bytes);
   if (key == "checkpoint_file") return ReadText(value, key, options.checkpoint_file);
   return AtLine(value, absl::StrCat("unknown key ", key));
@@ -142,6 +145,9 @@ absl::Status CheckCoordinatorOptions(const CoordinatorOptions& options) {
   if (!options.checkpoint_file.empty() && options.checkpoint_file.front() != '/') {
     return absl::InvalidArgumentError("checkpoint_file: must be an absolute path, or empty");
   }
+  if (options.uploads_in_flight_bytes_max == 0) {
+    return absl::InvalidArgumentError("uploads_in_flight_bytes_max: must be more than 0");
+  }
   if (options.upload_bytes_max == 0) {
     return absl::InvalidArgumentError("upload_bytes_max: must be more than 0");
   }
@@ -169,9 +175,12 @@ std::string CoordinatorOptionsToYaml(const CoordinatorOptions& options) {
   pair("site_certificate_days", options.site_certificate_days,
        "how long a site's certificate lasts");
   pair("upload_bytes_max", options.upload_bytes_max, "largest update that is accepted");
+  pair("uploads_in_flight_bytes_max", options.uploads_in_flight_bytes_max,
+       "of updates that are on their way at the same time; the others wait at their sites");
   text("http_listen", options.http_listen,
        "metrics and health, plain HTTP: loopback or administrators only; empty: off");
-  pair("disk_floor_bytes", options.disk_floor_bytes, "less free space: not ready for new work");
+  pair("disk_floor_bytes", options.disk_floor_bytes,
+       "less free space (at most 5 % of the disk): not ready, no new work");
   text("checkpoint_file", options.checkpoint_file,
        "the audit log's newest checkpoint, best on another disk; empty: HOME/audit/checkpoint");
   out << YAML::EndMap << YAML::Newline;

@@ -1,6 +1,7 @@
 #include "coordinator/round/aggregation_worker.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,9 +12,17 @@
 namespace consilium::coordinator {
 namespace {
 
+constexpr int64_t kBlockParameters = 1 << 18;  // of the new model, in memory at a time
+
 // The round that the site knows its update by: a buffer also takes updates of earlier tasks.
 int64_t RoundOf(const AggregationWorker::Context& context, const FoldUpdate& update) {
   return update.task_round == 0 ? context.round : update.task_round;
+}
+
+wire::Metadata MetadataOf(const AggregationWorker::Context& context) {
+  return {{"format", "pt"},
+          {wire::kPlanMetadataKey, context.plan_json},
+          {wire::kVersionMetadataKey, absl::StrCat(context.study, "/", context.round)}};
 }
 
 }  // namespace
@@ -74,16 +83,48 @@ absl::StatusOr<wire::TensorMap> AggregationWorker::ReadFirst(const Context& cont
   return map;
 }
 
-absl::StatusOr<wire::TensorMap> AggregationWorker::BasePlusMean(const Context& context,
-                                                                const Sum& sum) const {
+absl::StatusOr<wire::TensorLayout> AggregationWorker::WriteFirst(const Context& context,
+                                                                 const Sum& sum,
+                                                                 ChunkWriter& writer) const {
+  CSL_ASSIGN_OR_RETURN(const wire::TensorMap map, ReadFirst(context, sum));
+  CSL_RETURN_IF_ERROR(wire::CheckFinite(map));
+  CSL_RETURN_IF_ERROR(
+      wire::WriteSafetensors([&](absl::string_view data) { return writer.Append(data); }, map,
+                             MetadataOf(context)));
+  return map.layout;
+}
+
+absl::StatusOr<wire::TensorLayout> AggregationWorker::WriteBasePlusMean(const Context& context,
+                                                                        const Sum& sum,
+                                                                        ChunkWriter& writer) const {
   CSL_ASSIGN_OR_RETURN(const ModelReader reader, models_.Open(context.base_sha256));
   CSL_ASSIGN_OR_RETURN(
-      wire::SafetensorsFile base,
-      wire::ReadSafetensors([&](uint64_t offset, char* out,
-                                size_t size) { return reader.ReadAt(offset, out, size); },
-                            reader.bytes()));
-  CSL_RETURN_IF_ERROR(sum.mean.AddMeanTo(absl::MakeSpan(base.map.values)));
-  return std::move(base.map);
+      wire::SafetensorsHeader header,
+      wire::ReadSafetensorsHeader([&](uint64_t offset, char* out,
+                                      size_t size) { return reader.ReadAt(offset, out, size); },
+                                  reader.bytes()));
+  const int64_t parameters = header.layout.parameters();
+  if (parameters != sum.mean.parameters()) {
+    return absl::DataLossError("the base model has another number of parameters");
+  }
+  CSL_RETURN_IF_ERROR(
+      writer.Append(wire::EncodeSafetensorsHeader(header.layout, MetadataOf(context))));
+  std::vector<float> block;
+  for (int64_t at = 0; at < parameters; at += static_cast<int64_t>(block.size())) {
+    block.resize(static_cast<size_t>(std::min(kBlockParameters, parameters - at)));
+    char* const bytes = reinterpret_cast<char*>(block.data());
+    const size_t size = block.size() * sizeof(float);
+    CSL_RETURN_IF_ERROR(reader.ReadAt(
+        header.data_offset + static_cast<uint64_t>(at) * sizeof(float), bytes, size));
+    CSL_RETURN_IF_ERROR(sum.mean.AddMeanTo(at, absl::MakeSpan(block)));
+    for (const float value : block) {
+      if (!std::isfinite(value)) {
+        return absl::InvalidArgumentError("the new model has a value that is not finite");
+      }
+    }
+    CSL_RETURN_IF_ERROR(writer.Append({bytes, size}));
+  }
+  return std::move(header.layout);
 }
 
 void AggregationWorker::Forget(const std::string& study, int64_t round) {
@@ -117,20 +158,14 @@ absl::StatusOr<MadeModel> AggregationWorker::Aggregate(const Context& context,
   if (it == sums_.end() || it->second.round != context.round) {
     return absl::InternalError("nothing was folded for this round");
   }
-  absl::StatusOr<wire::TensorMap> map = context.round == 0 ? ReadFirst(context, it->second)
-                                                           : BasePlusMean(context, it->second);
-  sums_.erase(it);
-  CSL_RETURN_IF_ERROR(map.status());
-  CSL_RETURN_IF_ERROR(wire::CheckFinite(*map));
   ChunkWriter writer = models_.NewWriter();
-  CSL_RETURN_IF_ERROR(wire::WriteSafetensors(
-      [&](absl::string_view data) { return writer.Append(data); }, *map,
-      {{"format", "pt"},
-       {wire::kPlanMetadataKey, context.plan_json},
-       {wire::kVersionMetadataKey, absl::StrCat(context.study, "/", context.round)}}));
+  const absl::StatusOr<wire::TensorLayout> layout =
+      context.round == 0 ? WriteFirst(context, it->second, writer)
+                         : WriteBasePlusMean(context, it->second, writer);
+  sums_.erase(it);
+  CSL_RETURN_IF_ERROR(layout.status());
   CSL_ASSIGN_OR_RETURN(ManifestRecord manifest, writer.Finish());
-  NewModel model = {manifest.sha256, manifest.bytes, map->layout.parameters(),
-                    LayoutSha256(map->layout)};
+  NewModel model = {manifest.sha256, manifest.bytes, layout->parameters(), LayoutSha256(*layout)};
   return MadeModel{std::move(model), std::move(manifest), std::move(writer)};
 }
 

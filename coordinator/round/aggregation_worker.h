@@ -1,7 +1,7 @@
 // Folds accepted updates as they come and makes the next model: the only part of a round that does
 // long work. It runs on one thread of its own; the driver queues calls in the round's order.
 //
-// Memory: 8 bytes a parameter for each study with an open round; 4 more while a model is made.
+// Memory: 8 bytes a parameter for each study with an open round.
 // Thread-compatible.
 #ifndef CONSILIUM_COORDINATOR_ROUND_AGGREGATION_WORKER_H_
 #define CONSILIUM_COORDINATOR_ROUND_AGGREGATION_WORKER_H_
@@ -63,7 +63,11 @@ class AggregationWorker {
   bool IsSumOf(const Context& context, const std::vector<FoldUpdate>& accepted) const;
   privacy::SealContext SealOf(const Context& context, const FoldUpdate& update) const;
   absl::StatusOr<wire::TensorMap> ReadFirst(const Context& context, const Sum& sum) const;
-  absl::StatusOr<wire::TensorMap> BasePlusMean(const Context& context, const Sum& sum) const;
+  absl::StatusOr<wire::TensorLayout> WriteFirst(const Context& context, const Sum& sum,
+                                                ChunkWriter& writer) const;
+  // Block by block: neither the base nor the new model is in memory.
+  absl::StatusOr<wire::TensorLayout> WriteBasePlusMean(const Context& context, const Sum& sum,
+                                                       ChunkWriter& writer) const;
 
   const std::string federation_;
   const privacy::HpkeKeyPair& key_;

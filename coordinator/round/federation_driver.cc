@@ -47,6 +47,7 @@ FederationDriver::FederationDriver(Options options, privacy::HpkeKeyPair sealing
       started_steady_(clock.Monotonic()),
       staging_(options_.staging_folder),
       worker_(options_.federation, sealing_key_, staging_, models_),
+      waker_(1),
       pool_(1) {}
 
 FederationDriver::~FederationDriver() { Drain(); }
@@ -103,6 +104,10 @@ FederationDriver::RunPtr FederationDriver::Find(absl::string_view study) const {
 
 std::vector<FederationDriver::RunPtr> FederationDriver::Runs() const {
   absl::MutexLock lock(&mutex_);
+  return RunsLocked();
+}
+
+std::vector<FederationDriver::RunPtr> FederationDriver::RunsLocked() const {
   std::vector<RunPtr> runs;
   for (const auto& [name, run] : studies_) runs.push_back(run);
   return runs;
@@ -185,6 +190,7 @@ void FederationDriver::Publish(StudyRun run, bool changed) {
   if (!changed) return;
   ++revision_;
   changed_.SignalAll();
+  ScheduleWake();
 }
 
 // Queued in the order of the changes: an update is folded before its round is aggregated.
@@ -207,6 +213,7 @@ void FederationDriver::Execute(const StudyRun& run, const std::vector<StudyEffec
 }
 
 void FederationDriver::Tick() {
+  SweepNow();
   for (const RunPtr& run : Runs()) {
     const StudyState state = run->record().state;
     if (state != StudyState::kPreparing && state != StudyState::kRunning) continue;
@@ -225,8 +232,12 @@ void FederationDriver::Drain() {
     absl::MutexLock lock(&mutex_);
     draining_ = true;
     changed_.SignalAll();
+    for (TaskAnswer& answer : waiters_.TakeAll()) {
+      waker_.Schedule([answer = std::move(answer)] { answer(std::nullopt); });
+    }
   }
   pool_.Wait();
+  waker_.Wait();
 }
 
 bool FederationDriver::draining() const {

@@ -5,8 +5,8 @@
 //
 // Threads: `turn_` orders the changes; a change copies the study, applies the event, commits one
 // small synced batch and puts the copy in place. Readers wait only for `mutex_`, which is never held
-// across I/O. Checks of updates run on the caller's thread and folding on one worker thread, both
-// without a lock.
+// across I/O. Checks of updates run on the caller's thread, folding on one worker thread, and held
+// questions are answered on another, all without a lock.
 //
 // Errors: NOT_FOUND: no such study. FAILED_PRECONDITION: the round has moved on, ask for the next
 // task. INVALID_ARGUMENT: the bytes are wrong. UNAVAILABLE: try again, nothing is lost.
@@ -28,6 +28,7 @@
 #include "coordinator/round/aggregation_worker.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/round/study_run.h"
+#include "coordinator/round/task_waiters.h"
 #include "coordinator/round/upload.h"
 #include "coordinator/store/model_store.h"
 #include "coordinator/store/store.h"
@@ -73,6 +74,8 @@ class FederationDriver {
     std::string federation;
     std::string staging_folder;
     uint64_t upload_bytes_max = uint64_t{4} << 30;
+    uint64_t uploads_in_flight_bytes_max = uint64_t{4} << 30;  // announced, of those that move
+    uint64_t disk_floor_bytes = 0;  // free space below which no training and no upload begins
     Metrics* metrics = nullptr;  // where events are counted, if anywhere; must outlive the driver
   };
   // Store, models, sites and clock must outlive it. DATA_LOSS: stored studies do not read.
@@ -90,10 +93,12 @@ class FederationDriver {
   bool draining() const;
 
   // --- for sites ---
-  // The oldest task of all studies; a site does one at a time. Waits up to `wait` (at most
-  // kTaskWaitMax) while there is none and `gone` is false.
-  std::optional<SiteTask> NextTask(absl::string_view site, absl::Duration wait,
-                                   const std::function<bool()>& gone);
+  // Calls `answer` once: as soon as there is a task for the site, or with none after `wait` (at most
+  // kTaskWaitMax), when the driver drains, or after CancelAsk. The oldest task of all studies; a site
+  // does one at a time. Returns what CancelAsk takes; 0 if it was answered on the spot.
+  uint64_t AskTask(absl::string_view site, absl::Duration wait, TaskAnswer answer);
+  // Thread-safe at any time; nothing happens if it was answered.
+  void CancelAsk(uint64_t id);
   absl::Status ReportCohort(const CohortRecord& report, absl::string_view task_id);
   absl::Status ReportEvaluation(absl::string_view site, absl::string_view task_id,
                                 const std::vector<CaseDiceRecord>& cases);
@@ -115,7 +120,8 @@ class FederationDriver {
     std::string upload_id;
     uint64_t have_offset = 0;
   };
-  // ALREADY_EXISTS: another update of this task was accepted.
+  // ALREADY_EXISTS: another update of this task was accepted. RESOURCE_EXHAUSTED: too many bytes are
+  // on their way, or the disk is nearly full; later there is room.
   absl::StatusOr<UploadPosition> BeginUpload(const Announcement& announcement);
   // The site's upload. FAILED_PRECONDITION: begin it (again) first.
   absl::StatusOr<std::shared_ptr<Upload>> FindUpload(absl::string_view site,
@@ -154,6 +160,7 @@ class FederationDriver {
   absl::Time Now() const;
   RunPtr Find(absl::string_view study) const;
   std::vector<RunPtr> Runs() const;
+  std::vector<RunPtr> RunsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The one way a study changes. The event's error is returned; time's own changes are kept.
   absl::Status Change(absl::string_view study, const Caller& caller, const Event& event);
   absl::Status Persist(const StudyRun& run, Step& step, const Caller& caller, Batch& batch)
@@ -167,9 +174,27 @@ class FederationDriver {
   std::vector<SiteView> SiteViews() const ABSL_LOCKS_EXCLUDED(mutex_);
   StudyView ViewOf(const RunPtr& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Room for uploads (federation_space.cc).
+  struct Space {
+    uint64_t free = 0;
+    uint64_t floor = 0;
+  };
+  Space MeasureSpace() const;
+  void WatchSpace();
+  void CutStalledUploads();
+  absl::Status Admit(const Announcement& announcement) const;
+
+  // Held questions (federation_asking.cc).
+  std::optional<SiteTask> TaskNow(const std::vector<RunPtr>& runs, absl::string_view site) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void ScheduleWake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WakeWaiters();
+  void SweepNow();
+  void ExpireWaiters(absl::Duration now);
+
   // Uploads (federation_uploads.cc).
   absl::Status CheckShape(const StudyRun& run, const Announcement& announcement) const;
-  absl::Status CheckContent(const Upload& upload) const;
+  absl::Status CheckContent(Upload& upload) const;
   absl::StatusOr<UploadAnswer> Settle(const Upload& upload, const absl::Status& verdict);
   absl::StatusOr<std::shared_ptr<Upload>> OpenUpload(const Announcement& announcement);
 
@@ -194,6 +219,12 @@ class FederationDriver {
   std::map<std::string, absl::Time, std::less<>> heard_ ABSL_GUARDED_BY(mutex_);
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  TaskWaiters waiters_ ABSL_GUARDED_BY(mutex_);
+  bool low_on_space_ ABSL_GUARDED_BY(mutex_) = false;
+  bool wake_scheduled_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Duration swept_ ABSL_GUARDED_BY(mutex_);
+
+  ThreadPool waker_;  // answers held questions; after pool_ in life, which schedules on it
 
   ThreadPool pool_;  // last: joined before anything its work uses goes
 };

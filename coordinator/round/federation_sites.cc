@@ -16,25 +16,6 @@ using Key = privacy::LogField::Key;
 
 }  // namespace
 
-std::optional<SiteTask> FederationDriver::NextTask(absl::string_view site, absl::Duration wait,
-                                                   const std::function<bool()>& gone) {
-  const absl::Duration until = clock_.Monotonic() + std::min(wait, kTaskWaitMax);
-  absl::MutexLock lock(&mutex_);
-  while (!draining_) {
-    heard_.insert_or_assign(std::string(site), Now());
-    std::optional<SiteTask> oldest;
-    for (const auto& [name, run] : studies_) {
-      std::optional<SiteTask> task = run->TaskFor(site, Now());
-      if (task && (!oldest || task->since_us < oldest->since_us)) oldest = std::move(task);
-    }
-    if (oldest) return oldest;
-    const absl::Duration left = until - clock_.Monotonic();
-    if (left <= absl::ZeroDuration() || gone()) break;
-    changed_.WaitWithTimeout(&mutex_, std::min(left, kWaitSlice));
-  }
-  return std::nullopt;
-}
-
 absl::Status FederationDriver::ReportCohort(const CohortRecord& report, absl::string_view task_id) {
   for (const RunPtr& run : Runs()) {
     if (run->TaskId(TaskKind::kPrepare, 0, report.site) != task_id) continue;

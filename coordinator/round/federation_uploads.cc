@@ -127,6 +127,7 @@ absl::StatusOr<FederationDriver::UploadPosition> FederationDriver::BeginUpload(
                                }));
     return shape;
   }
+  CSL_RETURN_IF_ERROR(Admit(announcement));
   CSL_ASSIGN_OR_RETURN(const std::shared_ptr<Upload> upload, OpenUpload(announcement));
   const uint64_t have_offset = upload->have_offset();
   if (options_.metrics != nullptr && have_offset > 0) options_.metrics->UploadResumed();
@@ -155,9 +156,9 @@ absl::StatusOr<std::shared_ptr<Upload>> FederationDriver::FindUpload(
   return it->second;
 }
 
-absl::Status FederationDriver::CheckContent(const Upload& upload) const {
+absl::Status FederationDriver::CheckContent(Upload& upload) const {
   const Announcement& announcement = upload.announcement();
-  CSL_ASSIGN_OR_RETURN(const std::string digest, privacy::Sha256HexOfFile(upload.path()));
+  CSL_ASSIGN_OR_RETURN(const std::string digest, upload.Digest());
   if (digest != announcement.sha256) {
     return absl::DataLossError("the upload's digest is not the announced one");
   }

@@ -1,16 +1,19 @@
 #include "coordinator/round/upload.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
 #include "proto/base/status.h"
 
 namespace consilium::coordinator {
 namespace {
 
+constexpr uint64_t kHashPieceBytes = 1 << 20;
+constexpr uint64_t kWritebackBytes = 8 << 20;  // given to the disk at a time, while more arrives
 constexpr int kFoldersMade = 3;  // the round's, the study's, and the one they lie in
 
 absl::Status Replaced() {
@@ -51,22 +54,78 @@ int Upload::damaged_count() const {
   return damaged_;
 }
 
-uint64_t Upload::Attach() {
+void Upload::CutStream() {
+  if (cut_) std::exchange(cut_, {})();
+}
+
+uint64_t Upload::Attach(std::function<void()> cut) {
   absl::MutexLock lock(&mutex_);
+  CutStream();
+  cut_ = std::move(cut);
+  seen_have_ = UINT64_MAX;
+  stalled_ = false;
   return ++stream_;
 }
 
-absl::Status Upload::Append(uint64_t stream, uint64_t offset, absl::string_view data) {
+void Upload::Detach(uint64_t stream) {
+  absl::MutexLock lock(&mutex_);
+  if (stream == stream_) cut_ = {};
+}
+
+bool Upload::CutIfStalled(absl::Duration now, absl::Duration idle) {
+  absl::MutexLock lock(&mutex_);
+  if (have_ != seen_have_) {
+    seen_have_ = have_;
+    seen_at_ = now;
+  }
+  stalled_ = !claimed_ && now - seen_at_ >= idle;
+  if (stalled_) CutStream();
+  return stalled_;
+}
+
+bool Upload::stalled() const {
+  absl::MutexLock lock(&mutex_);
+  return stalled_;
+}
+
+absl::Status Upload::HashUpTo(uint64_t end) {
+  std::string piece;
+  while (hashed_ < end) {
+    piece.resize(std::min<uint64_t>(kHashPieceBytes, end - hashed_));
+    CSL_RETURN_IF_ERROR(file_.ReadAt(hashed_, piece.data(), piece.size()));
+    hash_.Update(piece);
+    hashed_ += piece.size();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Upload::Append(uint64_t stream, uint64_t offset,
+                            absl::Span<const absl::string_view> pieces) {
+  uint64_t size = 0;
+  for (const absl::string_view piece : pieces) size += piece.size();
   absl::MutexLock lock(&mutex_);
   if (stream != stream_) return absl::AbortedError("another stream took this upload over");
   if (claimed_) return absl::FailedPreconditionError("the upload is complete and being checked");
   if (discarded_) return Replaced();
-  if (offset != have_ || data.size() > announcement_.bytes - have_) {
+  if (offset != have_ || size > announcement_.bytes - have_) {
     return absl::OutOfRangeError(absl::StrCat("the upload goes on at ", have_));
   }
-  CSL_RETURN_IF_ERROR(file_.WriteAt(offset, data));
-  have_ += data.size();
+  CSL_RETURN_IF_ERROR(HashUpTo(have_));  // what a restart left; nothing to do otherwise
+  CSL_RETURN_IF_ERROR(file_.WriteAt(offset, pieces));
+  for (const absl::string_view piece : pieces) hash_.Update(piece);
+  have_ += size;
+  hashed_ = have_;
+  stalled_ = false;
+  const uint64_t done = have_ / kWritebackBytes * kWritebackBytes;
+  if (done > offset) file_.StartWriteback(done - kWritebackBytes, kWritebackBytes);
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Upload::Digest() {
+  absl::MutexLock lock(&mutex_);
+  CSL_RETURN_IF_ERROR(HashUpTo(have_));
+  if (digest_.empty()) digest_ = HexEncode(hash_.Finish());
+  return digest_;
 }
 
 absl::Status Upload::Claim() {
@@ -91,6 +150,7 @@ absl::Status Upload::Discard() {
   absl::MutexLock lock(&mutex_);
   if (claimed_) return absl::UnavailableError("another upload of this task is being checked");
   discarded_ = true;
+  CutStream();
   // If the removal fails, the file goes with its round.
   std::error_code ignored;
   std::filesystem::remove(path_, ignored);
@@ -105,6 +165,9 @@ void Upload::Release(Content content) {
   // If the truncation fails, the bytes are simply written over.
   file_.Truncate(0).IgnoreError();
   have_ = 0;
+  hashed_ = 0;
+  hash_ = privacy::Sha256Stream();
+  digest_.clear();
 }
 
 std::string Staging::Path(absl::string_view study, int64_t round,

@@ -39,7 +39,40 @@ TEST_F(UploadTest, GoesOnWhereItWasAfterARestart) {
   EXPECT_EQ(upload->have_offset(), 4u);
   ASSERT_TRUE(upload->Append(upload->Attach(), 4, "456789").ok());
   EXPECT_TRUE(upload->Claim().ok());
+  EXPECT_EQ(*upload->Digest(), upload->announcement().sha256);
   EXPECT_EQ(*privacy::Sha256HexOfFile(upload->path()), upload->announcement().sha256);
+}
+
+TEST_F(UploadTest, DigestIsOfTheBytesAlsoAfterADamagedTry) {
+  auto upload = Open();
+  ASSERT_TRUE(upload->Append(upload->Attach(), 0, "9876543210").ok());
+  ASSERT_TRUE(upload->Claim().ok());
+  EXPECT_EQ(*upload->Digest(), privacy::Sha256Hex("9876543210"));
+  upload->Release(Upload::Content::kDamaged);
+  const std::vector<absl::string_view> pieces = {"012", "3", "", "456789"};
+  ASSERT_TRUE(upload->Append(upload->Attach(), 0, pieces).ok());
+  ASSERT_TRUE(upload->Claim().ok());
+  EXPECT_EQ(*upload->Digest(), upload->announcement().sha256);
+  EXPECT_EQ(*privacy::Sha256HexOfFile(upload->path()), upload->announcement().sha256);
+}
+
+TEST_F(UploadTest, AStreamWithoutProgressIsCutOnce) {
+  auto upload = Open();
+  int cuts = 0;
+  const uint64_t stream = upload->Attach([&] { ++cuts; });
+  const absl::Duration idle = absl::Seconds(60);
+  EXPECT_FALSE(upload->CutIfStalled(absl::Seconds(0), idle));
+  EXPECT_FALSE(upload->CutIfStalled(absl::Seconds(59), idle));
+  ASSERT_TRUE(upload->Append(stream, 0, "01").ok());
+  EXPECT_FALSE(upload->CutIfStalled(absl::Seconds(61), idle));
+  EXPECT_TRUE(upload->CutIfStalled(absl::Seconds(121), idle));
+  EXPECT_TRUE(upload->stalled());
+  EXPECT_TRUE(upload->CutIfStalled(absl::Seconds(122), idle));
+  EXPECT_EQ(cuts, 1);
+  upload->Attach([&] { ++cuts; });
+  EXPECT_FALSE(upload->stalled());
+  upload->Attach();  // the newer stream ends the older
+  EXPECT_EQ(cuts, 2);
 }
 
 TEST_F(UploadTest, HolesRepeatsAndExcessAreRefused) {

@@ -43,7 +43,7 @@ absl::StatusOr<Peer> PeerOf(const grpc::AuthContext& context) {
   return Peer{*identity, *key};
 }
 
-AccessGate::OpenCall::OpenCall(AccessGate& gate, std::string name, grpc::ServerContext* context)
+AccessGate::OpenCall::OpenCall(AccessGate& gate, std::string name, grpc::ServerContextBase* context)
     : gate_(gate), name_(std::move(name)), context_(context) {
   absl::MutexLock lock(&gate_.mutex_);
   gate_.calls_[name_].insert(context_);
@@ -64,7 +64,7 @@ void AccessGate::Cut(absl::string_view site) {
   absl::MutexLock lock(&mutex_);
   const auto it = calls_.find(site);
   if (it == calls_.end()) return;
-  for (grpc::ServerContext* context : it->second) context->TryCancel();
+  for (grpc::ServerContextBase* context : it->second) context->TryCancel();
 }
 
 void AccessGate::Refused(absl::string_view caller, absl::string_view action,

@@ -46,7 +46,7 @@ class AccessGate {
   // A call of `peer` in progress, which Cut can end. Lives as long as the call.
   class OpenCall {
    public:
-    OpenCall(AccessGate& gate, std::string name, grpc::ServerContext* context);
+    OpenCall(AccessGate& gate, std::string name, grpc::ServerContextBase* context);
     ~OpenCall();
     OpenCall(const OpenCall&) = delete;
     OpenCall& operator=(const OpenCall&) = delete;
@@ -54,7 +54,7 @@ class AccessGate {
    private:
     AccessGate& gate_;
     const std::string name_;
-    grpc::ServerContext* const context_;
+    grpc::ServerContextBase* const context_;
   };
 
   absl::Status Authorise(const Peer& peer, privacy::Role role) const;
@@ -73,7 +73,8 @@ class AccessGate {
   Metrics& metrics_;
   const Clock& clock_;
   absl::Mutex mutex_;
-  std::map<std::string, std::set<grpc::ServerContext*>, std::less<>> calls_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::set<grpc::ServerContextBase*>, std::less<>> calls_
+      ABSL_GUARDED_BY(mutex_);
   std::map<std::tuple<std::string, std::string, int>, Seen> refusals_ ABSL_GUARDED_BY(mutex_);
 };
 

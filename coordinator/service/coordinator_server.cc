@@ -12,6 +12,7 @@
 #include "privacy/log/log.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "proto/wire/handshake_log.h"
 #include "proto/wire/transport.h"
 
 namespace consilium::coordinator {
@@ -130,6 +131,9 @@ absl::Status CoordinatorServer::OpenDomain() {
       driver_, FederationDriver::Create({.federation = options_.federation,
                                          .staging_folder = JoinPath(home_, "staging"),
                                          .upload_bytes_max = options_.upload_bytes_max,
+                                         .uploads_in_flight_bytes_max =
+                                             options_.uploads_in_flight_bytes_max,
+                                         .disk_floor_bytes = options_.disk_floor_bytes,
                                          .metrics = metrics_.get()},
                                         std::move(sealing), *store_, *weights_, *sites_, clock_));
   models_ = std::make_unique<ModelRegistry>(*store_, clock_);
@@ -159,6 +163,7 @@ absl::Status CoordinatorServer::Listen() {
         absl::StrCat("cannot listen on ", address, "; is another coordinator running?"));
   };
   grpc::EnableDefaultHealthCheckService(true);
+  wire::WatchHandshakes();
   // Enrolment first: once the federation's port answers, an invitation's addresses are known.
   int port = 0;
   grpc::ServerBuilder enrolment;
@@ -235,6 +240,18 @@ void CoordinatorServer::TickUntilStopped() {
   while (!stopped_.WaitForNotificationWithTimeout(kTickEvery)) {
     driver_->Tick();
     operations_->Ticked();
+    ReportHandshakes();
+  }
+}
+
+// One line and one entry a reason and interval, however many strangers knock.
+void CoordinatorServer::ReportHandshakes() {
+  const absl::Duration now = clock_.Monotonic();
+  if (now - handshakes_reported_ < kHandshakesEvery) return;
+  handshakes_reported_ = now;
+  for (const auto& [reason, count] : wire::TakeRefusedHandshakes()) {
+    gate_->Refused("unknown", "tls.handshake",
+                   absl::UnauthenticatedError(absl::StrCat(reason, ", ", count, " times")));
   }
 }
 

@@ -40,8 +40,8 @@
 namespace consilium::coordinator {
 
 inline constexpr size_t kServerBytesMax = size_t{512} << 20;  // of gRPC's buffers
-// Each held NextTask keeps a thread, so this also bounds the sites of one coordinator.
-inline constexpr int kServerThreadsMax = 1024;
+inline constexpr int kServerThreadsMax = 1024;  // of calls at work; a held NextTask has none
+inline constexpr absl::Duration kHandshakesEvery = absl::Seconds(5);
 inline constexpr absl::Duration kTickEvery = absl::Milliseconds(250);
 
 class CoordinatorServer {
@@ -73,6 +73,7 @@ class CoordinatorServer {
   absl::Status WritePorts() const;
   InvitationTerms Terms() const;
   void TickUntilStopped();
+  void ReportHandshakes();
 
   const std::string home_;
   const CoordinatorOptions options_;
@@ -98,6 +99,7 @@ class CoordinatorServer {
   std::unique_ptr<grpc::Server> federation_server_;
   std::unique_ptr<grpc::Server> enrolment_server_;
   std::unique_ptr<Operations> operations_;
+  absl::Duration handshakes_reported_ = -absl::InfiniteDuration();  // the ticker's
   absl::Notification stopped_;
   std::unique_ptr<ThreadPool> ticker_;
 };

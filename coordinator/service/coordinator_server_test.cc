@@ -1,6 +1,7 @@
 // The main job over real mutual TLS: enrolment, cohorts, first weights, rounds, evaluation, and a
 // coordinator that goes down in the middle.
 #include <map>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/service/test_federation.h"
@@ -55,6 +56,33 @@ void Initialise(std::vector<Member>& members, float value) {
         return done;
       },
       "INITIALISE");
+}
+
+TEST(CoordinatorServerTest, AHeldQuestionIsAnsweredByWorkAndEndedByADrain) {
+  TestFederation federation;
+  auto site = federation.AddSite("north");
+  const absl::Duration started = Clock::System().Monotonic();
+  v1::Task task;
+  grpc::Status status;
+  std::thread waiting([&] { status = site->NextTask(task, 25); });
+  federation.CreateAndStart(TestStudy(1, 1));
+  waiting.join();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(task.kind(), v1::Task::PREPARE);
+  EXPECT_LT(Clock::System().Monotonic() - started, absl::Seconds(20));
+
+  // The study has what it needs, so another site is asked for its cohort and then for nothing.
+  auto other = federation.AddSite("south");
+  v1::Task theirs;
+  ASSERT_TRUE(other->NextTask(theirs).ok());
+  if (theirs.kind() == v1::Task::PREPARE) {
+    ASSERT_TRUE(other->Prepare(theirs, 10, 10, 0).ok());
+  }
+  const absl::Duration drained = Clock::System().Monotonic();
+  std::thread draining([&] { other->NextTask(theirs, 25); });
+  federation.Stop();
+  draining.join();
+  EXPECT_LT(Clock::System().Monotonic() - drained, absl::Seconds(20));
 }
 
 TEST(CoordinatorServerTest, TwoRoundsGiveTheWeightedMeanAndAnEvaluation) {

@@ -1,11 +1,14 @@
 #include "coordinator/service/federation_service.h"
 
-#include <memory>
-#include <optional>
+#include <algorithm>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/service/convert.h"
-#include "coordinator/service/model_stream.h"
+#include "coordinator/service/download_stream.h"
+#include "coordinator/service/held_question.h"
+#include "coordinator/service/site_call.h"
+#include "coordinator/service/upload_stream.h"
 #include "proto/base/status.h"
 #include "proto/wire/transport.h"
 
@@ -14,25 +17,16 @@ namespace {
 constexpr size_t kTaskIdBytesMax = 256;
 }  // namespace
 
+int TransferThreads() {
+  return std::max(2, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 grpc::Status FederationService::Serve(
     grpc::ServerContext* context, absl::string_view action,
     const std::function<absl::Status(const std::string& site)>& call) {
-  const absl::StatusOr<Peer> peer = PeerOf(*context->auth_context());
-  if (!peer.ok()) {
-    gate_.Refused("unknown", action, peer.status());
-    return wire::ToGrpc(peer.status());
-  }
-  const std::string& site = peer->identity.name;
-  // Registered before it is admitted, so that a revocation in between still ends it.
-  const AccessGate::OpenCall open(gate_, site, context);
-  absl::Status status = gate_.Authorise(*peer, privacy::Role::kSite);
-  if (status.ok()) {
-    sites_.Seen(site);
-    status = call(site);
-    sites_.Seen(site);
-  }
-  if (!status.ok()) gate_.Refused(site, action, status);
-  return wire::ToGrpc(status);
+  SiteCall site_call(gate_, sites_, context, action);
+  if (!site_call.admitted().ok()) return site_call.End(site_call.admitted());
+  return site_call.End(call(site_call.site()));
 }
 
 grpc::Status FederationService::Hello(grpc::ServerContext* context,
@@ -58,17 +52,11 @@ grpc::Status FederationService::Hello(grpc::ServerContext* context,
   });
 }
 
-grpc::Status FederationService::NextTask(grpc::ServerContext* context,
-                                         const v1::NextTaskRequest* request,
-                                         v1::NextTaskReply* reply) {
-  return Serve(context, "task.next", [&](const std::string& site) {
-    const std::optional<SiteTask> task =
-        driver_.NextTask(site, absl::Seconds(request->wait_seconds()),
-                         [context] { return context->IsCancelled(); });
-    if (task) *reply->mutable_task() = ToMessage(*task, driver_.sealing_public_key());
-    reply->set_checkpoint_size(witnesses_.checkpoint_size());
-    return absl::OkStatus();
-  });
+grpc::ServerUnaryReactor* FederationService::NextTask(grpc::CallbackServerContext* context,
+                                                      const v1::NextTaskRequest* request,
+                                                      v1::NextTaskReply* reply) {
+  return HoldQuestion(driver_, sites_, gate_, context, *request, reply,
+                      [this] { return witnesses_.checkpoint_size(); });
 }
 
 grpc::Status FederationService::ReportCohort(grpc::ServerContext* context,
@@ -79,15 +67,9 @@ grpc::Status FederationService::ReportCohort(grpc::ServerContext* context,
   });
 }
 
-grpc::Status FederationService::DownloadModel(grpc::ServerContext* context,
-                                              const v1::DownloadModelRequest* request,
-                                              grpc::ServerWriter<v1::Chunk>* writer) {
-  return Serve(context, "model.download", [&](const std::string& site) -> absl::Status {
-    CSL_ASSIGN_OR_RETURN(const ModelReader model, driver_.OpenModel(request->sha256()));
-    CSL_ASSIGN_OR_RETURN(const uint64_t sent, StreamModel(model, request->offset(), *writer));
-    driver_.CountBytes(site, 0, static_cast<int64_t>(sent));
-    return absl::OkStatus();
-  });
+grpc::ServerWriteReactor<grpc::ByteBuffer>* FederationService::DownloadModel(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  return SendModel({driver_, sites_, gate_, transfers_}, context, *request);
 }
 
 grpc::Status FederationService::BeginUpload(grpc::ServerContext* context,
@@ -105,31 +87,9 @@ grpc::Status FederationService::BeginUpload(grpc::ServerContext* context,
   });
 }
 
-grpc::Status FederationService::UploadChunks(grpc::ServerContext* context,
-                                             grpc::ServerReader<v1::UploadChunk>* reader,
-                                             v1::UploadChunksReply* reply) {
-  return Serve(context, "upload.chunks", [&](const std::string& site) -> absl::Status {
-    std::shared_ptr<Upload> upload;
-    uint64_t stream = 0, offset = 0, received = 0;
-    for (v1::UploadChunk message; reader->Read(&message);) {
-      if (upload == nullptr) {
-        CSL_ASSIGN_OR_RETURN(upload, driver_.FindUpload(site, message.upload_id()));
-        stream = upload->Attach();
-        offset = upload->have_offset();
-      } else if (message.upload_id() != upload->id()) {
-        return absl::InvalidArgumentError("one stream carries one upload");
-      }
-      const v1::Chunk& chunk = message.chunk();
-      CSL_RETURN_IF_ERROR(wire::CheckChunk(chunk, offset, upload->announcement().bytes));
-      CSL_RETURN_IF_ERROR(upload->Append(stream, chunk.offset(), chunk.data()));
-      offset += chunk.data().size();
-      received += chunk.data().size();
-    }
-    if (upload == nullptr) return absl::InvalidArgumentError("the stream had no chunk");
-    reply->set_have_offset(upload->have_offset());
-    driver_.CountBytes(site, static_cast<int64_t>(received), 0);
-    return absl::OkStatus();
-  });
+grpc::ServerReadReactor<grpc::ByteBuffer>* FederationService::UploadChunks(
+    grpc::CallbackServerContext* context, grpc::ByteBuffer* reply) {
+  return ReceiveUpload({driver_, sites_, gate_, transfers_}, context, reply);
 }
 
 grpc::Status FederationService::CommitUpload(grpc::ServerContext* context,

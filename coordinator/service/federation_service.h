@@ -12,13 +12,22 @@
 #include "coordinator/round/site_registry.h"
 #include "coordinator/service/access_gate.h"
 #include "coordinator/service/witness_calls.h"
+#include "proto/base/thread_pool.h"
 
 namespace consilium::coordinator {
 
 inline constexpr uint32_t kProtocolVersion = 1;     // the newest that is spoken here
 inline constexpr uint32_t kProtocolVersionMin = 1;  // the oldest
 
-class FederationService final : public v1::Federation::Service {
+// NextTask is held for minutes by every site at once, and transfers last as long as a hospital's line
+// makes them: these cost no thread. The others are answered at once, on a thread each.
+using FederationMethods = v1::Federation::WithCallbackMethod_NextTask<
+    v1::Federation::WithRawCallbackMethod_UploadChunks<
+        v1::Federation::WithRawCallbackMethod_DownloadModel<v1::Federation::Service>>>;
+
+int TransferThreads();  // as many as the machine has processors, and at least two
+
+class FederationService final : public FederationMethods {
  public:
   // All must outlive it.
   FederationService(std::string federation, FederationDriver& driver, SiteRegistry& sites,
@@ -27,21 +36,22 @@ class FederationService final : public v1::Federation::Service {
         driver_(driver),
         sites_(sites),
         gate_(gate),
-        witnesses_(witnesses) {}
+        witnesses_(witnesses),
+        transfers_(TransferThreads()) {}
 
   grpc::Status Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
                      v1::HelloReply* reply) override;
-  grpc::Status NextTask(grpc::ServerContext* context, const v1::NextTaskRequest* request,
-                        v1::NextTaskReply* reply) override;
+  grpc::ServerUnaryReactor* NextTask(grpc::CallbackServerContext* context,
+                                     const v1::NextTaskRequest* request,
+                                     v1::NextTaskReply* reply) override;
   grpc::Status ReportCohort(grpc::ServerContext* context, const v1::CohortReport* request,
                             v1::Acknowledgement* reply) override;
-  grpc::Status DownloadModel(grpc::ServerContext* context, const v1::DownloadModelRequest* request,
-                             grpc::ServerWriter<v1::Chunk>* writer) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* DownloadModel(
+      grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override;
   grpc::Status BeginUpload(grpc::ServerContext* context, const v1::BeginUploadRequest* request,
                            v1::BeginUploadReply* reply) override;
-  grpc::Status UploadChunks(grpc::ServerContext* context,
-                            grpc::ServerReader<v1::UploadChunk>* reader,
-                            v1::UploadChunksReply* reply) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* UploadChunks(grpc::CallbackServerContext* context,
+                                                          grpc::ByteBuffer* reply) override;
   grpc::Status CommitUpload(grpc::ServerContext* context, const v1::CommitUploadRequest* request,
                             v1::CommitUploadReply* reply) override;
   grpc::Status ReportProgress(grpc::ServerContext* context, const v1::ProgressReport* request,
@@ -66,6 +76,7 @@ class FederationService final : public v1::Federation::Service {
   SiteRegistry& sites_;
   AccessGate& gate_;
   WitnessCalls& witnesses_;
+  ThreadPool transfers_;
 };
 
 }  // namespace consilium::coordinator

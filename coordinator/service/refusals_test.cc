@@ -166,6 +166,24 @@ TEST_F(RefusalsTest, DamagedChunksAndDigestsAreSentAgain) {
   ExpectRoundEndsUnharmed({1});
 }
 
+TEST_F(RefusalsTest, UpdatesBeyondTheBytesInFlightWaitAndAreTakenLater) {
+  federation_.Stop();
+  federation_.options().uploads_in_flight_bytes_max = 1;  // so: one at a time
+  federation_.Start();
+  OpenRound({"north", "south"});
+  TestUpdate first = sites_[0]->MakeUpdate(tasks_[0], 1.0f, 10, 0);
+  TestUpdate second = sites_[1]->MakeUpdate(tasks_[1], 2.0f, 10, 0);
+  sites_[0]->Seal(tasks_[0], first);
+  sites_[1]->Seal(tasks_[1], second);
+  v1::BeginUploadReply begun, reply;
+  ASSERT_TRUE(sites_[0]->Begin(first, begun).ok());
+  const grpc::Status status = sites_[1]->Begin(second, reply);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("try again"));
+  EXPECT_TRUE(sites_[0]->Submit(first).accepted());
+  EXPECT_TRUE(sites_[1]->Submit(second).accepted());
+}
+
 TEST_F(RefusalsTest, RevocationCutsTheOpenCallAndTheRoundGoesOn) {
   OpenRound({"a", "b", "c"});
   // A call of the site that would last: nothing to do once its update is in.
@@ -274,6 +292,7 @@ TEST_F(RefusalsTest, CertificateOfAForeignCaDoesNotConnect) {
     EXPECT_EQ(stub->NextTask(&context, v1::NextTaskRequest(), &reply).error_code(),
               grpc::StatusCode::UNAVAILABLE);
   }
+  Eventually([&] { return !federation_.Audit("tls.handshake").empty(); }, "an audited refusal");
 }
 
 TEST_F(RefusalsTest, Tls12DoesNotConnectAndTls13Does) {

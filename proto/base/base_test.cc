@@ -18,6 +18,7 @@ TEST(Crc32cTest, MatchesRfc3720AppendixB4) {
   EXPECT_EQ(Crc32c(std::string(32, '\xff')), 0x62a8ab43u);
   EXPECT_EQ(Crc32c(ascending), 0x46dd794eu);
   EXPECT_EQ(Crc32c("123456789"), 0xe3069283u);
+  EXPECT_EQ(ExtendCrc32c(Crc32c("1234"), "56789"), 0xe3069283u);
 }
 
 TEST(HexTest, RoundTripsAndRefusesBadText) {

@@ -116,13 +116,14 @@ std::string BigEndian64(uint64_t value) {
   return bytes;
 }
 
-uint32_t Crc32c(absl::string_view bytes) {
-  constexpr uint32_t kStart = 0xffffffff;
+uint32_t ExtendCrc32c(uint32_t crc, absl::string_view bytes) {
 #if defined(__x86_64__)
   static const bool has_sse42 = __builtin_cpu_supports("sse4.2");
-  if (has_sse42) return ~Crc32cSse42(kStart, bytes.data(), bytes.size());
+  if (has_sse42) return ~Crc32cSse42(~crc, bytes.data(), bytes.size());
 #endif
-  return ~Crc32cTable(kStart, bytes.data(), bytes.size());
+  return ~Crc32cTable(~crc, bytes.data(), bytes.size());
 }
+
+uint32_t Crc32c(absl::string_view bytes) { return ExtendCrc32c(0, bytes); }
 
 }  // namespace consilium

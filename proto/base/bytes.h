@@ -25,6 +25,8 @@ std::string BigEndian64(uint64_t value);  // 8 bytes; sorts like the number
 
 // CRC-32C (Castagnoli, RFC 3720 appendix B.4), with the CPU's instruction where there is one.
 uint32_t Crc32c(absl::string_view bytes);
+// The CRC of a text whose beginning has `crc` and that goes on with `bytes`; 0 for no beginning.
+uint32_t ExtendCrc32c(uint32_t crc, absl::string_view bytes);
 
 }  // namespace consilium
 

@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +18,8 @@
 
 namespace consilium {
 namespace {
+
+constexpr size_t kVectorsMax = 128;  // pieces a call; IOV_MAX is 1024
 
 absl::Status ErrnoStatus(absl::string_view action, absl::string_view path) {
   const int error = errno;
@@ -182,6 +186,40 @@ absl::Status File::WriteAt(uint64_t offset, absl::string_view data) {
     offset += static_cast<uint64_t>(written);
   }
   return absl::OkStatus();
+}
+
+absl::Status File::WriteAt(uint64_t offset, absl::Span<const absl::string_view> pieces) {
+  while (!pieces.empty()) {
+    const size_t count = std::min<size_t>(pieces.size(), kVectorsMax);
+    iovec vectors[kVectorsMax];
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; ++i) {
+      vectors[i] = {const_cast<char*>(pieces[i].data()), pieces[i].size()};
+      bytes += pieces[i].size();
+    }
+    const ssize_t written =
+        ::pwritev(fd_, vectors, static_cast<int>(count), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return ErrnoStatus("write", name_);
+    if (static_cast<size_t>(written) != bytes) {  // rare: the rest one by one
+      for (size_t i = 0, skip = static_cast<size_t>(written); i < count; ++i) {
+        const size_t done = std::min(skip, pieces[i].size());
+        skip -= done;
+        CSL_RETURN_IF_ERROR(WriteAt(offset + done, pieces[i].substr(done)));
+        offset += pieces[i].size();
+      }
+    } else {
+      offset += bytes;
+    }
+    pieces.remove_prefix(count);
+  }
+  return absl::OkStatus();
+}
+
+void File::StartWriteback(uint64_t offset, uint64_t size) {
+  // A hint: a file system that does not know it writes everything at the Sync.
+  ::sync_file_range(fd_, static_cast<off64_t>(offset), static_cast<off64_t>(size),
+                    SYNC_FILE_RANGE_WRITE);
 }
 
 absl::Status File::Truncate(uint64_t size) {

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace consilium {
 
@@ -51,6 +52,10 @@ class File {
   // Reads exactly `size` bytes into `out`. OUT_OF_RANGE: the file ends before.
   absl::Status ReadAt(uint64_t offset, char* out, size_t size) const;
   absl::Status WriteAt(uint64_t offset, absl::string_view data);
+  // The pieces one after the other, in one call of the system where it takes them all.
+  absl::Status WriteAt(uint64_t offset, absl::Span<const absl::string_view> pieces);
+  // Begins to write out what lies in this range and does not wait, so that Sync has less to do.
+  void StartWriteback(uint64_t offset, uint64_t size);
   absl::Status Truncate(uint64_t size);
   absl::Status Sync();
   absl::StatusOr<uint64_t> Bytes() const;

@@ -6,13 +6,15 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/bytes.h"
 #include "proto/base/clock.h"
+#include "proto/base/status.h"
+#include "proto/wire/timeouts.h"
 
 namespace consilium::wire {
 namespace {
 
 constexpr size_t kPeerMessageBytesMax = 500;
-constexpr int kKeepaliveMs = 30'000;
-constexpr int kKeepaliveTimeoutMs = 10'000;
+const int kKeepaliveMs = static_cast<int>(kKeepalive / absl::Milliseconds(1));
+const int kKeepaliveTimeoutMs = static_cast<int>(kKeepaliveAnswer / absl::Milliseconds(1));
 constexpr int kReconnectMinMs = 500;
 constexpr int kReconnectMaxMs = 15'000;
 
@@ -35,7 +37,8 @@ std::shared_ptr<grpc::ServerCredentials> ServerTls(const TlsFiles& files, PeerCe
 }
 
 std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsFiles& files,
-                                          const std::string& server_name) {
+                                          const std::string& server_name,
+                                          Connection connection) {
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = files.ca_pem;
   options.pem_cert_chain = files.certificate_pem;
@@ -47,6 +50,7 @@ std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsF
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMinMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
+  if (connection == Connection::kOwn) arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   if (!server_name.empty()) arguments.SetSslTargetNameOverride(server_name);
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
 }
@@ -77,18 +81,25 @@ v1::Chunk MakeChunk(uint64_t offset, absl::string_view data) {
   return chunk;
 }
 
-absl::Status CheckChunk(const v1::Chunk& chunk, uint64_t expected_offset, uint64_t bytes_total) {
-  if (chunk.data().empty() || chunk.data().size() > kChunkBytesMax) {
+absl::Status CheckChunkRange(uint64_t offset, uint64_t size, uint64_t expected_offset,
+                             uint64_t bytes_total) {
+  if (size == 0 || size > kChunkBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("a chunk must have 1 to ", kChunkBytesMax, " bytes"));
   }
-  if (chunk.offset() != expected_offset) {
-    return absl::OutOfRangeError(absl::StrCat("chunk starts at ", chunk.offset(), " where ",
-                                              expected_offset, " was expected"));
+  if (offset != expected_offset) {
+    return absl::OutOfRangeError(
+        absl::StrCat("chunk starts at ", offset, " where ", expected_offset, " was expected"));
   }
-  if (expected_offset > bytes_total || chunk.data().size() > bytes_total - expected_offset) {
+  if (expected_offset > bytes_total || size > bytes_total - expected_offset) {
     return absl::InvalidArgumentError("chunk goes beyond the announced size");
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckChunk(const v1::Chunk& chunk, uint64_t expected_offset, uint64_t bytes_total) {
+  CSL_RETURN_IF_ERROR(
+      CheckChunkRange(chunk.offset(), chunk.data().size(), expected_offset, bytes_total));
   if (Crc32c(chunk.data()) != chunk.crc32c()) {
     return absl::InvalidArgumentError("chunk does not have its CRC-32C");
   }

@@ -15,6 +15,9 @@
 namespace consilium::wire {
 
 inline constexpr size_t kChunkBytesMax = 1024 * 1024;
+// What our programs send at a time. Small enough that a slow line shows progress, large enough that
+// nothing is won beyond it.
+inline constexpr size_t kTransferPieceBytes = 256 * 1024;
 // A chunk, its framing and room to spare. No message of ours is larger.
 inline constexpr int kMessageBytesMax = 2 * 1024 * 1024;
 
@@ -33,9 +36,12 @@ enum class PeerCertificate { kRequired, kNone };
 std::shared_ptr<grpc::ServerCredentials> ServerTls(const TlsFiles& files, PeerCertificate peer);
 
 // A channel to `address` (host:port) whose server must present a certificate of our CA for
-// `server_name`. Keepalive on; messages bounded.
+// `server_name`. Keepalive on; messages bounded. kOwn: a connection that no other channel of the
+// process shares, so that bulk and control do not wait for each other.
+enum class Connection { kShared, kOwn };
 std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsFiles& files,
-                                          const std::string& server_name);
+                                          const std::string& server_name,
+                                          Connection connection = Connection::kShared);
 
 // The point in time, as gRPC wants it, at which a call that may take `timeout` from now is given up.
 std::chrono::system_clock::time_point DeadlineIn(absl::Duration timeout);
@@ -50,6 +56,9 @@ v1::Chunk MakeChunk(uint64_t offset, absl::string_view data);
 // INVALID_ARGUMENT: empty, larger than kChunkBytesMax, beyond `bytes_total`, or its CRC is wrong.
 // OUT_OF_RANGE: does not start at `expected_offset`.
 absl::Status CheckChunk(const v1::Chunk& chunk, uint64_t expected_offset, uint64_t bytes_total);
+// The same of a chunk of `size` bytes at `offset`, less the CRC.
+absl::Status CheckChunkRange(uint64_t offset, uint64_t size, uint64_t expected_offset,
+                             uint64_t bytes_total);
 
 }  // namespace consilium::wire
 

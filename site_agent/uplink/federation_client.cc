@@ -6,12 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/random.h"
-#include "privacy/crypto/sha256.h"
 #include "proto/base/bytes.h"
 #include "proto/base/clock.h"
-#include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "proto/wire/chunk_frame.h"
 #include "site_agent/agent_options.h"
+#include "site_agent/uplink/bulk_stream.h"
 #include "site_agent/uplink/convert.h"
 
 namespace consilium::agent {
@@ -22,8 +22,59 @@ constexpr const char* kCapabilities[] = {"sealed", "unet", "mean_teacher"};
 constexpr size_t kIncarnationBytes = 16;
 constexpr absl::Duration kAskWaitMax = absl::Seconds(60);  // of the protocol
 constexpr int kUploadStreamsMax = 4;  // within one Upload, when the server took less than was sent
-constexpr size_t kUploadIdBytesMax = 256;
 constexpr size_t kReasonBytesMax = 500;
+constexpr size_t kHashPieceBytes = 1 << 20;
+constexpr const char* kUploadMethod = "/consilium.v1.Federation/UploadChunks";
+constexpr const char* kDownloadMethod = "/consilium.v1.Federation/DownloadModel";
+
+grpc::ByteBuffer BufferOf(const std::string& bytes) {
+  const grpc::Slice slice(bytes);
+  return grpc::ByteBuffer(&slice, 1);
+}
+
+// The UploadChunk at `at`: one read into the memory that is sent.
+absl::StatusOr<grpc::ByteBuffer> UploadMessage(const File& file, const std::string& upload_id,
+                                               uint64_t at, uint64_t bytes) {
+  grpc::Slice payload(std::min<uint64_t>(wire::kTransferPieceBytes, bytes - at));
+  char* const data = const_cast<char*>(reinterpret_cast<const char*>(payload.begin()));
+  CSL_RETURN_IF_ERROR(file.ReadAt(at, data, payload.size()));
+  const uint32_t crc = Crc32c({data, payload.size()});
+  const grpc::Slice slices[] = {
+      grpc::Slice(wire::UploadChunkHeader(upload_id, at, crc, payload.size())), payload};
+  return grpc::ByteBuffer(slices, 2);
+}
+
+absl::Status TakeChunk(const grpc::ByteBuffer& message, uint64_t bytes, File& file, uint64_t& have,
+                       privacy::Sha256Stream& hash) {
+  std::vector<grpc::Slice> slices;
+  if (!message.Dump(&slices).ok()) return absl::InternalError("a message is unreadable");
+  std::vector<absl::string_view> pieces;
+  for (const grpc::Slice& slice : slices) {
+    pieces.emplace_back(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  }
+  CSL_ASSIGN_OR_RETURN(const wire::ChunkFrame frame, wire::ParseChunk(pieces));
+  CSL_RETURN_IF_ERROR(wire::CheckFrame(frame, have, bytes));
+  CSL_RETURN_IF_ERROR(file.WriteAt(have, frame.data));
+  for (const absl::string_view piece : frame.data) hash.Update(piece);
+  have += frame.bytes;
+  return absl::OkStatus();
+}
+
+// Puts what an earlier try left into `hash`, and says how much it is.
+absl::StatusOr<uint64_t> TakeUpPartial(File& file, uint64_t bytes, privacy::Sha256Stream& hash) {
+  CSL_ASSIGN_OR_RETURN(const uint64_t have, file.Bytes());
+  if (have > bytes) {
+    CSL_RETURN_IF_ERROR(file.Truncate(0));
+    return uint64_t{0};
+  }
+  std::string piece;
+  for (uint64_t at = 0; at < have; at += piece.size()) {
+    piece.resize(std::min<uint64_t>(kHashPieceBytes, have - at));
+    CSL_RETURN_IF_ERROR(file.ReadAt(at, piece.data(), piece.size()));
+    hash.Update(piece);
+  }
+  return have;
+}
 
 }  // namespace
 
@@ -52,8 +103,12 @@ class FederationClient::Call {
 FederationClient::FederationClient(Options options)
     : options_(std::move(options)),
       incarnation_(HexEncode(privacy::RandomBytes(kIncarnationBytes))),
-      stub_(v1::Federation::NewStub(wire::ConnectTls(options_.address, options_.tls,
-                                                     AddressHost(options_.address)))) {}
+      stub_(v1::Federation::NewStub(Connect(wire::Connection::kShared))) {}
+
+std::shared_ptr<grpc::Channel> FederationClient::Connect(wire::Connection connection) const {
+  return wire::ConnectTls(options_.address, options_.tls, AddressHost(options_.address),
+                          connection);
+}
 
 void FederationClient::Cancel() {
   absl::MutexLock lock(&mutex_);
@@ -135,46 +190,47 @@ absl::Status FederationClient::ReportEvaluation(const std::string& task_id,
 absl::Status FederationClient::DownloadModel(const ModelRef& model, const std::string& path,
                                              const ByteProgress& progress) {
   const std::string partial = absl::StrCat(path, ".partial");
-  CSL_RETURN_IF_ERROR(DownloadRest(model, partial, progress));
-  CSL_ASSIGN_OR_RETURN(const std::string digest, privacy::Sha256HexOfFile(partial));
-  if (digest != model.sha256) {
-    std::remove(partial.c_str());
-    return absl::DataLossError("the downloaded model does not have its digest");
+  {
+    CSL_ASSIGN_OR_RETURN(File file, File::Open(partial, File::Mode::kReadWriteCreate));
+    privacy::Sha256Stream hash;
+    CSL_ASSIGN_OR_RETURN(uint64_t have, TakeUpPartial(file, model.bytes, hash));
+    CSL_RETURN_IF_ERROR(DownloadRest(model, file, have, hash, progress));
+    if (HexEncode(hash.Finish()) != model.sha256) {
+      std::remove(partial.c_str());
+      return absl::DataLossError("the downloaded model does not have its digest");
+    }
+    CSL_RETURN_IF_ERROR(file.Sync());
   }
   return RenameDurably(partial, path);
 }
 
-absl::Status FederationClient::DownloadRest(const ModelRef& model, const std::string& partial,
+absl::Status FederationClient::DownloadRest(const ModelRef& model, File& file, uint64_t& have,
+                                            privacy::Sha256Stream& hash,
                                             const ByteProgress& progress) {
-  CSL_ASSIGN_OR_RETURN(File file, File::Open(partial, File::Mode::kReadWriteCreate));
-  CSL_ASSIGN_OR_RETURN(uint64_t have, file.Bytes());
-  if (have > model.bytes) {
-    have = 0;
-    CSL_RETURN_IF_ERROR(file.Truncate(0));
+  if (have == model.bytes) return absl::OkStatus();
+  v1::DownloadModelRequest request;
+  request.set_sha256(model.sha256);
+  request.set_offset(have);
+  Call call(*this, absl::InfiniteDuration());
+  const auto channel = Connect(wire::Connection::kOwn);
+  BulkStream stream(channel, call.context(), kDownloadMethod, options_.transfer_idle);
+  bool open = stream.Start();
+  if (open) {
+    stream.BeginWrite(BufferOf(request.SerializeAsString()));
+    open = stream.EndWrite() && stream.WritesDone();
   }
-  if (have < model.bytes) {
-    v1::DownloadModelRequest request;
-    request.set_sha256(model.sha256);
-    request.set_offset(have);
-    Call call(*this, options_.stream_timeout);
-    const auto reader = stub_->DownloadModel(call.context(), request);
-    absl::Status local;
-    for (v1::Chunk chunk; have < model.bytes && reader->Read(&chunk);) {
-      local = wire::CheckChunk(chunk, have, model.bytes);
-      if (local.ok()) local = file.WriteAt(have, chunk.data());
-      if (!local.ok()) break;
-      have += chunk.data().size();
-      if (progress) progress(have, model.bytes);
-    }
-    if (!local.ok() || have == model.bytes) call.context()->TryCancel();
-    const absl::Status ended = wire::FromGrpc(reader->Finish());
-    CSL_RETURN_IF_ERROR(local);
-    if (have < model.bytes) {
-      CSL_RETURN_IF_ERROR(ended);
-      return absl::UnavailableError("the download ended early");
-    }
+  absl::Status local;
+  for (grpc::ByteBuffer message; open && have < model.bytes && stream.Read(&message);) {
+    local = TakeChunk(message, model.bytes, file, have, hash);
+    if (!local.ok()) break;
+    if (progress) progress(have, model.bytes);
   }
-  return file.Sync();
+  if (!local.ok() || have == model.bytes) call.context()->TryCancel();
+  const absl::Status ended = stream.Finish();
+  CSL_RETURN_IF_ERROR(local);
+  if (have == model.bytes) return absl::OkStatus();
+  CSL_RETURN_IF_ERROR(ended);
+  return absl::UnavailableError("the download ended early");
 }
 
 absl::StatusOr<UploadOutcome> FederationClient::Upload(const TaskKey& task,
@@ -184,7 +240,7 @@ absl::StatusOr<UploadOutcome> FederationClient::Upload(const TaskKey& task,
   const v1::BeginUploadRequest request = ToMessage(task, offer);
   for (int stream = 0; stream < kUploadStreamsMax; ++stream) {
     CSL_ASSIGN_OR_RETURN(const v1::BeginUploadReply upload, BeginUpload(request));
-    if (upload.have_offset() > offer.bytes || upload.upload_id().size() > kUploadIdBytesMax) {
+    if (upload.have_offset() > offer.bytes || upload.upload_id().size() > wire::kUploadIdBytesMax) {
       return absl::InternalError("the coordinator's answer to an upload makes no sense");
     }
     uint64_t have = upload.have_offset();
@@ -208,34 +264,40 @@ absl::StatusOr<uint64_t> FederationClient::SendChunks(const v1::BeginUploadReply
                                                       const std::string& path, uint64_t bytes,
                                                       const ByteProgress& progress) {
   CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
-  Call call(*this, options_.stream_timeout);
-  v1::UploadChunksReply reply;
-  const auto writer = stub_->UploadChunks(call.context(), &reply);
+  Call call(*this, absl::InfiniteDuration());
+  const auto channel = Connect(wire::Connection::kOwn);
+  BulkStream stream(channel, call.context(), kUploadMethod, options_.transfer_idle);
+  bool open = stream.Start();
   absl::Status local;
-  std::string buffer;
-  for (uint64_t at = upload.have_offset(); at < bytes;) {
-    buffer.resize(std::min<uint64_t>(wire::kChunkBytesMax, bytes - at));
-    local = file.ReadAt(at, buffer.data(), buffer.size());
-    if (!local.ok()) {
-      call.context()->TryCancel();
-      break;
-    }
-    v1::UploadChunk chunk;
-    chunk.set_upload_id(upload.upload_id());
-    *chunk.mutable_chunk() = wire::MakeChunk(at, buffer);
-    if (!writer->Write(chunk)) break;  // Finish says why
-    at += buffer.size();
-    if (progress) progress(at, bytes);
+  uint64_t at = upload.have_offset();
+  // While a message is on its way the next one is read.
+  absl::StatusOr<grpc::ByteBuffer> message = UploadMessage(file, upload.upload_id(), at, bytes);
+  while (open && at < bytes) {
+    local = message.status();
+    if (!local.ok()) break;
+    stream.BeginWrite(*message);
+    at += std::min<uint64_t>(wire::kTransferPieceBytes, bytes - at);
+    if (at < bytes) message = UploadMessage(file, upload.upload_id(), at, bytes);
+    open = stream.EndWrite();
+    if (open && progress) progress(at, bytes);
   }
-  writer->WritesDone();
-  const absl::Status ended = wire::FromGrpc(writer->Finish());
+  grpc::ByteBuffer answer;
+  if (!local.ok()) call.context()->TryCancel();
+  const bool answered = local.ok() && open && stream.WritesDone() && stream.Read(&answer);
+  const absl::Status ended = stream.Finish();
   CSL_RETURN_IF_ERROR(local);
   CSL_RETURN_IF_ERROR(ended);
+  v1::UploadChunksReply reply;
+  grpc::Slice slice;
+  if (!answered || !answer.DumpToSingleSlice(&slice).ok() ||
+      !reply.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) {
+    return absl::InternalError("the coordinator's answer to an upload makes no sense");
+  }
   return reply.have_offset();
 }
 
 absl::StatusOr<UploadOutcome> FederationClient::CommitUpload(const std::string& upload_id) {
-  Call call(*this, options_.stream_timeout);  // the coordinator reads the whole file
+  Call call(*this, wire::kCommitTimeout);
   v1::CommitUploadRequest request;
   request.set_upload_id(upload_id);
   v1::CommitUploadReply reply;

@@ -1,4 +1,5 @@
-// The coordinator over gRPC with mutual TLS 1.3.
+// The coordinator over gRPC with mutual TLS 1.3. Models and updates travel on a connection of their
+// own, made for the transfer: control calls never wait behind them.
 #ifndef CONSILIUM_SITE_AGENT_UPLINK_FEDERATION_CLIENT_H_
 #define CONSILIUM_SITE_AGENT_UPLINK_FEDERATION_CLIENT_H_
 
@@ -13,6 +14,9 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "consilium/v1/federation.grpc.pb.h"
+#include "privacy/crypto/sha256.h"
+#include "proto/base/file.h"
+#include "proto/wire/timeouts.h"
 #include "proto/wire/transport.h"
 #include "site_agent/round/federation.h"
 
@@ -28,8 +32,8 @@ class FederationClient : public Federation {
     std::string federation;
     std::string site;              // who we are; Hello checks that the coordinator agrees
     std::string software_version;
-    absl::Duration call_timeout = absl::Seconds(20);
-    absl::Duration stream_timeout = absl::Minutes(10);  // of one download or upload; both resume
+    absl::Duration call_timeout = wire::kCallTimeout;
+    absl::Duration transfer_idle = wire::kTransferIdle;  // a transfer that moves has no limit
   };
 
   explicit FederationClient(Options options);
@@ -53,8 +57,9 @@ class FederationClient : public Federation {
 
  private:
   class Call;
-  absl::Status DownloadRest(const ModelRef& model, const std::string& partial,
-                            const ByteProgress& progress);
+  // Adds to `file` and `hash` what is missing of the model from `have` on; says what it then has.
+  absl::Status DownloadRest(const ModelRef& model, File& file, uint64_t& have,
+                            privacy::Sha256Stream& hash, const ByteProgress& progress);
   absl::StatusOr<v1::BeginUploadReply> BeginUpload(const v1::BeginUploadRequest& request);
   // The offset that the coordinator has after the stream.
   absl::StatusOr<uint64_t> SendChunks(const v1::BeginUploadReply& upload, const std::string& path,
@@ -62,8 +67,10 @@ class FederationClient : public Federation {
   absl::StatusOr<UploadOutcome> CommitUpload(const std::string& upload_id);
 
   const Options options_;
+  std::shared_ptr<grpc::Channel> Connect(wire::Connection connection) const;
+
   const std::string incarnation_;  // random, new with each client
-  const std::unique_ptr<v1::Federation::Stub> stub_;
+  const std::unique_ptr<v1::Federation::Stub> stub_;  // control
   absl::Mutex mutex_;
   std::set<grpc::ClientContext*> running_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

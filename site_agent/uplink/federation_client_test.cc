@@ -66,7 +66,7 @@ class FakeCoordinator final : public v1::Federation::Service {
                             v1::UploadChunksReply* reply) override {
     size_t taken = 0;
     for (v1::UploadChunk chunk; reader->Read(&chunk); ++taken) {
-      if (cut_uploads > 0 && taken == 2) {
+      if (cut_uploads > 0 && taken == 2 * kMiB / wire::kTransferPieceBytes) {
         --cut_uploads;
         return {grpc::StatusCode::UNAVAILABLE, "cut"};
       }

@@ -16,6 +16,13 @@
 namespace consilium::simulated {
 namespace {
 
+// For benchmarks that read the log.
+void Timed(privacy::LogMessage what, uint64_t bytes, absl::Duration took) {
+  privacy::Log(privacy::LogLevel::kInfo, what,
+               {{privacy::LogField::Key::kBytes, bytes},
+                {privacy::LogField::Key::kSeconds, absl::ToDoubleSeconds(took)}});
+}
+
 double Uniform() {
   return static_cast<double>(LoadLe64(privacy::RandomBytes(8).data()) >> 11) * 0x1p-53;
 }
@@ -31,9 +38,25 @@ class Fleet::Client final : public agent::FederationClient {
                                               const agent::UpdateOffer& offer,
                                               const std::string& path,
                                               const agent::ByteProgress& progress) override {
-    auto outcome = FederationClient::Upload(task, offer, path, progress);
-    if (outcome.ok() && outcome->accepted) taken_(task);
+    const absl::Duration started = Clock::System().Monotonic();
+    absl::Duration sent = started;
+    auto outcome = FederationClient::Upload(
+        task, offer, path, [&](uint64_t done, uint64_t total) {
+          if (done == total) sent = Clock::System().Monotonic();
+          progress(done, total);
+        });
+    if (!outcome.ok() || !outcome->accepted) return outcome;
+    Timed("sent", offer.bytes, sent - started);
+    Timed("sent and accepted", offer.bytes, Clock::System().Monotonic() - started);
+    taken_(task);
     return outcome;
+  }
+  absl::Status DownloadModel(const agent::ModelRef& model, const std::string& path,
+                             const agent::ByteProgress& progress) override {
+    const absl::Duration started = Clock::System().Monotonic();
+    const absl::Status status = FederationClient::DownloadModel(model, path, progress);
+    if (status.ok()) Timed("downloaded", model.bytes, Clock::System().Monotonic() - started);
+    return status;
   }
 
  private:

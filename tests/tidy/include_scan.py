@@ -22,7 +22,7 @@ HOMES = (
     ("ITK", r"itk\w*\.h", (r"site_agent/imaging/.*\.cc$",)),
     ("DCMTK", r"dcmtk/", (r"site_agent/imaging/.*\.cc$", r"privacy/deid/(?!deidentifier\.h$)",
                           r"site_agent/intake/.*_test\.cc$", TESTS)),
-    ("OpenSSL", r"openssl/", (r"privacy/crypto/",)),
+    ("OpenSSL", r"openssl/", (r"privacy/crypto/", r"tests/bench/tls_floor\.cc$")),
     ("RocksDB", r"rocksdb/", (r"coordinator/store/",)),
     ("Prometheus", r"prometheus/", (r"coordinator/metrics/.*\.cc$",)),
     ("cpp-httplib", r"httplib\.h", (r"coordinator/http/.*\.cc$",)),

@@ -1,0 +1,28 @@
+#include "coordinator/service/site_call.h"
+
+#include "proto/wire/transport.h"
+
+namespace consilium::coordinator {
+
+SiteCall::SiteCall(AccessGate& gate, SiteRegistry& sites, grpc::ServerContextBase* context,
+                   absl::string_view action)
+    : gate_(gate), sites_(sites), action_(action) {
+  const absl::StatusOr<Peer> peer = PeerOf(*context->auth_context());
+  if (!peer.ok()) {
+    admitted_ = peer.status();
+    return;
+  }
+  site_ = peer->identity.name;
+  // Registered before it is admitted, so that a revocation in between still ends it.
+  open_.emplace(gate_, site_, context);
+  admitted_ = gate_.Authorise(*peer, privacy::Role::kSite);
+  if (admitted_.ok()) sites_.Seen(site_);
+}
+
+grpc::Status SiteCall::End(const absl::Status& status) {
+  if (admitted_.ok()) sites_.Seen(site_);
+  if (!status.ok()) gate_.Refused(site_, action_, status);
+  return wire::ToGrpc(status);
+}
+
+}  // namespace consilium::coordinator
