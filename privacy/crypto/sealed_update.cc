@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "privacy/crypto/sha256.h"
 #include "proto/base/bytes.h"
 #include "proto/base/status.h"
 
@@ -33,17 +34,26 @@ uint64_t PieceBytes(uint64_t piece, uint64_t plaintext_bytes) {
   return std::min<uint64_t>(kSealedPieceBytes, plaintext_bytes - piece * kSealedPieceBytes);
 }
 
-absl::Status SealPieces(const File& in, uint64_t bytes, HpkeSender& sender, File& out) {
+// Writes the sealed file and says its SHA-256.
+absl::StatusOr<std::string> SealPieces(const PlaintextSource& source, uint64_t bytes,
+                                       HpkeSender& sender, File& out) {
+  Sha256Stream hash;
   CSL_RETURN_IF_ERROR(out.WriteAt(0, sender.enc()));
+  hash.Update(sender.enc());
   const uint64_t pieces = Pieces(bytes);
   std::string plaintext;
   for (uint64_t piece = 0; piece < pieces; ++piece) {
     plaintext.resize(PieceBytes(piece, bytes));
-    CSL_RETURN_IF_ERROR(in.ReadAt(piece * kSealedPieceBytes, plaintext.data(), plaintext.size()));
+    CSL_RETURN_IF_ERROR(
+        source(piece * kSealedPieceBytes, plaintext.data(), plaintext.size()));
     CSL_ASSIGN_OR_RETURN(const std::string sealed, sender.Seal(Aad(piece, pieces), plaintext));
-    CSL_RETURN_IF_ERROR(out.WriteAt(kHpkeKeyBytes + piece * kSealedPiece, sealed));
+    const uint64_t offset = kHpkeKeyBytes + piece * kSealedPiece;
+    CSL_RETURN_IF_ERROR(out.WriteAt(offset, sealed));
+    out.StartWriteback(offset, sealed.size());  // while the next piece is sealed
+    hash.Update(sealed);
   }
-  return out.Sync();
+  CSL_RETURN_IF_ERROR(out.Sync());
+  return HexEncode(hash.Finish());
 }
 
 }  // namespace
@@ -52,18 +62,30 @@ uint64_t SealedBytes(uint64_t plaintext_bytes) {
   return kHpkeKeyBytes + plaintext_bytes + Pieces(plaintext_bytes) * kHpkeTagBytes;
 }
 
-absl::Status SealFile(const std::string& source, const std::string& target,
-                      absl::string_view recipient_public_key, const SealContext& context) {
+absl::StatusOr<std::string> SealBytes(const PlaintextSource& source, uint64_t bytes,
+                                      const std::string& target,
+                                      absl::string_view recipient_public_key,
+                                      const SealContext& context) {
   CSL_ASSIGN_OR_RETURN(HpkeSender sender, HpkeSender::Create(recipient_public_key, Info(context)));
-  CSL_ASSIGN_OR_RETURN(const File in, File::Open(source, File::Mode::kRead));
-  CSL_ASSIGN_OR_RETURN(const uint64_t bytes, in.Bytes());
   const std::string temporary = target + ".sealing";
+  std::string digest;
   {
     CSL_ASSIGN_OR_RETURN(File out, File::Open(temporary, File::Mode::kReadWriteCreate));
     CSL_RETURN_IF_ERROR(out.Truncate(0));  // of an attempt that a crash left behind
-    CSL_RETURN_IF_ERROR(SealPieces(in, bytes, sender, out));
+    CSL_ASSIGN_OR_RETURN(digest, SealPieces(source, bytes, sender, out));
   }
-  return RenameDurably(temporary, target);
+  CSL_RETURN_IF_ERROR(RenameDurably(temporary, target));
+  return digest;
+}
+
+absl::Status SealFile(const std::string& source, const std::string& target,
+                      absl::string_view recipient_public_key, const SealContext& context) {
+  CSL_ASSIGN_OR_RETURN(const File in, File::Open(source, File::Mode::kRead));
+  CSL_ASSIGN_OR_RETURN(const uint64_t bytes, in.Bytes());
+  return SealBytes([&](uint64_t offset, char* out,
+                       size_t size) { return in.ReadAt(offset, out, size); },
+                   bytes, target, recipient_public_key, context)
+      .status();
 }
 
 absl::StatusOr<SealedReader> SealedReader::Open(const std::string& path, const HpkeKeyPair& key,

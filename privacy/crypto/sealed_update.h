@@ -8,6 +8,7 @@
 #define CONSILIUM_PRIVACY_CRYPTO_SEALED_UPDATE_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -32,6 +33,14 @@ uint64_t SealedBytes(uint64_t plaintext_bytes);
 // Seals the file at `source` into a new file at `target`, one piece in memory. Synced, renamed.
 absl::Status SealFile(const std::string& source, const std::string& target,
                       absl::string_view recipient_public_key, const SealContext& context);
+
+// The same of `bytes` that need not lie in a file; `source` gives exactly `size` of them at `offset`,
+// in order. Returns the sealed file's SHA-256 in lower-case hex.
+using PlaintextSource = std::function<absl::Status(uint64_t offset, char* out, size_t size)>;
+absl::StatusOr<std::string> SealBytes(const PlaintextSource& source, uint64_t bytes,
+                                      const std::string& target,
+                                      absl::string_view recipient_public_key,
+                                      const SealContext& context);
 
 // Opens a sealed file piece by piece, from the start. Thread-compatible. The file must not change.
 class SealedReader {

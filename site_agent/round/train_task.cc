@@ -17,9 +17,8 @@ namespace {
 
 absl::StatusOr<FinishedTask> Seal(const TaskSite& site, const SiteTask& task,
                                   wire::TensorMap update, UpdateOffer about) {
-  CSL_ASSIGN_OR_RETURN(const std::string folder, site.spool.BeginWork(task.task_id));
+  CSL_RETURN_IF_ERROR(site.spool.BeginWork(task.task_id).status());
   SealOptions options;
-  options.folder = folder;
   options.sealed_path = site.spool.UpdatePath(task.task_id);
   options.recipient_public_key = task.sealing_public_key;
   options.context = {site.options.federation, task.study, task.round, site.options.site,

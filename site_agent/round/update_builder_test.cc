@@ -45,7 +45,6 @@ TEST(UpdateDeltaTest, DivergedTrainingIsNotSent) {
 class SealUpdateTest : public testing::Test {
  protected:
   SealUpdateTest() : folder_(*TempDir::Create("seal")), key_(privacy::GenerateHpkeKeyPair()) {
-    options_.folder = folder_.path();
     options_.sealed_path = JoinPath(folder_.path(), "update.sealed");
     options_.recipient_public_key = key_.public_key;
     options_.context = {"fed", "hippo", 3, "site-a", "task-3"};

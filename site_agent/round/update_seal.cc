@@ -1,26 +1,47 @@
 #include "site_agent/round/update_seal.h"
 
-#include <cstdio>
+#include <algorithm>
+#include <cstring>
 
-#include "absl/cleanup/cleanup.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 
 namespace consilium::agent {
+namespace {
+
+// The safetensors file that `header` and `values` would be, read from memory.
+void CopyFileBytes(const std::string& header, const std::vector<float>& values, uint64_t offset,
+                   char* out, size_t size) {
+  if (offset < header.size()) {
+    const size_t part = std::min<size_t>(size, header.size() - offset);
+    std::memcpy(out, header.data() + offset, part);
+    out += part;
+    offset += part;
+    size -= part;
+  }
+  if (size > 0) {
+    std::memcpy(out, reinterpret_cast<const char*>(values.data()) + (offset - header.size()), size);
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<UpdateOffer> SealUpdate(wire::TensorMap update, const wire::Metadata& metadata,
                                        const SealOptions& options) {
-  const std::string plain = JoinPath(options.folder, "update.safetensors");
-  const auto remove_plain = absl::MakeCleanup([&] { std::remove(plain.c_str()); });
   UpdateOffer offer;
   offer.layout_sha256 = privacy::Sha256Hex(update.layout.Canonical());
-  CSL_RETURN_IF_ERROR(wire::WriteSafetensors(plain, update, metadata));
-  update = wire::TensorMap();
-  CSL_RETURN_IF_ERROR(privacy::SealFile(plain, options.sealed_path, options.recipient_public_key,
-                                        options.context));
+  const std::string header = wire::EncodeSafetensorsHeader(update.layout, metadata);
+  CSL_ASSIGN_OR_RETURN(
+      offer.sha256,
+      privacy::SealBytes(
+          [&](uint64_t offset, char* out, size_t size) {
+            CopyFileBytes(header, update.values, offset, out, size);
+            return absl::OkStatus();
+          },
+          header.size() + update.values.size() * sizeof(float), options.sealed_path,
+          options.recipient_public_key, options.context));
   CSL_ASSIGN_OR_RETURN(offer.bytes, FileBytes(options.sealed_path));
-  CSL_ASSIGN_OR_RETURN(offer.sha256, privacy::Sha256HexOfFile(options.sealed_path));
   return offer;
 }
 

@@ -13,14 +13,13 @@
 namespace consilium::agent {
 
 struct SealOptions {
-  std::string folder;        // of the spool; gets update.sealed
-  std::string sealed_path;   // inside it
+  std::string sealed_path;  // in the spool; its folder is there
   std::string recipient_public_key;
   privacy::SealContext context;
 };
 
-// Writes `update` as safetensors, seals it and removes the plain file. Fills bytes, digest and
-// layout of the offer.
+// Seals `update` as a safetensors file that never lies on the disk in the clear. Fills bytes, digest
+// and layout of the offer.
 absl::StatusOr<UpdateOffer> SealUpdate(wire::TensorMap update, const wire::Metadata& metadata,
                                        const SealOptions& options);
 

@@ -4,7 +4,6 @@
 //   grpc_floor certificates DIR
 //   grpc_floor serve DIR                         prints its port; ends when stdin does
 //   grpc_floor site DIR PORT DOWN UP             moves so many bytes, prints seconds down and up
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -12,9 +11,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "grpcpp/generic/generic_stub.h"
-#include "grpcpp/grpcpp.h"
 #include "consilium/v1/federation.grpc.pb.h"
+#include "grpcpp/grpcpp.h"
 #include "privacy/crypto/certificate.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
@@ -53,13 +51,18 @@ int MakeCertificates(const std::string& folder) {
     privacy::IssueOptions options;
     options.identity = {"bench", name == "server" ? privacy::Role::kCoordinator
                                                   : privacy::Role::kSite, name};
-    options.dns_names = {"localhost"};
-    options.ip_addresses = {"127.0.0.1"};
+    if (name == "server") {
+      options.dns_names = {"localhost"};
+      options.ip_addresses = {"127.0.0.1"};
+    }
     options.not_before = now - absl::Minutes(5);
     options.lifetime = absl::Hours(24);
     const auto csr = privacy::MakeCsrPem(*key, name);
     const auto certificate = privacy::IssueCertificate(*ca, *csr, options);
-    if (!certificate.ok()) return 1;
+    if (!certificate.ok()) {
+      std::fprintf(stderr, "%s\n", certificate.status().ToString().c_str());
+      return 1;
+    }
     Put(folder, name + ".key", key->view());
     Put(folder, name + ".crt", *certificate);
   }

@@ -25,12 +25,11 @@ uint64_t SeedFor(const WorkSite& site, const agent::SiteTask& task) {
 
 absl::StatusOr<agent::FinishedTask> SealMap(const WorkSite& site, const agent::SiteTask& task,
                                             wire::TensorMap map, agent::UpdateOffer about) {
-  CSL_ASSIGN_OR_RETURN(const std::string folder, site.spool.BeginWork(task.task_id));
+  CSL_RETURN_IF_ERROR(site.spool.BeginWork(task.task_id).status());
   CSL_ASSIGN_OR_RETURN(
       const agent::UpdateOffer sealed,
       agent::SealUpdate(std::move(map), {{wire::kPlanMetadataKey, task.plan_json}},
-                        {.folder = folder,
-                         .sealed_path = site.spool.UpdatePath(task.task_id),
+                        {.sealed_path = site.spool.UpdatePath(task.task_id),
                          .recipient_public_key = task.sealing_public_key,
                          .context = {site.federation, task.study, task.round, site.site,
                                      task.task_id}}));
