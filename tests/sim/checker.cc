@@ -1,0 +1,182 @@
+#include "tests/sim/checker.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+namespace consilium::sim {
+namespace {
+
+using coordinator::ContributionRecord;
+using coordinator::Outcome;
+using coordinator::RoundPhase;
+using coordinator::RoundRecord;
+using coordinator::VersionRecord;
+
+constexpr double kTolerance = 1e-6;  // of sums of a few values in -1..1
+constexpr double kUnlabelledWeight = 0.2;  // of the studies' files
+constexpr double kExponent = 0.5;
+
+}  // namespace
+
+void Checker::AfterEvent() {
+  const Disk& disk = coordinator_.disk();
+  if (disk.commits == commits_) return;
+  commits_ = disk.commits;
+  CheckAudit();
+  for (const auto& [study, versions] : disk.versions) CheckVersions(study);
+  CheckAcknowledged();
+  for (const auto& [name, record] : disk.studies) {  // what runs is what a restart would read
+    const coordinator::StudyRun* run = coordinator_.Run(name);
+    if (run == nullptr || !run->round()) continue;
+    const RoundRecord& now = run->round()->record();
+    const auto it = disk.rounds.find({name, now.number});
+    if (it == disk.rounds.end()) return world_.Fail(absl::StrCat(name, ": a round was not stored"));
+    if (it->second.phase != now.phase ||
+        it->second.contributions.size() != now.contributions.size()) {
+      return world_.Fail(absl::StrCat(name, " round ", now.number, " differs from its record"));
+    }
+    for (size_t i = 0; i < now.contributions.size(); ++i) {
+      if (now.contributions[i].outcome != it->second.contributions[i].outcome) {
+        world_.Fail(absl::StrCat(name, " round ", now.number, ": a contribution was not stored"));
+      }
+    }
+  }
+}
+
+void Checker::CheckAudit() {
+  const Disk& disk = coordinator_.disk();
+  for (; audit_ < disk.audit.size(); ++audit_) {
+    const coordinator::AuditFacts& facts = disk.audit[audit_];
+    if (facts.action == "round.fail") ++world_.counts.failed_rounds;
+    if (facts.action != "round.commit") continue;
+    std::vector<std::string>& chain = committed_[facts.study];
+    const std::string parent = chain.empty() ? "" : chain.back();
+    if (facts.before != parent) world_.Fail("the audit log's chain of versions is broken");
+    chain.push_back(facts.after);
+  }
+}
+
+void Checker::CheckVersions(const std::string& study) {
+  const Disk& disk = coordinator_.disk();
+  const std::vector<VersionRecord>& versions = disk.versions.at(study);
+  Seen& seen = seen_[study];
+  for (; seen.versions < versions.size(); ++seen.versions) {
+    const size_t i = seen.versions;
+    const VersionRecord& version = versions[i];
+    ++world_.counts.versions;
+    const auto& chain = committed_[study];
+    if (chain.size() <= i || chain[i] != version.version) {
+      return world_.Fail(absl::StrCat("version ", version.version, " is not in the audit log"));
+    }
+    if (version.parent != (i == 0 ? "" : versions[i - 1].version) ||
+        (i > 0 && version.number <= versions[i - 1].number)) {
+      return world_.Fail(absl::StrCat("version ", version.version, " has a wrong parent or number"));
+    }
+    const auto round = disk.rounds.find({study, version.number});
+    if (round == disk.rounds.end() || round->second.phase != RoundPhase::kCommitted ||
+        round->second.new_version != version.version) {
+      return world_.Fail(absl::StrCat("version ", version.version, " has no committed round"));
+    }
+    if (!round->second.reason.empty()) ++world_.counts.closed_early;
+    for (const ContributionRecord& c : round->second.contributions) {
+      if (c.outcome == Outcome::kRefused && c.staleness > 0) ++world_.counts.stale_refusals;
+      if (c.outcome != Outcome::kFolded) continue;
+      if (!seen.folded_tasks.insert(c.task_id).second) {
+        return world_.Fail(absl::StrCat("task ", c.task_id, " was folded twice"));
+      }
+    }
+    CheckModel(version, round->second, static_cast<int64_t>(i) - 1);
+  }
+  if (versions.size() != committed_[study].size() ||
+      disk.studies.at(study).latest_version != versions.back().version) {
+    world_.Fail(absl::StrCat("the newest version of ", study, " is not the study's"));
+  }
+}
+
+// `newest`: the index of the version that the buffer opened on.
+void Checker::CheckModel(const VersionRecord& version, const RoundRecord& round, int64_t newest) {
+  const Disk& disk = coordinator_.disk();
+  const Values& model = disk.models.at(version.sha256);
+  std::vector<double> sum(model.size(), 0);
+  double divisor = 0;
+  for (const ContributionRecord& c : round.contributions) {
+    if (c.outcome != Outcome::kFolded) continue;
+    const auto truth = ledger_.find(c.upload_id);
+    if (truth == ledger_.end() || truth->second.task_id != c.task_id ||
+        truth->second.site != c.site) {
+      return world_.Fail(absl::StrCat(version.version, " folded an update that nobody made"));
+    }
+    if (round.number == 0) {
+      if (model != truth->second.values) world_.Fail("the first weights are not the site's");
+      return;
+    }
+    const double full = std::llround(1000 * (static_cast<double>(truth->second.labelled) +
+                                             kUnlabelledWeight *
+                                                 static_cast<double>(truth->second.unlabelled)));
+    double weight = full;
+    if (round.buffer > 0) {
+      int64_t base = newest;
+      const auto& versions = disk.versions.at(version.study);
+      while (base >= 0 && versions[static_cast<size_t>(base)].version != c.base_version) --base;
+      if (base < 0 || c.staleness != newest - base) {
+        return world_.Fail(absl::StrCat(version.version, " counts a wrong staleness"));
+      }
+      if (c.staleness > 0) ++world_.counts.stale_folds;
+      weight = full * std::pow(1 + static_cast<double>(c.staleness), -kExponent);
+    }
+    if (std::abs(static_cast<double>(c.weight_milli) - weight) > 0.51) {
+      return world_.Fail(absl::StrCat(version.version, " weighs an update ", c.weight_milli,
+                                      " where it counts ", weight));
+    }
+    divisor += full;
+    for (size_t i = 0; i < sum.size(); ++i) {
+      sum[i] += static_cast<double>(c.weight_milli) * truth->second.values[i];
+    }
+  }
+  if (divisor == 0) return world_.Fail(absl::StrCat(version.version, " folded nothing"));
+  const Values& base = disk.models.at(round.base_sha256);
+  for (size_t i = 0; i < sum.size(); ++i) {
+    if (std::abs(base[i] + sum[i] / divisor - model[i]) > kTolerance) {
+      return world_.Fail(absl::StrCat(version.version, " is not its base plus the plain mean"));
+    }
+  }
+}
+
+void Checker::CheckAcknowledged() {
+  const Disk& disk = coordinator_.disk();
+  for (const auto& [upload, study] : coordinator_.acknowledged()) {
+    if (settled_.contains(upload)) continue;
+    int found = 0;
+    bool settled = false;
+    for (auto it = disk.rounds.lower_bound({study, 0});
+         it != disk.rounds.end() && it->first.first == study; ++it) {
+      for (const ContributionRecord& c : it->second.contributions) {
+        if (c.upload_id != upload) continue;
+        ++found;
+        const bool named = it->second.phase == RoundPhase::kFailed && !c.reason.empty();
+        const bool under_way = it->second.phase == RoundPhase::kCollecting ||
+                               it->second.phase == RoundPhase::kAggregating;
+        settled = c.outcome == Outcome::kFolded || named;
+        if (!settled && !(under_way && c.outcome == Outcome::kAccepted)) {
+          return world_.Fail(absl::StrCat("an acknowledged update of ", c.site, " is neither folded "
+                                          "nor named as dropped, in round ", it->second.number));
+        }
+      }
+    }
+    if (found != 1) {
+      return world_.Fail(absl::StrCat("an acknowledged update is in ", found, " rounds of ", study));
+    }
+    if (settled) settled_.insert(upload);
+  }
+}
+
+void Checker::AtTheEnd() {
+  for (const auto& [key, round] : coordinator_.disk().rounds) {
+    if (round.phase == RoundPhase::kCollecting || round.phase == RoundPhase::kAggregating) {
+      world_.Fail(absl::StrCat("round ", round.number, " of ", key.first, " did not end"));
+    }
+  }
+}
+
+}  // namespace consilium::sim

@@ -1,0 +1,239 @@
+#include "tests/sim/sim_site.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+
+namespace consilium::sim {
+namespace {
+
+constexpr absl::Duration kCallTimeout = absl::Seconds(10);
+constexpr absl::Duration kIdleQuestion = absl::Seconds(5);
+constexpr absl::Duration kAwayMax = absl::Seconds(60);
+constexpr absl::Duration kHangMax = absl::Seconds(150);
+constexpr absl::Duration kRefusedWait = absl::Seconds(60);
+
+agent::TaskKind KindOf(coordinator::TaskKind kind) {
+  switch (kind) {
+    case coordinator::TaskKind::kPrepare:
+      return agent::TaskKind::kPrepare;
+    case coordinator::TaskKind::kInitialise:
+      return agent::TaskKind::kInitialise;
+    case coordinator::TaskKind::kTrain:
+      return agent::TaskKind::kTrain;
+    case coordinator::TaskKind::kEvaluate:
+      return agent::TaskKind::kEvaluate;
+  }
+  return agent::TaskKind::kPrepare;
+}
+
+}  // namespace
+
+template <typename T>
+void SimSite::Call(std::function<T()> heard, std::function<void(const T&)> answered) {
+  const auto open = std::make_shared<bool>(true);
+  const auto finish = [this, open, life = life_, answered](const T& answer) {
+    if (!*open || life != life_ || !alive_) return;
+    *open = false;
+    if (world_.now() < hangs_until_) {  // the answer waits for the process
+      *open = true;
+      world_.At(hangs_until_, [this, open, life, answered, answer] {
+        if (!*open || life != life_ || !alive_) return;
+        *open = false;
+        answered(answer);
+      });
+      return;
+    }
+    answered(answer);
+  };
+  world_.Send([this, heard, finish] {
+    const T answer = heard();
+    world_.Send([finish, answer] { finish(answer); });
+  });
+  world_.After(kCallTimeout, [finish] { finish(T(absl::UnavailableError("no answer"))); });
+}
+
+void SimSite::Start() {
+  alive_ = true;
+  ++life_;
+  working_on_.clear();
+  std::vector<agent::TaskKey> spooled;
+  for (const std::string& id : spool_order_) spooled.push_back(spool_.at(id).key);
+  round_.emplace(std::move(spooled));
+  Do(round_->Start());
+}
+
+void SimSite::Crash() {
+  if (!alive_) return;
+  ++world_.counts.site_crashes;
+  alive_ = false;
+  ++life_;
+  if (world_.Chance(world_.faults().spool_lost)) {
+    ++world_.counts.lost_spools;
+    spool_.clear();
+    spool_order_.clear();
+  }
+  world_.After(world_.Between(absl::Seconds(1), kAwayMax), [this] { Start(); });
+}
+
+void SimSite::Hang() {
+  if (!alive_) return;
+  ++world_.counts.hangs;
+  hangs_until_ = world_.now() + world_.Between(absl::Seconds(5), kHangMax);
+}
+
+void SimSite::Do(const std::vector<agent::Effect>& effects) {
+  for (const agent::Effect& effect : effects) {
+    if (std::holds_alternative<agent::AskForTask>(effect)) {
+      Ask();
+    } else if (std::holds_alternative<agent::Work>(effect)) {
+      Work();
+    } else if (const auto* deliver = std::get_if<agent::Deliver>(&effect)) {
+      Deliver(deliver->task_id);
+    } else if (const auto* decline = std::get_if<agent::Decline>(&effect)) {
+      Decline(decline->task_id);
+    } else if (const auto* discard = std::get_if<agent::Discard>(&effect)) {
+      spool_.erase(discard->task_id);
+      std::erase(spool_order_, discard->task_id);
+    } else {
+      const auto& wait = std::get<agent::Wait>(effect);
+      const absl::Duration delay = wait.refusals > 0
+                                       ? kRefusedWait
+                                       : absl::Seconds(std::min(1 << std::min(wait.failures, 4), 16));
+      world_.After(delay, [this, life = life_] {
+        if (life == life_ && alive_) Do(round_->OnWaited());
+      });
+    }
+  }
+}
+
+void SimSite::Ask() {
+  using Answer = absl::StatusOr<std::optional<coordinator::SiteTask>>;
+  Call<Answer>([this] { return coordinator_.NextTask(name()); },
+               [this](const Answer& task) {
+                 if (!task.ok()) return Do(round_->OnAskFailed());
+                 if (!task->has_value()) {
+                   world_.After(kIdleQuestion, [this, life = life_] {
+                     if (life == life_ && alive_) Do(round_->OnNoTask());
+                   });
+                   return;
+                 }
+                 task_ = **task;
+                 Do(round_->OnTask({task_->task_id, KindOf(task_->kind), task_->study,
+                                    task_->round}));
+               });
+}
+
+void SimSite::Work() {
+  working_on_ = task_->task_id;
+  const bool trains = task_->kind == coordinator::TaskKind::kTrain;
+  const absl::Duration takes = trains ? world_.Between(options_.training / 2, options_.training * 2)
+                                      : world_.Between(absl::Seconds(1), absl::Seconds(5));
+  Heartbeat(working_on_);
+  world_.After(takes, [this, life = life_, task = *task_] {
+    if (life != life_ || !alive_ || working_on_ != task.task_id) return;
+    if (world_.now() < hangs_until_) {
+      world_.At(hangs_until_, [this, life, task] {
+        if (life == life_ && alive_ && working_on_ == task.task_id) FinishWork(task);
+      });
+      return;
+    }
+    FinishWork(task);
+  });
+}
+
+// The monitor's thread: it also notices that the result is no longer awaited.
+void SimSite::Heartbeat(const std::string& task_id) {
+  Call<absl::Status>(
+      [this, task_id] { return coordinator_.ReportProgress(name(), task_id); },
+      [this, task_id](const absl::Status& status) {
+        if (working_on_ != task_id) return;
+        if (absl::IsFailedPrecondition(status)) {
+          working_on_.clear();
+          return Do(round_->OnWorkFailed(agent::WorkFailure::kAbandoned));
+        }
+        world_.After(task_->lease / 3, [this, life = life_, task_id] {
+          if (life == life_ && alive_ && working_on_ == task_id) Heartbeat(task_id);
+        });
+      });
+}
+
+void SimSite::FinishWork(const coordinator::SiteTask& task) {
+  working_on_.clear();
+  if (world_.Chance(world_.faults().work_fails)) {
+    return Do(round_->OnWorkFailed(world_.Chance(0.5) ? agent::WorkFailure::kHopeless
+                                                      : agent::WorkFailure::kTrouble));
+  }
+  Result result;
+  result.key = {task.task_id, KindOf(task.kind), task.study, task.round};
+  if (task.kind == coordinator::TaskKind::kTrain || task.kind == coordinator::TaskKind::kInitialise) {
+    for (int i = 0; i < 3; ++i) {
+      result.values.push_back(static_cast<float>(world_.random().Uniform(-1, 1)));
+    }
+    coordinator::Announcement update;
+    update.site = name();
+    update.task_id = task.task_id;
+    update.study = task.study;
+    update.round = task.round;
+    update.base_model_sha256 = task.model_sha256;
+    update.sha256 = absl::StrCat(absl::Hex(world_.random().Next()));  // sealing is never the same
+    update.labelled_cases = options_.labelled;
+    update.unlabelled_cases = options_.unlabelled;
+    ledger_[coordinator::UploadId(update)] = {name(),        task.task_id,       task.study,
+                                              result.values, options_.labelled, options_.unlabelled};
+    result.update = std::move(update);
+  }
+  spool_[task.task_id] = std::move(result);
+  std::erase(spool_order_, task.task_id);
+  spool_order_.push_back(task.task_id);
+  Do(round_->OnWorkDone());
+}
+
+void SimSite::OnDelivery(const absl::Status& status) {
+  if (round_->phase() != agent::SiteRound::Phase::kDelivering) return;
+  Do(status.ok() ? round_->OnDelivered()
+                 : round_->OnDeliveryFailed(agent::ClassifyFailure(status)));
+}
+
+void SimSite::Deliver(const std::string& task_id) {
+  const Result result = spool_.at(task_id);
+  if (result.update) return DeliverUpdate(result);
+  Call<absl::Status>(
+      [this, task_id, kind = result.key.kind]() -> absl::Status {
+        if (kind == agent::TaskKind::kPrepare) {
+          coordinator::CohortRecord report;
+          report.site = name();
+          report.labelled_cases = options_.labelled + options_.held_out;
+          report.cases = report.labelled_cases + options_.unlabelled;
+          report.held_out_cases = options_.held_out;
+          report.median_spacing_xyz_mm = {1, 1, 1};
+          report.median_size_xyz = {40, 40, 40};
+          return coordinator_.ReportCohort(report, task_id);
+        }
+        return coordinator_.ReportEvaluation(name(), task_id, {{"case", {0.5}}});
+      },
+      [this](const absl::Status& status) { OnDelivery(status); });
+}
+
+void SimSite::DeliverUpdate(const Result& result) {
+  Call<absl::Status>(
+      [this, result] { return coordinator_.Upload(*result.update, result.values); },
+      [this, result](const absl::Status& begun) {
+        if (!begun.ok()) return OnDelivery(begun);
+        using Answer = absl::StatusOr<bool>;
+        Call<Answer>([this, result] { return coordinator_.CommitUpload(*result.update); },
+                     [this](const Answer& answer) { OnDelivery(answer.status()); });
+      });
+}
+
+void SimSite::Decline(const std::string& task_id) {
+  ++world_.counts.declines;
+  Call<absl::Status>([this, task_id] { return coordinator_.Decline(name(), task_id); },
+                     [this](const absl::Status& status) {
+                       Do(status.ok() ? round_->OnDeclined()
+                                      : round_->OnDeclineFailed(agent::ClassifyFailure(status)));
+                     });
+}
+
+}  // namespace consilium::sim

@@ -1,0 +1,86 @@
+// Thousands of seeded federations with everything going wrong, and the planted faults that have to be
+// found. `--seed=N --schedules=1` repeats the one that a failure names.
+#include <cstdio>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "gtest/gtest.h"
+#include "tests/sim/schedule.h"
+
+namespace consilium::sim {
+namespace {
+
+uint64_t first_seed = 1;      // NOLINT: set once, by main
+uint64_t schedules = 20'000;  // NOLINT
+
+TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
+  Counts all;
+  for (uint64_t seed = first_seed; seed < first_seed + schedules; ++seed) {
+    const Outcome outcome = RunSchedule(seed);
+    all.Add(outcome.counts);
+    ASSERT_FALSE(outcome.violation) << *outcome.violation << "\nrepeat: --seed=" << seed
+                                    << " --schedules=1";
+  }
+  std::printf("%llu schedules: %lld events, %lld versions, %lld acknowledged updates\n"
+              "lost messages %lld, repeated %lld, coordinator crashes %lld, site crashes %lld, "
+              "hangs %lld, lost spools %lld\ndeclines %lld, revocations %lld, pauses %lld, "
+              "failed rounds %lld, closed early %lld, folded stale %lld, refused as stale %lld, "
+              "offered late %lld\n",
+              static_cast<unsigned long long>(schedules), static_cast<long long>(all.events),
+              static_cast<long long>(all.versions), static_cast<long long>(all.acknowledged),
+              static_cast<long long>(all.drops), static_cast<long long>(all.duplicates),
+              static_cast<long long>(all.coordinator_crashes),
+              static_cast<long long>(all.site_crashes), static_cast<long long>(all.hangs),
+              static_cast<long long>(all.lost_spools), static_cast<long long>(all.declines),
+              static_cast<long long>(all.revocations), static_cast<long long>(all.pauses),
+              static_cast<long long>(all.failed_rounds), static_cast<long long>(all.closed_early),
+              static_cast<long long>(all.stale_folds), static_cast<long long>(all.stale_refusals),
+              static_cast<long long>(all.late_updates));
+  if (schedules < 1000) return;
+  // Each kind of trouble and each way out has to have been met.
+  for (const int64_t met :
+       {all.drops, all.duplicates, all.coordinator_crashes, all.site_crashes, all.hangs,
+        all.lost_spools, all.declines, all.revocations, all.pauses, all.failed_rounds,
+        all.closed_early, all.stale_folds, all.stale_refusals, all.late_updates}) {
+    EXPECT_GT(met, 0);
+  }
+}
+
+TEST(SimulationTest, SameSeedIsTheSameFederation) {
+  const Outcome first = RunSchedule(first_seed), second = RunSchedule(first_seed);
+  EXPECT_EQ(first.counts.events, second.counts.events);
+  EXPECT_EQ(first.counts.acknowledged, second.counts.acknowledged);
+}
+
+class PlantedBugTest : public testing::TestWithParam<Bug> {};
+
+TEST_P(PlantedBugTest, IsFound) {
+  for (uint64_t seed = 1; seed <= 500; ++seed) {
+    if (RunSchedule(seed, GetParam()).violation) return;
+  }
+  FAIL() << "500 schedules did not find a planted bug";
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PlantedBugTest,
+                         testing::Values(Bug::kFoldTwice, Bug::kForgetAccepted, Bug::kNoDiscount,
+                                         Bug::kLoseStaged));
+
+}  // namespace
+}  // namespace consilium::sim
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view argument = argv[i];
+    const bool known = absl::ConsumePrefix(&argument, "--seed=")
+                           ? absl::SimpleAtoi(argument, &consilium::sim::first_seed)
+                           : absl::ConsumePrefix(&argument, "--schedules=") &&
+                                 absl::SimpleAtoi(argument, &consilium::sim::schedules);
+    if (!known) {
+      std::fprintf(stderr, "usage: %s [--seed=N] [--schedules=N]\n", argv[0]);
+      return 2;
+    }
+  }
+  return RUN_ALL_TESTS();
+}
