@@ -6,6 +6,9 @@
 // outlives the buffer it was made in: its contribution is carried into the next one, where it counts
 // by its staleness (staleness.h), and ends refused when it is staler than staleness_max.
 //
+// Within one buffer no update weighs more than that of the largest site known when it opened: the
+// scale that keeps the sum in range must not depend on who joins later.
+//
 // Evaluations come between two buffers; what is being trained meanwhile goes on and is taken after.
 #include <algorithm>
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/round/planner.h"
+#include "privacy/crypto/sha256.h"
 #include "proto/base/status.h"
 
 namespace consilium::coordinator {
@@ -22,6 +24,14 @@ std::string WhyGone(const std::vector<SiteView>& sites, absl::string_view name) 
   if (site->approved) return "";
   if (site->state == Name(SiteState::kPending)) return "the site enrolled with another key";
   return absl::StrCat("the site was ", site->state);
+}
+
+StudyRun::StudyRun(StudyRecord record, StudySpec spec)
+    : record_(std::move(record)), spec_(std::move(spec)), needs_(CapabilitiesNeeded(spec_)) {
+  Provisional provisional;
+  provisional.json = wire::PlanToJson(ProvisionalPlan(spec_));
+  provisional.sha256 = privacy::Sha256Hex(provisional.json);
+  provisional_ = std::make_shared<const Provisional>(std::move(provisional));
 }
 
 absl::StatusOr<StudyRun> StudyRun::Create(const std::string& yaml, absl::string_view run_id,

@@ -42,6 +42,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -210,8 +211,7 @@ class StudyRun {
   std::string TaskId(TaskKind kind, int64_t number, absl::string_view site) const;
 
  private:
-  StudyRun(StudyRecord record, StudySpec spec)
-      : record_(std::move(record)), spec_(std::move(spec)), needs_(CapabilitiesNeeded(spec_)) {}
+  StudyRun(StudyRecord record, StudySpec spec);
   bool buffered() const { return spec_.strategy == Strategy::kFedBuff; }
   std::string Lacks(const SiteView& site) const;
   bool ended() const;
@@ -257,6 +257,12 @@ class StudyRun {
   StudyRecord record_;
   StudySpec spec_;
   uint32_t needs_ = 0;
+  // The plan until it is fixed, made once: every site asks for it.
+  struct Provisional {
+    std::string json;
+    std::string sha256;
+  };
+  std::shared_ptr<const Provisional> provisional_;
   std::optional<Round> round_;
   std::optional<EvaluationRecord> evaluation_;
   // Not durable; each OnTime sets the first two anew.

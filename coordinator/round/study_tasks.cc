@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "coordinator/round/planner.h"
 #include "coordinator/round/study_run.h"
 #include "privacy/crypto/sha256.h"
 
@@ -41,9 +40,9 @@ SiteTask StudyRun::MakeTask(TaskKind kind, absl::string_view site) const {
   task.lease = spec_.lease;
   task.since_us = record_.stage_since_us;
   task.evaluator = spec_.IsEvaluator(site);
-  task.plan_json = record_.plan_json.empty() ? wire::PlanToJson(ProvisionalPlan(spec_))
-                                             : record_.plan_json;
-  task.plan_sha256 = privacy::Sha256Hex(task.plan_json);
+  const bool fixed = !record_.plan_json.empty();
+  task.plan_json = fixed ? record_.plan_json : provisional_->json;
+  task.plan_sha256 = fixed ? record_.plan_sha256 : provisional_->sha256;
   return task;
 }
 

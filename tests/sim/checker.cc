@@ -1,5 +1,6 @@
 #include "tests/sim/checker.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -111,11 +112,13 @@ void Checker::CheckModel(const VersionRecord& version, const RoundRecord& round,
       if (model != truth->second.values) world_.Fail("the first weights are not the site's");
       return;
     }
-    const double full = std::llround(1000 * (static_cast<double>(truth->second.labelled) +
+    double full = std::llround(1000 * (static_cast<double>(truth->second.labelled) +
                                              kUnlabelledWeight *
                                                  static_cast<double>(truth->second.unlabelled)));
     double weight = full;
     if (round.buffer > 0) {
+      // Of a site that came after the buffer had opened.
+      full = std::min(full, static_cast<double>(round.weight_cap_milli));
       int64_t base = newest;
       const auto& versions = disk.versions.at(version.study);
       while (base >= 0 && versions[static_cast<size_t>(base)].version != c.base_version) --base;

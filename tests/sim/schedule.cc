@@ -1,6 +1,8 @@
 #include "tests/sim/schedule.h"
 
 #include <deque>
+#include <functional>
+#include <map>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,7 @@ constexpr absl::Duration kTick = absl::Seconds(5);
 constexpr absl::Duration kFaultsFor = absl::Minutes(3);
 constexpr absl::Duration kLongest = absl::Minutes(30);
 constexpr absl::Duration kQuietFor = absl::Minutes(2);  // without a change: nobody is left to wait for
+constexpr int64_t kStudyFiles = 200;  // for each number of sites
 constexpr int64_t kEventsMax = 100'000;
 
 Faults DrawFaults(phantom::Random& random) {
@@ -53,6 +56,22 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
       "sites: {evaluators: []%s}\nevaluation: {every: %d}\n",
       name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum,
       10 + random.Index(30), required, random.Index(3));
+}
+
+// Reading a study file takes longer than the rest of its schedule, so there are only so many.
+coordinator::StudyRun DrawStudy(const std::string& name, int64_t sites, phantom::Random& random,
+                                absl::Time now) {
+  static std::map<std::string, coordinator::StudyRun>& made =
+      *new std::map<std::string, coordinator::StudyRun>;
+  const int64_t variant = random.Index(kStudyFiles);
+  const std::string key = absl::StrCat(name, "/", sites, "/", variant);
+  auto it = made.find(key);
+  if (it == made.end()) {
+    phantom::Random own(static_cast<uint64_t>(variant), key);
+    const std::string yaml = StudyFile(name, sites, own);
+    it = made.emplace(key, coordinator::StudyRun::Create(yaml, "run", now).value()).first;
+  }
+  return it->second;
 }
 
 bool RoundIsOpen(const Disk& disk) {
@@ -147,7 +166,7 @@ Outcome RunSchedule(uint64_t seed, Bug bug) {
   const int64_t studies = draw.Uniform() < 0.3 ? 2 : 1;
   for (int64_t i = 0; i < studies; ++i) {
     const std::string name = absl::StrCat("study", i);
-    coordinator.Create(StudyFile(name, count, draw), absl::StrCat("run", seed));
+    coordinator.Add(DrawStudy(name, count, draw, world.now()));
   }
   for (SimSite& site : sites) {
     world.After(world.Between(absl::ZeroDuration(), absl::Seconds(20)), [&site] { site.Start(); });

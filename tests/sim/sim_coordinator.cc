@@ -24,8 +24,7 @@ Record Reread(const Record& record) {
 
 }  // namespace
 
-void SimCoordinator::Create(const std::string& yaml, const std::string& run_id) {
-  StudyRun run = StudyRun::Create(yaml, run_id, world_.now()).value();
+void SimCoordinator::Add(StudyRun run) {
   const std::string name = run.record().name;
   disk_.studies[name] = run.record();
   runs_[name] = std::make_shared<const StudyRun>(std::move(run));

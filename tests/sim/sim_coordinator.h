@@ -41,7 +41,8 @@ class SimCoordinator {
   SimCoordinator(World& world, Bug bug) : world_(world), bug_(bug) {}
 
   void Approve(const std::string& site) { disk_.approved[site] = true; }
-  void Create(const std::string& yaml, const std::string& run_id);
+  // A study as StudyRun::Create made it.
+  void Add(coordinator::StudyRun study);
   bool up() const { return up_; }
   const Disk& disk() const { return disk_; }
   const coordinator::StudyRun* Run(const std::string& study) const;
