@@ -42,6 +42,7 @@ struct CoordinatorOptions {
   // Where the newest checkpoint of the audit log is also kept, best on another disk; empty:
   // HOME/audit/checkpoint.
   std::string checkpoint_file;
+  int64_t retention_versions = 0;  // newest of each study whose weights are kept; 0: all
 };
 
 // OK, or INVALID_ARGUMENT that names the key and says what it may be.

@@ -78,6 +78,7 @@ absl::Status ReadKey(const std::string& key, const YAML::Node& value, Coordinato
   }
   if (key == "disk_floor_bytes") return ReadInteger(value, key, options.disk_floor_bytes);
   if (key == "checkpoint_file") return ReadText(value, key, options.checkpoint_file);
+  if (key == "retention_versions") return ReadInteger(value, key, options.retention_versions);
   return AtLine(value, absl::StrCat("unknown key ", key));
 }
 
@@ -148,6 +149,9 @@ absl::Status CheckCoordinatorOptions(const CoordinatorOptions& options) {
   if (options.uploads_in_flight_bytes_max == 0) {
     return absl::InvalidArgumentError("uploads_in_flight_bytes_max: must be more than 0");
   }
+  if (options.retention_versions < 0) {
+    return absl::InvalidArgumentError("retention_versions: 0 (all) or more");
+  }
   if (options.upload_bytes_max == 0) {
     return absl::InvalidArgumentError("upload_bytes_max: must be more than 0");
   }
@@ -183,6 +187,8 @@ std::string CoordinatorOptionsToYaml(const CoordinatorOptions& options) {
        "less free space (at most 5 % of the disk): not ready, no new work");
   text("checkpoint_file", options.checkpoint_file,
        "the audit log's newest checkpoint, best on another disk; empty: HOME/audit/checkpoint");
+  pair("retention_versions", options.retention_versions,
+       "newest of each study whose weights are kept, besides those an alias or release names; 0: all");
   out << YAML::EndMap << YAML::Newline;
   return out.c_str();
 }

@@ -25,6 +25,7 @@ CoordinatorOptions SomeOptions() {
   options.listen = "0.0.0.0:7443";
   options.hosts = {"coordinator.example.org", "127.0.0.1"};
   options.upload_bytes_max = 123456789;
+  options.retention_versions = 12;
   options.http_listen = "";
   options.disk_floor_bytes = 5;
   return options;
@@ -84,6 +85,7 @@ TEST_F(HomeTest, OptionsComeBackAsTheyWentIn) {
   EXPECT_EQ(options->hosts, SomeOptions().hosts);
   EXPECT_EQ(options->advertise, "");
   EXPECT_EQ(options->upload_bytes_max, 123456789u);
+  EXPECT_EQ(options->retention_versions, 12);
   EXPECT_EQ(options->http_listen, "");
   EXPECT_EQ(options->disk_floor_bytes, 5u);
   const auto endpoint = ReadAdminEndpoint(home_ + "/admin");
@@ -152,6 +154,7 @@ TEST(HomeConfigTest, MistakesAreNamedWithTheirLine) {
       {"federation: a\nsite_certificate_days: 0\n", "site_certificate_days: 1 to 825"},
       {"federation: a\nhttp_listen: nowhere\n", "http_listen: must be HOST:PORT"},
       {"federation: a\nupload_bytes_max: -1\n", "upload_bytes_max: must be a whole"},
+      {"federation: a\nretention_versions: -1\n", "retention_versions: 0"},
       {"listen: 127.0.0.1:1\n", "federation"},
       {"- a\n", "key: value"},
       {"a: [\n", "line"},

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -15,7 +16,6 @@
 namespace consilium::coordinator {
 namespace {
 
-constexpr absl::Duration kCallDeadline = absl::Seconds(60);
 constexpr uint64_t kPemBytesMax = 64 * 1024;
 
 absl::StatusOr<std::string> ReadCredential(const std::string& folder, const char* name) {
@@ -39,8 +39,8 @@ absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(
       endpoint.address));
 }
 
-void AdminClient::SetDeadline(grpc::ClientContext& context) {
-  context.set_deadline(wire::DeadlineIn(kCallDeadline));
+void AdminClient::SetDeadline(grpc::ClientContext& context, absl::Duration patience) {
+  context.set_deadline(wire::DeadlineIn(patience));
 }
 
 absl::Status AdminClient::Explain(const grpc::Status& status) const {
@@ -120,6 +120,36 @@ absl::Status AdminClient::Download(const v1::Model& model, const std::string& pa
   if (status.ok()) status = RenameDurably(partial, path);
   if (!status.ok()) ::unlink(partial.c_str());
   return status;
+}
+
+absl::StatusOr<v1::Model> AdminClient::Import(const std::string& study, const std::string& reason,
+                                              const std::string& path,
+                                              const std::function<void(uint64_t)>& on_bytes) {
+  v1::ImportModelRequest message;
+  message.set_study(study);
+  message.set_reason(reason);
+  CSL_ASSIGN_OR_RETURN(*message.mutable_sha256(), privacy::Sha256HexOfFile(path));
+  CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
+  CSL_ASSIGN_OR_RETURN(const uint64_t bytes, file.Bytes());
+  message.set_bytes(bytes);
+  grpc::ClientContext context;
+  v1::Model model;
+  const std::unique_ptr<grpc::ClientWriter<v1::ImportModelRequest>> writer =
+      stub_->ImportModel(&context, &model);
+  const auto cancel = absl::MakeCleanup([&context] { context.TryCancel(); });
+  bool open = writer->Write(message);  // false: the coordinator refused; Finish says why
+  std::string piece;
+  for (uint64_t at = 0; open && at < bytes; at += piece.size()) {
+    piece.resize(std::min<uint64_t>(wire::kChunkBytesMax, bytes - at));
+    CSL_RETURN_IF_ERROR(file.ReadAt(at, piece.data(), piece.size()));
+    v1::ImportModelRequest next;
+    *next.mutable_chunk() = wire::MakeChunk(at, piece);
+    open = writer->Write(next);
+    on_bytes(at + piece.size());
+  }
+  writer->WritesDone();
+  if (const grpc::Status status = writer->Finish(); !status.ok()) return Explain(status);
+  return model;
 }
 
 absl::StatusOr<v1::Model> GetModel(AdminClient& client, const std::string& version) {

@@ -17,6 +17,8 @@
 
 namespace consilium::coordinator {
 
+inline constexpr absl::Duration kCallPatience = absl::Seconds(60);
+
 class AdminClient {
  public:
   // Reads the credentials; `address` (host:port) replaces the one of endpoint.json unless empty.
@@ -24,13 +26,13 @@ class AdminClient {
   static absl::StatusOr<std::unique_ptr<AdminClient>> Connect(const std::string& credentials_dir,
                                                               const std::string& address);
 
-  // client.Call(&v1::Admin::Stub::ListSites, request)
+  // client.Call(&v1::Admin::Stub::ListSites, request); `patience` for what takes long.
   template <typename Request, typename Reply>
   absl::StatusOr<Reply> Call(grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*,
                                                                      const Request&, Reply*),
-                             const Request& request) {
+                             const Request& request, absl::Duration patience = kCallPatience) {
     grpc::ClientContext context;
-    SetDeadline(context);
+    SetDeadline(context, patience);
     Reply reply;
     const grpc::Status status = (stub_.get()->*method)(&context, request, &reply);
     if (!status.ok()) return Explain(status);
@@ -48,10 +50,15 @@ class AdminClient {
   absl::Status Download(const v1::Model& model, const std::string& path,
                         const std::function<void(uint64_t)>& on_bytes);
 
+  // Sends a safetensors file to become the next version of `study`.
+  absl::StatusOr<v1::Model> Import(const std::string& study, const std::string& reason,
+                                   const std::string& path,
+                                   const std::function<void(uint64_t)>& on_bytes);
+
  private:
   AdminClient(std::unique_ptr<v1::Admin::Stub> stub, std::string address)
       : stub_(std::move(stub)), address_(std::move(address)) {}
-  static void SetDeadline(grpc::ClientContext& context);
+  static void SetDeadline(grpc::ClientContext& context, absl::Duration patience);
   absl::Status Explain(const grpc::Status& status) const;
   absl::Status Receive(const v1::Model& model, const std::string& path,
                        const std::function<void(uint64_t)>& on_bytes);

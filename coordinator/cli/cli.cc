@@ -99,6 +99,7 @@ int RunCli(std::vector<std::string> arguments, const CliSurroundings& around) {
   AddRoundCommands(app, cli);
   AddModelCommands(app, cli);
   AddReleaseCommands(app, cli);
+  AddUpkeepCommands(app, cli);
   AddAuditCommands(app, cli);
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {

@@ -74,6 +74,8 @@ void AddStudyCommands(CLI::App& app, Cli& cli);
 void AddWatchCommand(CLI::App& app, Cli& cli);
 void AddRoundCommands(CLI::App& app, Cli& cli);
 void AddModelCommands(CLI::App& app, Cli& cli);
+void AddRegistryCommands(CLI::App& model, Cli& cli);  // of `consilium model`
+void AddUpkeepCommands(CLI::App& app, Cli& cli);
 void AddReleaseCommands(CLI::App& app, Cli& cli);
 void AddAuditCommands(CLI::App& app, Cli& cli);
 

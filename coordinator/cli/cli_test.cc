@@ -109,6 +109,48 @@ class FakeAdmin final : public v1::Admin::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status Rollback(grpc::ServerContext*, const v1::RollbackRequest* request,
+                        v1::Model* reply) override {
+    last_rollback = *request;
+    reply->set_version("h/2");
+    return grpc::Status::OK;
+  }
+  grpc::Status DiffModels(grpc::ServerContext*, const v1::DiffModelsRequest* request,
+                          v1::DiffModelsReply* reply) override {
+    reply->mutable_a()->set_version(request->a());
+    reply->mutable_b()->set_version(request->b());
+    v1::TensorDiff* tensor = reply->add_tensors();
+    tensor->set_name("conv.weight");
+    tensor->add_shape(2);
+    tensor->add_shape(3);
+    tensor->set_max_abs(0.25);
+    reply->add_lineage_differences("origin: round -> import");
+    return grpc::Status::OK;
+  }
+  grpc::Status CollectGarbage(grpc::ServerContext*, const v1::CollectGarbageRequest* request,
+                              v1::CollectGarbageReply* reply) override {
+    reply->add_versions("h/0");
+    reply->set_chunks(request->dry_run() ? 60 : 61);
+    return grpc::Status::OK;
+  }
+  grpc::Status ImportModel(grpc::ServerContext*, grpc::ServerReader<v1::ImportModelRequest>* reader,
+                           v1::Model* reply) override {
+    std::string bytes;
+    for (v1::ImportModelRequest message; reader->Read(&message);) bytes += message.chunk().data();
+    reply->set_version("h/9");
+    reply->set_sha256(privacy::Sha256Hex(bytes));
+    return grpc::Status::OK;
+  }
+  grpc::Status RunDoctor(grpc::ServerContext*, const v1::RunDoctorRequest* request,
+                         v1::RunDoctorReply* reply) override {
+    if (request->quick()) return grpc::Status::OK;
+    v1::Finding* finding = reply->add_findings();
+    finding->set_severity("error");
+    finding->set_what("chunk abc of h/1 is damaged");
+    finding->set_remedy("restore it");
+    return grpc::Status::OK;
+  }
+
   v1::Release Release() const {
     v1::Release release;
     release.set_name("h-3");
@@ -124,6 +166,7 @@ class FakeAdmin final : public v1::Admin::Service {
   }
 
   v1::SetSiteStateRequest last_state;
+  v1::RollbackRequest last_rollback;
   std::string end_state = "finished";
   bool break_first_watch = false;
   int watches = 0;
@@ -192,6 +235,32 @@ TEST_F(CliTest, ListInTheThreeFormats) {
   const std::string lines = out_.str();
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 2);
   EXPECT_TRUE(nlohmann::json::parse(lines.substr(0, lines.find('\n'))).contains("key_sha256"));
+}
+
+TEST_F(CliTest, RegistryCommandsSayWhatHappened) {
+  ASSERT_EQ(Run({"model", "rollback", "h", "--reason", "worse at umc"}), 0) << err_.str();
+  EXPECT_EQ(admin_.last_rollback.reason(), "worse at umc");
+  EXPECT_THAT(out_.str(), HasSubstr("h@production is h/2 again."));
+  EXPECT_EQ(Run({"model", "rollback", "h"}), 2) << "a reason is part of it";
+  ASSERT_EQ(Run({"model", "diff", "h/1", "h@latest"}), 0) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("conv.weight"));
+  EXPECT_THAT(out_.str(), HasSubstr("origin: round -> import"));
+  ASSERT_EQ(Run({"model", "gc", "--dry-run"}), 0) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("h/0 would go\n60 chunks"));
+  ASSERT_TRUE(WriteFileAtomic(Path("m.safetensors"), admin_.weights).ok());
+  ASSERT_EQ(Run({"model", "import", Path("m.safetensors"), "--study", "h", "--reason", "x"}), 0)
+      << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr(privacy::Sha256Hex(admin_.weights)));
+}
+
+TEST_F(CliTest, DoctorEndsWithOneWhereThereIsAnErrorAndExaminesTheHomeWhereNobodyAnswers) {
+  EXPECT_EQ(Run({"doctor"}), 1);
+  EXPECT_THAT(out_.str(), HasSubstr("chunk abc of h/1 is damaged"));
+  EXPECT_EQ(Run({"doctor", "--quick"}), 0) << err_.str();
+  // Nothing listens at the address that `init` wrote; the store was never used.
+  EXPECT_EQ(RunBare({"--home", home_, "doctor", "--output", "json"}), 1) << err_.str();
+  EXPECT_EQ(nlohmann::json::parse(out_.str())["findings"][0]["severity"], "error");
+  EXPECT_EQ(RunBare({"restore", Path("nothing"), "--home", Path("new")}), 2);
 }
 
 TEST_F(CliTest, MistakesInTheCommandAreUsage) {

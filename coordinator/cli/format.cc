@@ -178,9 +178,40 @@ std::string FormatModel(const v1::Model& model) {
                 {"parameters", absl::StrCat(model.parameters())},
                 {"created", FormatTime(model.created_unix())},
                 {"round", absl::StrCat(model.round())},
-                {"parent", model.parent()},
+                {"origin", model.origin()},
+                {"parents", model.parents_size() > 0 ? absl::StrJoin(model.parents(), ", ")
+                                                     : model.parent()},
+                {"sites", absl::StrJoin(model.sites(), ", ")},
+                {"made by", model.code_version().empty()
+                                ? ""
+                                : absl::StrCat("consilium ", model.code_version())},
+                {"weights", model.weights_gone_unix() == 0
+                                ? "kept"
+                                : absl::StrCat("removed ", FormatTime(model.weights_gone_unix()))},
                 {"plan sha256", model.plan_sha256()},
                 {"audit entry", absl::StrCat(model.audit_index())}});
+}
+
+std::string FormatDiff(const v1::DiffModelsReply& reply) {
+  Table table({"tensor", "shape", "l2", "relative", "max abs", "cosine"});
+  const auto number = [](double value) { return absl::StrFormat("%.4g", value); };
+  for (const v1::TensorDiff& tensor : reply.tensors()) {
+    table.Add({tensor.name(), absl::StrJoin(tensor.shape(), "x"), number(tensor.l2()),
+               number(tensor.relative_l2()), number(tensor.max_abs()),
+               std::isnan(tensor.cosine()) ? "" : absl::StrFormat("%.6f", tensor.cosine())});
+  }
+  std::string text = absl::StrCat(
+      Pairs({{"from", reply.a().version()},
+             {"to", reply.b().version()},
+             {"l2", number(reply.l2())},
+             {"relative", number(reply.relative_l2())},
+             {"max abs", number(reply.max_abs())}}),
+      "\n", table.Text());
+  if (reply.lineage_differences_size() > 0) absl::StrAppend(&text, "\nLineage:\n");
+  for (const std::string& line : reply.lineage_differences()) {
+    absl::StrAppend(&text, "  ", Clean(line), "\n");
+  }
+  return text;
 }
 
 std::string FormatReleases(const v1::ListReleasesReply& reply) {

@@ -50,6 +50,7 @@ std::string FormatRounds(const v1::ListRoundsReply& reply);
 std::string FormatRound(const v1::Round& round);
 std::string FormatModels(const v1::ListModelsReply& reply);
 std::string FormatModel(const v1::Model& model);
+std::string FormatDiff(const v1::DiffModelsReply& reply);
 std::string FormatReleases(const v1::ListReleasesReply& reply);
 std::string FormatRelease(const v1::Release& release);
 std::string FormatAudit(const std::vector<v1::AuditEntry>& entries);

@@ -108,6 +108,7 @@ void AddModelCommands(CLI::App& app, Cli& cli) {
       [&cli, arguments] { cli.action = [&cli, arguments] { return ShowModel(cli, *arguments); }; });
   AddExport(*model, cli);
   AddAlias(*model, cli);
+  AddRegistryCommands(*model, cli);
 }
 
 }  // namespace consilium::coordinator

@@ -1,6 +1,8 @@
 #include "coordinator/round/federation_driver.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -8,6 +10,7 @@
 #include "privacy/crypto/random.h"
 #include "privacy/log/log.h"
 #include "proto/base/bytes.h"
+#include "proto/base/file.h"
 #include "proto/base/status.h"
 
 namespace consilium::coordinator {
@@ -63,6 +66,8 @@ absl::StatusOr<std::unique_ptr<FederationDriver>> FederationDriver::Create(
 
 // Takes up every study where it was: accepted updates of an open round are folded again.
 absl::Status FederationDriver::Load() {
+  std::error_code ignored;  // what a crash left of an import; the next start tries again
+  std::filesystem::remove_all(JoinPath(options_.staging_folder, kImportFolder), ignored);
   CSL_ASSIGN_OR_RETURN(const std::vector<StudyRecord> studies, store_.Studies());
   for (const StudyRecord& study : studies) {
     std::optional<RoundRecord> round;

@@ -41,6 +41,7 @@ namespace consilium::coordinator {
 inline constexpr absl::Duration kTaskWaitMax = absl::Seconds(30);
 inline constexpr absl::Duration kWaitSlice = absl::Milliseconds(500);  // how soon a gone caller is noticed
 inline constexpr size_t kStudiesMax = 1000;
+inline constexpr const char* kImportFolder = ".import";  // in staging; no study can have this name
 
 // Who an administrator's change is recorded under.
 struct Caller {
@@ -145,6 +146,20 @@ class FederationDriver {
   absl::StatusOr<StudyView> CreateStudy(const std::string& yaml, const Caller& caller);
   absl::StatusOr<StudyView> ControlStudy(absl::string_view study, absl::string_view action,
                                          absl::string_view reason, const Caller& caller);
+  // federation_import.cc: a safetensors file becomes the next version of the study. The stored file
+  // carries the study's plan and the version's name, so its digest is not the given file's.
+  struct Import {
+    std::string study;
+    std::string reason;
+    std::string path;    // of the file
+    std::string sha256;  // of the file; goes to the audit log
+  };
+  // INVALID_ARGUMENT: not a safetensors file of the study's layout, or a value is not finite.
+  // FAILED_PRECONDITION: see StudyRun::NextImport.
+  absl::StatusOr<VersionRecord> ImportModel(const Import& import, const Caller& caller);
+  absl::Status CheckImport(absl::string_view study) const;
+  // A new file's name in a folder that is emptied at start.
+  absl::StatusOr<std::string> ImportPath() const;
   absl::StatusOr<StudyView> GetStudy(absl::string_view study) const;
   std::vector<StudyView> ListStudies() const;
   // Returns when the revision is past `seen` or after `wait`.
@@ -168,6 +183,7 @@ class FederationDriver {
   void CountRounds(const Step& step);
   void Publish(StudyRun run, bool changed) ABSL_LOCKS_EXCLUDED(mutex_);
   void Execute(const StudyRun& run, const std::vector<StudyEffect>& effects);
+  absl::StatusOr<MadeModel> ReadImport(const Import& import, const StudyRun& run, int64_t number);
   void RunFold(const AggregationWorker::Context& context, const FoldUpdate& update);
   void RunAggregate(const AggregationWorker::Context& context);
   void DropRound(const std::string& study, const DropUploads& drop);

@@ -88,23 +88,62 @@ absl::StatusOr<ModelView> ModelRegistry::Get(absl::string_view name) const {
   return View(std::move(version));
 }
 
+absl::StatusOr<VersionRecord> ModelRegistry::ResolveWithWeights(absl::string_view name) const {
+  CSL_ASSIGN_OR_RETURN(VersionRecord version, Resolve(name));
+  if (version.weights_gone_us == 0) return version;
+  return absl::FailedPreconditionError(
+      absl::StrCat("the weights of ", version.version, " are no longer kept (retention)"));
+}
+
+absl::StatusOr<std::string> ModelRegistry::AliasAt(absl::string_view study,
+                                                   absl::string_view alias) const {
+  const absl::StatusOr<AliasRecord> record = store_.Alias(study, alias);
+  if (record.ok()) return record->version;
+  if (absl::IsNotFound(record.status())) return std::string();
+  return record.status();
+}
+
+absl::StatusOr<ModelView> ModelRegistry::Rollback(absl::string_view study, absl::string_view reason,
+                                                  absl::string_view admin) {
+  CSL_RETURN_IF_ERROR(CheckName("study", study));
+  if (reason.empty()) return absl::InvalidArgumentError("reason: say why; it goes to the audit log");
+  absl::MutexLock turn(&turn_);
+  CSL_ASSIGN_OR_RETURN(const std::string production, AliasAt(study, kProductionAlias));
+  CSL_ASSIGN_OR_RETURN(const std::string previous, AliasAt(study, kPreviousAlias));
+  if (production.empty() || previous.empty()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "study ", study, production.empty() ? " has nothing in production" : " has no previous",
+        " version; set it with `consilium model alias set production VERSION`"));
+  }
+  CSL_ASSIGN_OR_RETURN(VersionRecord version, ResolveWithWeights(previous));
+  AuditFacts facts = ByAdmin("alias.rollback", admin);
+  facts.study = std::string(study);
+  facts.version = previous;
+  facts.reason = std::string(reason);
+  facts.before = absl::StrCat(kProductionAlias, "=", production);
+  facts.after = absl::StrCat(kProductionAlias, "=", previous);
+  Batch batch;
+  batch.Put(AliasRecord{std::string(study), kProductionAlias, previous});
+  batch.Put(AliasRecord{std::string(study), kPreviousAlias, production});
+  batch.Audit(std::move(facts));
+  CSL_RETURN_IF_ERROR(store_.Commit(batch, clock_.Now()).status());
+  return View(std::move(version));
+}
+
 absl::StatusOr<ModelView> ModelRegistry::SetAlias(const AliasMove& move, absl::string_view admin) {
   CSL_RETURN_IF_ERROR(CheckName("alias", move.alias));
   if (move.alias == kLatestAlias) {
     return absl::InvalidArgumentError("latest follows the rounds; choose another alias");
   }
+  if (move.alias == kPreviousAlias) {
+    return absl::InvalidArgumentError("previous follows production; choose another alias");
+  }
   absl::MutexLock turn(&turn_);
-  CSL_ASSIGN_OR_RETURN(VersionRecord version, Resolve(move.version));
+  CSL_ASSIGN_OR_RETURN(VersionRecord version, ResolveWithWeights(move.version));
   if (version.study != move.study) {
     return absl::InvalidArgumentError("the alias and the version are of different studies");
   }
-  std::string now_at;
-  const absl::StatusOr<AliasRecord> alias = store_.Alias(move.study, move.alias);
-  if (alias.ok()) {
-    now_at = alias->version;
-  } else if (!absl::IsNotFound(alias.status())) {
-    return alias.status();
-  }
+  CSL_ASSIGN_OR_RETURN(const std::string now_at, AliasAt(move.study, move.alias));
   if (move.expected_version != "*" && move.expected_version != now_at) {
     return absl::AbortedError(absl::StrCat(
         "alias ", move.alias, now_at.empty() ? " does not exist" : absl::StrCat(" is at ", now_at),
@@ -117,6 +156,10 @@ absl::StatusOr<ModelView> ModelRegistry::SetAlias(const AliasMove& move, absl::s
   facts.after = absl::StrCat(move.alias, "=", version.version);
   Batch batch;
   batch.Put(AliasRecord{move.study, move.alias, version.version});
+  if (move.alias == kProductionAlias && !now_at.empty() && now_at != version.version) {
+    batch.Put(AliasRecord{move.study, kPreviousAlias, now_at});
+    absl::StrAppend(&facts.after, " ", kPreviousAlias, "=", now_at);
+  }
   batch.Audit(std::move(facts));
   CSL_RETURN_IF_ERROR(store_.Commit(batch, clock_.Now()).status());
   return View(std::move(version));
@@ -125,7 +168,7 @@ absl::StatusOr<ModelView> ModelRegistry::SetAlias(const AliasMove& move, absl::s
 absl::StatusOr<ReleaseRecord> ModelRegistry::CreateRelease(absl::string_view name,
                                                            absl::string_view admin) {
   absl::MutexLock turn(&turn_);
-  CSL_ASSIGN_OR_RETURN(const VersionRecord version, Resolve(name));
+  CSL_ASSIGN_OR_RETURN(const VersionRecord version, ResolveWithWeights(name));
   ReleaseRecord release;
   release.name = absl::StrCat(version.study, "-", version.number);
   if (store_.Release(release.name).ok()) {

@@ -184,6 +184,13 @@ class StudyRun {
   // The round's model is on disk. Returns the version to commit in the same batch.
   // FAILED_PRECONDITION: the round ended meanwhile; the file is not needed.
   absl::StatusOr<VersionRecord> OnModelReady(const NewModel& model, absl::Time now, Step& step);
+  // A model from outside becomes the next version, so only where no task and no round could still
+  // build on another: the study has ended, or is paused between rounds. The number it would get, or
+  // FAILED_PRECONDITION with the reason.
+  absl::StatusOr<int64_t> NextImport() const;
+  // `number` as of NextImport; ABORTED: it is another by now.
+  absl::StatusOr<VersionRecord> OnImport(const NewModel& model, int64_t number,
+                                         absl::string_view reason, absl::Time now, Step& step);
   void OnAggregationFailed(absl::string_view reason, absl::Time now, Step& step);
   // Idempotent. INVALID_ARGUMENT: too many cases, a Dice value outside 0..1; the site is then
   // recorded as missing (the one error that has to be persisted), so that it does not try for ever.

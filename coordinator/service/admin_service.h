@@ -35,8 +35,10 @@ class AdminService final : public v1::Admin::Service {
     SiteRegistry& sites;
     ModelRegistry& models;
     Store& store;
+    ModelStore& weights;
     AccessGate& gate;
     AuditCalls& audit;
+    std::string home;
   };
   // `terms` is asked for each invitation: the ports are known only once the server listens.
   AdminService(const Parts& parts, std::function<InvitationTerms()> terms)
@@ -44,8 +46,10 @@ class AdminService final : public v1::Admin::Service {
         sites_(parts.sites),
         models_(parts.models),
         store_(parts.store),
+        weights_(parts.weights),
         gate_(parts.gate),
         audit_(parts.audit),
+        home_(parts.home),
         terms_(std::move(terms)) {}
 
   grpc::Status InviteSite(grpc::ServerContext* context, const v1::InviteSiteRequest* request,
@@ -74,6 +78,22 @@ class AdminService final : public v1::Admin::Service {
                            grpc::ServerWriter<v1::Chunk>* writer) override;
   grpc::Status SetAlias(grpc::ServerContext* context, const v1::SetAliasRequest* request,
                         v1::Model* reply) override;
+  // admin_registry.cc
+  grpc::Status Rollback(grpc::ServerContext* context, const v1::RollbackRequest* request,
+                        v1::Model* reply) override;
+  grpc::Status ImportModel(grpc::ServerContext* context,
+                           grpc::ServerReader<v1::ImportModelRequest>* reader,
+                           v1::Model* reply) override;
+  grpc::Status DiffModels(grpc::ServerContext* context, const v1::DiffModelsRequest* request,
+                          v1::DiffModelsReply* reply) override;
+  grpc::Status CollectGarbage(grpc::ServerContext* context,
+                              const v1::CollectGarbageRequest* request,
+                              v1::CollectGarbageReply* reply) override;
+  // admin_upkeep.cc
+  grpc::Status CreateBackup(grpc::ServerContext* context, const v1::CreateBackupRequest* request,
+                            v1::CreateBackupReply* reply) override;
+  grpc::Status RunDoctor(grpc::ServerContext* context, const v1::RunDoctorRequest* request,
+                         v1::RunDoctorReply* reply) override;
   grpc::Status CreateRelease(grpc::ServerContext* context, const v1::CreateReleaseRequest* request,
                              v1::Release* reply) override;
   grpc::Status ListReleases(grpc::ServerContext* context, const v1::ListReleasesRequest* request,
@@ -97,14 +117,18 @@ class AdminService final : public v1::Admin::Service {
  private:
   grpc::Status Serve(grpc::ServerContext* context, absl::string_view action,
                      const std::function<absl::Status(const std::string& admin)>& call);
+  absl::Status Import(grpc::ServerReader<v1::ImportModelRequest>& reader, const std::string& admin,
+                      v1::Model& reply);
   absl::StatusOr<v1::Study> StudyMessage(const StudyView& view) const;
 
   FederationDriver& driver_;
   SiteRegistry& sites_;
   ModelRegistry& models_;
   Store& store_;
+  ModelStore& weights_;
   AccessGate& gate_;
   AuditCalls& audit_;
+  const std::string home_;
   const std::function<InvitationTerms()> terms_;
 };
 

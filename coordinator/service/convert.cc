@@ -231,6 +231,11 @@ v1::Model ToMessage(const ModelView& view) {
   const VersionRecord& version = view.version;
   out.set_version(version.version);
   out.set_sha256(version.sha256);
+  out.set_origin(version.origin);
+  out.set_code_version(version.code_version);
+  for (const std::string& parent : version.parents) out.add_parents(parent);
+  for (const std::string& site : version.sites) out.add_sites(site);
+  out.set_weights_gone_unix(Seconds(version.weights_gone_us));
   out.set_bytes(static_cast<uint64_t>(version.bytes));
   out.set_parameters(version.parameters);
   out.set_created_unix(Seconds(version.created_us));

@@ -75,6 +75,8 @@ absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(
   CSL_RETURN_IF_ERROR(server->Listen());
   server->ListenForOperations();
   CSL_RETURN_IF_ERROR(server->WritePorts());
+  server->collector_ = std::make_unique<ThreadPool>(1);
+  server->collector_->Schedule([raw = server.get()] { raw->CollectUntilStopped(); });
   server->ticker_ = std::make_unique<ThreadPool>(1);
   server->ticker_->Schedule([raw = server.get()] { raw->TickUntilStopped(); });
   return server;
@@ -136,7 +138,8 @@ absl::Status CoordinatorServer::OpenDomain() {
                                          .disk_floor_bytes = options_.disk_floor_bytes,
                                          .metrics = metrics_.get()},
                                         std::move(sealing), *store_, *weights_, *sites_, clock_));
-  models_ = std::make_unique<ModelRegistry>(*store_, clock_);
+  models_ = std::make_unique<ModelRegistry>(*store_, *weights_, clock_,
+                                            options_.retention_versions);
   gate_ = std::make_unique<AccessGate>(*sites_, *store_, *metrics_, clock_);
   witness_calls_ = std::make_unique<WitnessCalls>(*log_);
   audit_calls_ = std::make_unique<AuditCalls>(*log_, *store_, clock_);
@@ -145,7 +148,8 @@ absl::Status CoordinatorServer::OpenDomain() {
   enrolment_ =
       std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *driver_, *sites_, *gate_);
   admin_ = std::make_unique<AdminService>(
-      AdminService::Parts{*driver_, *sites_, *models_, *store_, *gate_, *audit_calls_},
+      AdminService::Parts{*driver_, *sites_, *models_, *store_, *weights_, *gate_, *audit_calls_,
+                          home_},
       [this] { return Terms(); });
   operations_ = std::make_unique<Operations>(
       home_, options_.disk_floor_bytes,
@@ -236,6 +240,21 @@ InvitationTerms CoordinatorServer::Terms() const {
           .ca_sha256 = ca_sha256_};
 }
 
+// At start and once a day.
+void CoordinatorServer::CollectUntilStopped() {
+  do {
+    const absl::StatusOr<Garbage> garbage = models_->CollectGarbage(GarbageMode::kRemove, "");
+    if (!garbage.ok()) {
+      privacy::Log(privacy::LogLevel::kError, "old weights could not be removed",
+                   {{privacy::LogField::Key::kReason, garbage.status().message()}});
+    } else if (garbage->chunks > 0) {
+      privacy::Log(privacy::LogLevel::kInfo, "old weights were removed",
+                   {{privacy::LogField::Key::kCount, garbage->chunks},
+                    {privacy::LogField::Key::kBytes, garbage->bytes}});
+    }
+  } while (!stopped_.WaitForNotificationWithTimeout(kCollectEvery));
+}
+
 void CoordinatorServer::TickUntilStopped() {
   while (!stopped_.WaitForNotificationWithTimeout(kTickEvery)) {
     driver_->Tick();
@@ -261,6 +280,7 @@ void CoordinatorServer::Shutdown(absl::Duration grace) {
   ticker_.reset();
   if (operations_ != nullptr) operations_->SetDraining();
   if (federation_server_ != nullptr) SetServing(*federation_server_, Serving::kNo);
+  collector_.reset();
   if (driver_ != nullptr) driver_->Drain();
   const auto deadline = wire::DeadlineIn(grace);
   for (grpc::Server* server : {federation_server_.get(), enrolment_server_.get()}) {

@@ -42,6 +42,7 @@ namespace consilium::coordinator {
 inline constexpr size_t kServerBytesMax = size_t{512} << 20;  // of gRPC's buffers
 inline constexpr int kServerThreadsMax = 1024;  // of calls at work; a held NextTask has none
 inline constexpr absl::Duration kHandshakesEvery = absl::Seconds(5);
+inline constexpr absl::Duration kCollectEvery = absl::Hours(24);
 inline constexpr absl::Duration kTickEvery = absl::Milliseconds(250);
 
 class CoordinatorServer {
@@ -74,6 +75,7 @@ class CoordinatorServer {
   InvitationTerms Terms() const;
   void TickUntilStopped();
   void ReportHandshakes();
+  void CollectUntilStopped();
 
   const std::string home_;
   const CoordinatorOptions options_;
@@ -102,6 +104,7 @@ class CoordinatorServer {
   absl::Duration handshakes_reported_ = -absl::InfiniteDuration();  // the ticker's
   absl::Notification stopped_;
   std::unique_ptr<ThreadPool> ticker_;
+  std::unique_ptr<ThreadPool> collector_;
 };
 
 }  // namespace consilium::coordinator

@@ -180,6 +180,7 @@ void ChunkStore::LetGo(const std::vector<std::string>& sha256) {
   for (const std::string& chunk : sha256) {
     const auto it = holds_.find(chunk);
     if (--it->second == 0) holds_.erase(it);
+    let_go_.insert(chunk);
   }
 }
 
@@ -260,11 +261,16 @@ absl::StatusOr<std::vector<ChunkStore::ChunkFile>> ChunkStore::List(
   return files;
 }
 
+void ChunkStore::BeginSweep() {
+  absl::MutexLock lock(&mutex_);
+  let_go_.clear();
+}
+
 absl::StatusOr<bool> ChunkStore::Remove(absl::string_view sha256, absl::Time before) {
   const std::string path = ChunkPath(sha256);
   // Under the lock: a writer that wants this chunk holds it first, then looks whether it is there.
   absl::MutexLock lock(&mutex_);
-  if (holds_.contains(sha256)) return false;
+  if (holds_.contains(sha256) || let_go_.contains(sha256)) return false;
   struct stat info;
   if (::lstat(path.c_str(), &info) != 0) {
     return errno == ENOENT ? absl::StatusOr<bool>(false) : ChunkFileError("stat", path);

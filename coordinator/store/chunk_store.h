@@ -125,8 +125,11 @@ class ChunkStore {
   // Keeps Open from giving out this model from now on. False: somebody is reading it.
   bool Condemn(absl::string_view model_sha256);
   void Pardon(absl::string_view model_sha256);
-  // Removes a chunk that was last written or wanted before `before`. False: it is younger, or held
-  // by a writer. The caller knows that no manifest names it.
+  // A sweep: BeginSweep, then read the manifests, then Remove what none of them names. Whatever a
+  // writer held at any time since BeginSweep stays, because its manifest may have come later. One
+  // sweep at a time.
+  void BeginSweep();
+  // Removes a chunk that was last written or wanted before `before`. False: it stays.
   absl::StatusOr<bool> Remove(absl::string_view sha256, absl::Time before);
 
   std::string ChunkPath(absl::string_view sha256) const;
@@ -157,6 +160,7 @@ class ChunkStore {
   std::map<std::string, int, std::less<>> pins_ ABSL_GUARDED_BY(mutex_);   // models being read
   std::map<std::string, int, std::less<>> holds_ ABSL_GUARDED_BY(mutex_);  // chunks being written
   std::set<std::string, std::less<>> condemned_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string, std::less<>> let_go_ ABSL_GUARDED_BY(mutex_);  // since the last BeginSweep
 };
 
 }  // namespace consilium::coordinator

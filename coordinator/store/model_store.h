@@ -33,12 +33,16 @@ class ModelStore {
   absl::StatusOr<ModelReader> Open(absl::string_view sha256);
   ChunkWriter NewWriter() { return chunks_.NewWriter(); }
   ChunkStore& chunks() { return chunks_; }
+  // Held by whoever deletes manifests, and by whoever commits one of bytes that it did not make
+  // itself and that an old version may have too.
+  absl::Mutex& turn() ABSL_LOCK_RETURNED(turn_) { return turn_; }
 
  private:
   absl::Status TakeIn(const std::string& path, absl::string_view sha256, absl::Time now);
 
   Store& store_;
   ChunkStore chunks_;
+  absl::Mutex turn_;
 };
 
 }  // namespace consilium::coordinator

@@ -92,8 +92,13 @@ struct AuditLine {
   std::vector<AuditDisclosure> disclosed;  // its commitments that were not erased
 };
 
+// kReadOnly: nothing on the disk changes, every Commit is refused, and a store that would have to be
+// made or migrated does not open (FAILED_PRECONDITION). A running coordinator is not disturbed.
+enum class StoreMode { kReadWrite, kReadOnly };
+
 struct StoreOptions {
   std::string path;
+  StoreMode mode = StoreMode::kReadWrite;
   std::string ballast_path;  // empty: no reserve for the entry that says the disk is full
   uint64_t ballast_bytes = kBallastBytes;
   std::string software;  // version of the program, for the entries
@@ -182,6 +187,11 @@ class Store {
   absl::StatusOr<uint64_t> EraseAuditName(const std::string& name, AuditFacts facts,
                                           absl::Time now);
 
+  // Everything committed so far as a store of its own in the new folder `folder`; while others commit.
+  absl::Status CreateCheckpoint(const std::string& folder) const;
+  // Reads every block of every file. DATA_LOSS: one is damaged.
+  absl::Status VerifyChecksums() const;
+
   // A signed checkpoint; NOT_FOUND: none yet. Durable after Save.
   absl::StatusOr<std::string> LoadCheckpoint(CheckpointKind kind) const;
   absl::Status SaveCheckpoint(CheckpointKind kind, const std::string& note);
@@ -198,7 +208,7 @@ class Store {
   absl::Status Walk(Family family, const std::string& from,
                     const std::function<absl::StatusOr<bool>(absl::string_view key,
                                                              absl::string_view value)>& visit) const;
-  absl::Status CheckSchema();
+  absl::Status CheckSchema(StoreMode mode);
   absl::Status MigrateFrom1();
   absl::Status LoadAuditState();
   std::shared_ptr<const AuditState> State() const;

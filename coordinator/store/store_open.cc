@@ -44,12 +44,21 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   rep->origin = {BootId(), options.software};
   rep->ballast = Ballast(options.ballast_path, options.ballast_bytes);
   rocksdb::DB* db = nullptr;
+  const bool reads_only = options.mode == StoreMode::kReadOnly;
   CSL_RETURN_IF_ERROR(FromRocks(
-      rocksdb::DB::Open(DbOptions(), options.path, descriptors, &rep->families, &db), "open"));
+      reads_only
+          ? rocksdb::DB::OpenForReadOnly(DbOptions(), options.path, descriptors, &rep->families,
+                                         &db)
+          : rocksdb::DB::Open(DbOptions(), options.path, descriptors, &rep->families, &db),
+      "open"));
   rep->db.reset(db);
   auto store = std::unique_ptr<Store>(new Store(std::move(rep)));
-  CSL_RETURN_IF_ERROR(store->CheckSchema());
+  CSL_RETURN_IF_ERROR(store->CheckSchema(options.mode));
   CSL_RETURN_IF_ERROR(store->LoadAuditState());
+  if (reads_only) {
+    store->Freeze(absl::FailedPreconditionError("store: it is open for reading only"));
+    return store;
+  }
   if (const absl::Status reserved = store->rep_->ballast.Make();
       absl::IsResourceExhausted(reserved)) {
     absl::MutexLock lock(&store->rep_->state_mutex);
@@ -58,7 +67,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   return store;
 }
 
-absl::Status Store::CheckSchema() {
+absl::Status Store::CheckSchema(StoreMode mode) {
   const auto write_schema = [this] {
     rocksdb::WriteBatch write = ProtectedBatch();
     CSL_RETURN_IF_ERROR(rep_->Put(write, Family::kMeta, kSchemaKey, absl::StrCat(kSchemaVersion)));
@@ -67,7 +76,10 @@ absl::Status Store::CheckSchema() {
   std::string schema;
   const rocksdb::Status found =
       rep_->db->Get(rocksdb::ReadOptions(), rep_->family(Family::kMeta), kSchemaKey, &schema);
-  if (found.IsNotFound()) return write_schema();
+  const bool reads_only = mode == StoreMode::kReadOnly;
+  if (found.IsNotFound()) {
+    return reads_only ? absl::FailedPreconditionError("store: it was never used") : write_schema();
+  }
   CSL_RETURN_IF_ERROR(FromRocks(found, "read schema"));
   int version = 0;
   if (!absl::SimpleAtoi(schema, &version) || version < 1) {
@@ -79,6 +91,10 @@ absl::Status Store::CheckSchema() {
                      kSchemaVersion, "); install that version"));
   }
   if (version == kSchemaVersion) return absl::OkStatus();
+  if (reads_only) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("store: of schema ", version, "; start the coordinator once to migrate it"));
+  }
   CSL_RETURN_IF_ERROR(Annotate(MigrateFrom1(), "store: migration from schema 1"));
   return write_schema();
 }
