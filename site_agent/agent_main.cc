@@ -18,6 +18,7 @@
 #include "proto/base/status.h"
 #include "proto/wire/transport.h"
 #include "site_agent/agent_run.h"
+#include "site_agent/audit_commands.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/deidentify_folder.h"
 #include "site_agent/intake/ingest.h"
@@ -33,6 +34,7 @@ constexpr const char* kFooter = R"(Examples:
   consilium-agent enroll --home /var/lib/consilium --invitation site-a.json
   consilium-agent ingest --home /var/lib/consilium /archive/mr
   consilium-agent run --home /var/lib/consilium
+  consilium-agent audit show --home /var/lib/consilium
   consilium-agent deidentify /archive/mr /tmp/shareable
   consilium-agent train --data /archive/mr --plan plan.json --out /tmp/model
   consilium-agent evaluate --model model.safetensors --data /archive/labelled
@@ -52,6 +54,8 @@ struct Arguments {
   std::vector<std::string> evaluate;
   std::string plan;
   std::string model;
+  std::string to;
+  uint64_t last = 50;
   std::optional<int64_t> rounds;
   std::optional<int64_t> steps;
   ComputeOptions compute;
@@ -100,6 +104,7 @@ absl::Status RunEnroll(const Arguments& arguments, StopSignal&) {
   options.now = now;
   const bool renews = ReadIdentity(arguments.home).ok();
   CSL_RETURN_IF_ERROR(Enrol(invitation, options));
+  CSL_RETURN_IF_ERROR(RecordEnrolment(arguments.home, CONSILIUM_VERSION));
   if (renews) {
     std::printf("Renewed the certificate of %s in %s. Start the agent again to use it.\n",
                 invitation.site.c_str(), invitation.federation.c_str());
@@ -117,6 +122,7 @@ absl::Status RunService(const Arguments& arguments, StopSignal& stop) {
 
 absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
   CSL_RETURN_IF_ERROR(MakeDirs(arguments.home));
+  CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(arguments.home, CONSILIUM_VERSION));
   StageBars bars;
   CSL_ASSIGN_OR_RETURN(
       const IngestReport report,
@@ -124,6 +130,7 @@ absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
              [&](int64_t done, int64_t total) { bars("ingest", "files", done, total, ""); },
              &stop.requested()));
   bars = StageBars();
+  CSL_RETURN_IF_ERROR(log->Record(IngestEvent(report)));
   Print(arguments.format, IngestTable(report), IngestToJson(report));
   if (report.cases_added + report.labels_added + report.already_in_store == 0) {
     return absl::NotFoundError("nothing in the given paths could be taken in");
@@ -144,6 +151,32 @@ absl::Status RunCatalog(const Arguments& arguments, StopSignal&) {
 absl::Status RunStatus(const Arguments& arguments, StopSignal&) {
   CSL_ASSIGN_OR_RETURN(const AgentStatus status, ReadStatus(arguments.home));
   Print(arguments.format, StatusTable(status), StatusToJson(status));
+  return absl::OkStatus();
+}
+
+absl::Status RunAuditShow(const Arguments& arguments, StopSignal&) {
+  CSL_ASSIGN_OR_RETURN(const std::vector<std::string> events,
+                       LastSiteEvents(arguments.home, arguments.last));
+  if (arguments.format == OutputFormat::kJsonl) {
+    for (const std::string& event : events) std::printf("%s\n", event.c_str());
+    return absl::OkStatus();
+  }
+  Print(arguments.format, EventTable(events), EventsToJson(events));
+  return absl::OkStatus();
+}
+
+absl::Status RunAuditVerify(const Arguments& arguments, StopSignal&) {
+  CSL_ASSIGN_OR_RETURN(const SiteLogSummary summary, VerifySiteLog(arguments.home));
+  Print(arguments.format, SummaryTable(summary), SummaryToJson(summary));
+  return absl::OkStatus();
+}
+
+absl::Status RunAuditExport(const Arguments& arguments, StopSignal&) {
+  CSL_RETURN_IF_ERROR(ExportSiteLog(arguments.home, arguments.to));
+  std::printf("Wrote %s, and %s.policy to verify it with: consilium-audit verify %s --policy "
+              "%s.policy\n",
+              arguments.to.c_str(), arguments.to.c_str(), arguments.to.c_str(),
+              arguments.to.c_str());
   return absl::OkStatus();
 }
 
@@ -243,6 +276,25 @@ void AddSiteCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
   AddFormat(*add("status", "what this site stands at", RunStatus), arguments);
 }
 
+// The site's own log.
+void AddAuditCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
+  CLI::App* audit = app.add_subcommand("audit", "the site's own log of what happened here");
+  audit->require_subcommand(1);
+  const auto add = [&](const char* name, const char* about, Command command) {
+    CLI::App* sub = audit->add_subcommand(name, about);
+    sub->add_option("--home", arguments.home, "the agent's folder")->required();
+    sub->callback([&chosen, command] { chosen = command; });
+    return sub;
+  };
+  CLI::App* show = add("show", "the newest entries", RunAuditShow);
+  show->add_option("--last", arguments.last, "how many")->option_text("N");
+  AddFormat(*show, arguments);
+  AddFormat(*add("verify", "check every hash and the signature", RunAuditVerify), arguments);
+  add("export", "write it as a file that proves itself", RunAuditExport)
+      ->add_option("--to", arguments.to, "new .jsonl file; FILE.policy is written beside it")
+      ->required();
+}
+
 // Commands that need no federation.
 void AddLocalCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* deid = app.add_subcommand("deidentify", "write copies of DICOM files without identity");
@@ -283,6 +335,7 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", CONSILIUM_VERSION);
   app.require_subcommand(1);
   AddSiteCommands(app, arguments, chosen);
+  AddAuditCommands(app, arguments, chosen);
   AddLocalCommands(app, arguments, chosen);
   try {
     app.parse(argc, argv);

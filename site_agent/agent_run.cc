@@ -1,22 +1,29 @@
 #include "site_agent/agent_run.h"
 
+#include <memory>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/random.h"
+#include "privacy/crypto/sha256.h"
 #include "privacy/log/log.h"
+#include "privacy/transparency/witness.h"
 #include "proto/base/bytes.h"
+#include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/agent_options.h"
 #include "site_agent/home_lock.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/round/round_driver.h"
+#include "site_agent/round/site_log.h"
 #include "site_agent/round/task_runner.h"
 #include "site_agent/uplink/backoff.h"
 #include "site_agent/uplink/enrol.h"
 #include "site_agent/uplink/federation_client.h"
+#include "site_agent/uplink/witness_client.h"
 
 namespace consilium::agent {
 namespace {
@@ -37,6 +44,33 @@ void WarnOfExpiry(const SiteIdentity& identity, absl::Time now) {
   if (!not_after.ok() || *not_after - now > kRenewalWarning) return;
   Log(LogLevel::kWarning, "the site's certificate ends soon: enrol again with a new invitation",
       {LogField(LogField::Key::kSeconds, absl::ToInt64Seconds(*not_after - now))});
+}
+
+// What a task did, in the site's own log: before it begins, and when it ended.
+absl::StatusOr<FinishedTask> RunRecorded(const TaskSite& site, const SiteTask& task,
+                                         TaskMonitor& monitor, SiteLog& log) {
+  const SiteEvent about{.action = absl::StrCat("task.take.", TaskKindName(task.kind)),
+                        .study = task.study,
+                        .round = task.round,
+                        .plan = privacy::Sha256Hex(task.plan_json),
+                        .model = task.model.sha256,
+                        .request = task.task_id};
+  CSL_RETURN_IF_ERROR(log.Record(about));
+  absl::StatusOr<FinishedTask> finished = RunTask(site, task, monitor);
+  SiteEvent ended = about;
+  ended.action = absl::StrCat("task.finish.", TaskKindName(task.kind));
+  if (finished.ok()) {
+    if (const auto* offer = std::get_if<UpdateOffer>(&finished->result)) {
+      ended.digest = offer->sha256;
+      ended.count = offer->labelled_cases + offer->unlabelled_cases;
+    }
+    CSL_RETURN_IF_ERROR(log.Record(ended));
+    return finished;
+  }
+  ended.outcome = "failed";
+  ended.reason = std::string(finished.status().message());
+  log.RecordOrWarn(ended);
+  return finished;
 }
 
 FederationClient::Options ClientOptions(const AgentOptions& options, const SiteIdentity& identity,
@@ -60,22 +94,39 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   const Clock& clock = Clock::System();
   WarnOfExpiry(identity, clock.Now());
   CSL_ASSIGN_OR_RETURN(Spool spool, Spool::Open(home));
-  FederationClient client(ClientOptions(options, identity, software_version));
+  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<SiteLog> log,
+                       SiteLog::Open({.home = home,
+                                      .federation = options.federation,
+                                      .site = options.site,
+                                      .software_version = std::string(software_version)},
+                                     clock));
+  const EventRecorder record = [&log](const SiteEvent& event) { return log->Record(event); };
+  CSL_ASSIGN_OR_RETURN(
+      privacy::Witness witness,
+      privacy::Witness::Open(JoinPath(home, "witness"),
+                             absl::StrCat(options.federation, "/", options.site, "/witness")));
+  WitnessClient witness_client(std::move(witness), clock, record);
+  FederationClient::Options client_options = ClientOptions(options, identity, software_version);
+  client_options.witness = &witness_client;
+  client_options.record = record;
+  FederationClient client(std::move(client_options));
   stop.OnStop([&client] { client.Cancel(); });
 
   const TaskSite site{home, options, client, spool, clock};
   const auto work = [&](const SiteTask& task) {
     TaskMonitor monitor(task, client, stop.requested(), clock);
-    return RunTask(site, task, monitor);
+    return RunRecorded(site, task, monitor, *log);
   };
   const Backoff backoff(BackoffOptions(), Uniform);
   DriverOptions driver_options;
   driver_options.delay = [&](int failures) { return backoff.Delay(failures); };
   driver_options.sleep = [&](absl::Duration duration) { return stop.Sleep(duration); };
   RoundDriver driver(client, spool, work, clock, stop.requested(), driver_options);
+  CSL_RETURN_IF_ERROR(log->Record({.action = "agent.start"}));
   Log(LogLevel::kInfo, "agent started", {LogField(LogField::Key::kSite, options.site)});
   const absl::Status ended = driver.Run();
   stop.OnStop({});
+  log->RecordOrWarn({.action = "agent.stop"});
   Log(LogLevel::kInfo, "agent stopped");
   return ended;
 }

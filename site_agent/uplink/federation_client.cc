@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint32_t kProtocolVersion = 1;
 constexpr const char* kCapabilities[] = {"sealed", "unet", "mean_teacher"};
+constexpr const char* kWitnessCapability = "witness";
 constexpr size_t kIncarnationBytes = 16;
 constexpr absl::Duration kAskWaitMax = absl::Seconds(60);  // of the protocol
 constexpr int kUploadStreamsMax = 4;  // within one Upload, when the server took less than was sent
@@ -123,6 +124,10 @@ absl::Status FederationClient::Hello() {
   for (const char* capability : kCapabilities) request.add_capabilities(capability);
   request.set_time_unix_ms(absl::ToUnixMillis(Clock::System().Now()));
   request.set_incarnation(incarnation_);
+  if (options_.witness != nullptr) {
+    request.add_capabilities(kWitnessCapability);
+    options_.witness->Introduce(request);
+  }
   v1::HelloReply reply;
   Call call(*this, options_.call_timeout);
   CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->Hello(call.context(), request, &reply)));
@@ -135,7 +140,30 @@ absl::Status FederationClient::Hello() {
   if (reply.site() != options_.site || reply.federation() != options_.federation) {
     return absl::FailedPreconditionError("the coordinator takes this site for another");
   }
-  return absl::OkStatus();
+  return options_.witness == nullptr ? absl::OkStatus() : options_.witness->OnHello(reply);
+}
+
+// Before the task is begun: a site does no work for a coordinator whose log does not hold.
+absl::Status FederationClient::LookAtLog(uint64_t checkpoint_size) {
+  if (options_.witness == nullptr) return absl::OkStatus();
+  WitnessClient::Calls calls;
+  calls.get = [this](const v1::GetCheckpointRequest& request)
+      -> absl::StatusOr<v1::GetCheckpointReply> {
+    v1::GetCheckpointReply reply;
+    Call call(*this, options_.call_timeout);
+    CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->GetCheckpoint(call.context(), request, &reply)));
+    return reply;
+  };
+  calls.submit = [this](const v1::SubmitCosignatureRequest& request) {
+    v1::Acknowledgement reply;
+    Call call(*this, options_.call_timeout);
+    return wire::FromGrpc(stub_->SubmitCosignature(call.context(), request, &reply));
+  };
+  return options_.witness->OnNextTask(checkpoint_size, calls);
+}
+
+absl::Status FederationClient::Record(const SiteEvent& event) const {
+  return options_.record ? options_.record(event) : absl::OkStatus();
 }
 
 absl::StatusOr<std::optional<SiteTask>> FederationClient::NextTask(
@@ -147,6 +175,7 @@ absl::StatusOr<std::optional<SiteTask>> FederationClient::NextTask(
   v1::NextTaskReply reply;
   Call call(*this, wait + options_.call_timeout);
   CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->NextTask(call.context(), request, &reply)));
+  CSL_RETURN_IF_ERROR(LookAtLog(reply.checkpoint_size()));
   if (!reply.has_task()) return std::nullopt;
   CSL_ASSIGN_OR_RETURN(SiteTask task, TaskFromMessage(reply.task()));
   return task;
@@ -176,7 +205,8 @@ absl::Status FederationClient::Decline(const std::string& task_id, const std::st
   request.set_reason(reason);
   Call call(*this, options_.call_timeout);
   v1::Acknowledgement reply;
-  return wire::FromGrpc(stub_->DeclineTask(call.context(), request, &reply));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->DeclineTask(call.context(), request, &reply)));
+  return Record({.action = "task.decline", .reason = reason, .request = task_id});
 }
 
 absl::Status FederationClient::ReportEvaluation(const std::string& task_id,
@@ -204,7 +234,7 @@ absl::Status FederationClient::DownloadModel(const ModelRef& model, const std::s
   if (std::rename(partial.c_str(), path.c_str()) != 0) {
     return absl::UnavailableError("the downloaded model cannot be put in its place");
   }
-  return absl::OkStatus();
+  return Record({.action = "model.receive", .version = model.version, .model = model.sha256});
 }
 
 absl::Status FederationClient::DownloadRest(const ModelRef& model, File& file, uint64_t& have,
@@ -250,7 +280,17 @@ absl::StatusOr<UploadOutcome> FederationClient::Upload(const TaskKey& task,
     if (have < offer.bytes) {
       CSL_ASSIGN_OR_RETURN(have, SendChunks(upload, path, offer.bytes, progress));
     }
-    if (have == offer.bytes) return CommitUpload(upload.upload_id());
+    if (have != offer.bytes) continue;
+    CSL_ASSIGN_OR_RETURN(UploadOutcome outcome, CommitUpload(upload.upload_id()));
+    CSL_RETURN_IF_ERROR(Record({.action = "update.deliver",
+                                .outcome = outcome.accepted ? "ok" : "refused",
+                                .reason = outcome.reason,
+                                .study = task.study,
+                                .round = task.round,
+                                .digest = offer.sha256,
+                                .model = offer.base_model_sha256,
+                                .request = task.task_id}));
+    return outcome;
   }
   return absl::UnavailableError("the coordinator does not take the whole update");
 }

@@ -19,6 +19,8 @@
 #include "proto/wire/timeouts.h"
 #include "proto/wire/transport.h"
 #include "site_agent/round/federation.h"
+#include "site_agent/round/site_log.h"
+#include "site_agent/uplink/witness_client.h"
 
 namespace consilium::agent {
 
@@ -32,6 +34,8 @@ class FederationClient : public Federation {
     std::string federation;
     std::string site;              // who we are; Hello checks that the coordinator agrees
     std::string software_version;
+    WitnessClient* witness = nullptr;  // null: the site witnesses nothing
+    EventRecorder record;              // for the site's own log; may be empty
     absl::Duration call_timeout = wire::kCallTimeout;
     absl::Duration transfer_idle = wire::kTransferIdle;  // a transfer that moves has no limit
   };
@@ -65,6 +69,8 @@ class FederationClient : public Federation {
   absl::StatusOr<uint64_t> SendChunks(const v1::BeginUploadReply& upload, const std::string& path,
                                       uint64_t bytes, const ByteProgress& progress);
   absl::StatusOr<UploadOutcome> CommitUpload(const std::string& upload_id);
+  absl::Status LookAtLog(uint64_t checkpoint_size);
+  absl::Status Record(const SiteEvent& event) const;
 
   const Options options_;
   std::shared_ptr<grpc::Channel> Connect(wire::Connection connection) const;
