@@ -8,13 +8,13 @@ CONSILIUM_PACKAGES=(
   libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
   librocksdb-dev libabsl-dev libssl-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
-  libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libcpp-httplib-dev prometheus-cpp-dev
+  libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libcpp-httplib-dev prometheus-cpp-dev libhpdf-dev
   jq openssl bsdextrautils python3
 )
 # What the tests use to check our output with somebody else's programs.
 CONSILIUM_TEST_PACKAGES=(
   dicom3tools python3 python3-torch python3-numpy python3-pydicom python3-nibabel python3-scipy
-  python3-yaml prometheus rsyslog rsyslog-gnutls libxml2-utils systemd podman runc
+  python3-yaml prometheus rsyslog rsyslog-gnutls libxml2-utils systemd podman runc poppler-utils
 )
 
 step() { printf '\n== %s\n' "$*"; }

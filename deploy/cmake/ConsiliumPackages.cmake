@@ -20,3 +20,5 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 find_package(GTest REQUIRED)
 find_package(benchmark)
+# libharu, which has no CMake file of its own.
+find_library(CONSILIUM_HPDF hpdf REQUIRED)

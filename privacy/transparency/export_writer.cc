@@ -39,16 +39,15 @@ std::string OpenField(absl::Span<const OpenedCommitment> opened) {
   return out + "}";
 }
 
-// The tree over the roots of blocks: its leaf k is the root of block k, which only the last block has
-// with fewer than 256 entries.
+// The tree over the roots of blocks: its leaf k is the root of block k, of which the last may have fewer
+// than 256 entries. It has the shape of the log's own tree from level 8 upwards.
 NodeReader BlockReader(uint64_t size, const NodeReader& nodes) {
   return [size, &nodes](int level, uint64_t index) -> absl::StatusOr<Hash> {
-    const uint64_t rest = size % kExportBlock;
-    if (level != 0 || index != size / kExportBlock || rest == 0) {
+    const uint64_t first = index << (level + kExportBlockLevel);
+    if (size - first >= uint64_t{1} << (level + kExportBlockLevel)) {
       return nodes(level + kExportBlockLevel, index);
     }
-    const uint64_t first = index * kExportBlock;
-    return RootOf(rest, [first, &nodes](int inner, uint64_t place) {
+    return RootOf(size - first, [first, &nodes](int inner, uint64_t place) {
       return nodes(inner, (first >> inner) + place);
     });
   };

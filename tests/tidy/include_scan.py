@@ -23,6 +23,7 @@ HOMES = (
     ("DCMTK", r"dcmtk/", (r"site_agent/imaging/.*\.cc$", r"privacy/deid/(?!deidentifier\.h$)",
                           r"site_agent/intake/.*_test\.cc$", TESTS)),
     ("OpenSSL", r"openssl/", (r"privacy/crypto/", r"tests/bench/tls_floor\.cc$")),
+    ("libharu", r"hpdf.*\.h", (r"coordinator/audit/pdf.*\.cc$",)),
     ("RocksDB", r"rocksdb/", (r"coordinator/store/",)),
     ("Prometheus", r"prometheus/", (r"coordinator/metrics/.*\.cc$",)),
     ("cpp-httplib", r"httplib\.h", (r"coordinator/http/.*\.cc$",)),
