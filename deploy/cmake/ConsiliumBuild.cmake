@@ -27,6 +27,15 @@ if(CONSILIUM_SANITIZE)
   add_link_options(-fsanitize=${CONSILIUM_SANITIZE})
 endif()
 
+# libFuzzer programs under tests/fuzz; clang only.
+option(CONSILIUM_FUZZ "Build the libFuzzer programs" OFF)
+if(CONSILIUM_FUZZ)
+  # g++'s names of warnings are not clang's.
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all -Wno-unknown-warning-option)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
 # Real input for tests that want more than they can make themselves. Never committed.
 set(CONSILIUM_SHARED_DIR "${CMAKE_CURRENT_SOURCE_DIR}/../shared" CACHE PATH
     "Folder with data/ and tools/; tests that need it skip where it is absent")

@@ -1,0 +1,31 @@
+// Parsers of foreign bytes, each behind one entry function that a fuzzer or a fixed corpus can call.
+//
+// A run that ends is a good run: a target crashes (CSL_CHECK, sanitizer) when a property fails, such as
+// "what was accepted reads back to the same". Thread-compatible.
+#ifndef CONSILIUM_TESTS_FUZZ_TARGET_H_
+#define CONSILIUM_TESTS_FUZZ_TARGET_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace consilium::fuzz {
+
+struct Target {
+  const char* name;
+  void (*run)(absl::string_view bytes);
+  // A small corpus, made each time: a good input of each form, and a few that are nearly good.
+  std::vector<std::string> (*seeds)();
+};
+
+// proto_targets.cc, coordinator_targets.cc, audit_targets.cc.
+std::vector<Target> ProtoTargets();
+std::vector<Target> CoordinatorTargets();
+std::vector<Target> AuditTargets();
+
+std::vector<Target> AllTargets();
+
+}  // namespace consilium::fuzz
+
+#endif  // CONSILIUM_TESTS_FUZZ_TARGET_H_
