@@ -46,6 +46,7 @@ std::optional<Checkpoint> CheckCheckpoint(absl::string_view text, const Policy& 
                  absl::StrCat("the checkpoint does not read: ", checkpoint.status().message()));
     return std::nullopt;
   }
+  report.note = std::string(text);
   report.origin = checkpoint->origin;
   report.size = checkpoint->size;
   report.root = Base64Encode(privacy::HashBytes(checkpoint->root));

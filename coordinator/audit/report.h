@@ -24,7 +24,8 @@ struct AuditReport {
   std::string origin;
   uint64_t size = 0;
   std::string root;  // base64, as in the checkpoint
-  std::string log_key;
+  std::string log_key;  // "": no key of the policy signed
+  std::string note;     // the checkpoint itself
   std::vector<std::string> witnesses;  // whose cosignatures hold
   // Of an export.
   uint64_t from = 0;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -150,6 +151,36 @@ absl::StatusOr<v1::Model> AdminClient::Import(const std::string& study, const st
   writer->WritesDone();
   if (const grpc::Status status = writer->Finish(); !status.ok()) return Explain(status);
   return model;
+}
+
+AuditExportStream::AuditExportStream(const AdminClient& client, v1::Admin::Stub& stub,
+                                     const v1::ExportAuditRequest& request)
+    : client_(client), reader_(stub.ExportAudit(&context_, request)) {}
+
+AuditExportStream::~AuditExportStream() {
+  if (ended_) return;
+  context_.TryCancel();
+  (void)reader_->Finish();  // CANCELLED, by us
+}
+
+absl::StatusOr<size_t> AuditExportStream::Read(char* out, size_t size) {
+  while (used_ == piece_.data().size()) {
+    if (ended_) return 0;
+    used_ = 0;
+    if (reader_->Read(&piece_)) continue;
+    piece_.Clear();
+    ended_ = true;
+    const grpc::Status status = reader_->Finish();
+    if (!status.ok()) return client_.Explain(status);
+  }
+  const size_t count = std::min(size, piece_.data().size() - used_);
+  std::memcpy(out, piece_.data().data() + used_, count);
+  used_ += count;
+  return count;
+}
+
+std::unique_ptr<AuditExportStream> AdminClient::ExportAudit(const v1::ExportAuditRequest& request) {
+  return std::make_unique<AuditExportStream>(*this, *stub_, request);
 }
 
 absl::StatusOr<v1::Model> GetModel(AdminClient& client, const std::string& version) {

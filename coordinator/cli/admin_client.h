@@ -1,7 +1,7 @@
 // A connection to a coordinator as an administrator.
 //
-// Thread-compatible. Every call has a deadline, but for the two streams: Watch lasts as long as the
-// study, Export as long as bytes keep coming.
+// Thread-compatible. Every call has a deadline, but for the streams: Watch lasts as long as the
+// study, a download or an export as long as bytes keep coming.
 // Errors: what the coordinator answered (its message, cut and cleaned); UNAVAILABLE says which
 // address did not answer.
 #ifndef CONSILIUM_COORDINATOR_CLI_ADMIN_CLIENT_H_
@@ -18,6 +18,25 @@
 namespace consilium::coordinator {
 
 inline constexpr absl::Duration kCallPatience = absl::Seconds(60);
+class AdminClient;
+
+// The bytes of an export of the audit log as they come. The client must outlive it.
+class AuditExportStream {
+ public:
+  AuditExportStream(const AdminClient& client, v1::Admin::Stub& stub,
+                    const v1::ExportAuditRequest& request);
+  ~AuditExportStream();  // ends the call
+  // Fills `out` with up to `size` bytes; 0: the end, and the coordinator said that it was whole.
+  absl::StatusOr<size_t> Read(char* out, size_t size);
+
+ private:
+  const AdminClient& client_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<v1::ExportAuditPiece>> reader_;
+  v1::ExportAuditPiece piece_;
+  size_t used_ = 0;
+  bool ended_ = false;
+};
 
 class AdminClient {
  public:
@@ -54,8 +73,10 @@ class AdminClient {
   absl::StatusOr<v1::Model> Import(const std::string& study, const std::string& reason,
                                    const std::string& path,
                                    const std::function<void(uint64_t)>& on_bytes);
+  std::unique_ptr<AuditExportStream> ExportAudit(const v1::ExportAuditRequest& request);
 
  private:
+  friend class AuditExportStream;
   AdminClient(std::unique_ptr<v1::Admin::Stub> stub, std::string address)
       : stub_(std::move(stub)), address_(std::move(address)) {}
   static void SetDeadline(grpc::ClientContext& context, absl::Duration patience);

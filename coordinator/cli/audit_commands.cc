@@ -3,6 +3,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "coordinator/cli/audit_commands.h"
 #include "coordinator/cli/audit_time.h"
 #include "coordinator/cli/cli.h"
 #include "coordinator/cli/format.h"
@@ -14,39 +15,13 @@ namespace {
 constexpr uint32_t kPageEntries = 200;
 
 struct AuditArguments {
-  std::string since;
-  std::string until;
-  std::string actor;
-  std::string action;
-  std::string study;
-  int64_t round = 0;
-  std::string version;
+  AuditFilter filter;
   uint64_t limit = 1000;
   uint64_t index = 0;
 };
 
-absl::StatusOr<v1::SearchAuditRequest> MakeRequest(const Cli& cli,
-                                                   const AuditArguments& arguments) {
-  v1::SearchAuditRequest request;
-  const absl::Time now = cli.around.clock.Now();
-  if (!arguments.since.empty()) {
-    CSL_ASSIGN_OR_RETURN(const absl::Time since, ParseAuditTime("--since", arguments.since, now));
-    request.set_since_unix(absl::ToUnixSeconds(since));
-  }
-  if (!arguments.until.empty()) {
-    CSL_ASSIGN_OR_RETURN(const absl::Time until, ParseAuditTime("--until", arguments.until, now));
-    request.set_until_unix(absl::ToUnixSeconds(until));
-  }
-  request.set_actor(arguments.actor);
-  request.set_action(arguments.action);
-  request.set_study(arguments.study);
-  request.set_round(arguments.round);
-  request.set_version(arguments.version);
-  return request;
-}
-
 absl::StatusOr<ExitCode> Search(Cli& cli, const AuditArguments& arguments) {
-  CSL_ASSIGN_OR_RETURN(v1::SearchAuditRequest request, MakeRequest(cli, arguments));
+  CSL_ASSIGN_OR_RETURN(v1::SearchAuditRequest request, MakeAuditRequest(cli, arguments.filter));
   CSL_ASSIGN_OR_RETURN(const auto client, cli.Connect());
   v1::SearchAuditReply all;
   while (static_cast<uint64_t>(all.entries_size()) < arguments.limit) {
@@ -80,15 +55,7 @@ absl::StatusOr<ExitCode> ShowEntry(Cli& cli, const AuditArguments& arguments) {
 void AddSearch(CLI::App& audit, Cli& cli) {
   auto arguments = std::make_shared<AuditArguments>();
   CLI::App* search = audit.add_subcommand("search", "Entries that fit all of the conditions");
-  search->add_option("--since", arguments->since,
-                     "2026-01-31, 2026-01-31T08:00:00Z, 24h or 7d ago");
-  search->add_option("--until", arguments->until, "The same");
-  search->add_option("--actor", arguments->actor, "Who: a site, an administrator, coordinator");
-  search->add_option("--action", arguments->action, "What was done, such as site.approve");
-  search->add_option("--study", arguments->study, "The study it is about");
-  search->add_option("--round", arguments->round, "The round it is about")
-      ->check(CLI::Range(1, 1'000'000));
-  search->add_option("--version", arguments->version, "The version it is about");
+  AddAuditFilter(*search, arguments->filter);
   search->add_option("--limit", arguments->limit, "At most so many entries")
       ->capture_default_str()
       ->check(CLI::Range(1, 1'000'000));
@@ -97,7 +64,46 @@ void AddSearch(CLI::App& audit, Cli& cli) {
       [&cli, arguments] { cli.action = [&cli, arguments] { return Search(cli, *arguments); }; });
 }
 
+void AddShow(CLI::App& audit, Cli& cli) {
+  auto arguments = std::make_shared<AuditArguments>();
+  CLI::App* show = audit.add_subcommand("show", "One entry, with the bytes as stored");
+  show->add_option("INDEX", arguments->index, "The entry, from 0 on")->required();
+  show->footer("Example:\n  consilium audit show 17");
+  show->callback(
+      [&cli, arguments] { cli.action = [&cli, arguments] { return ShowEntry(cli, *arguments); }; });
+}
+
 }  // namespace
+
+void AddAuditFilter(CLI::App& command, AuditFilter& filter) {
+  command.add_option("--since", filter.since, "2026-01-31, 2026-01-31T08:00:00Z, 24h or 7d ago");
+  command.add_option("--until", filter.until, "The same");
+  command.add_option("--actor", filter.actor, "Who: a site, an administrator, coordinator");
+  command.add_option("--action", filter.action, "What was done, such as site.approve");
+  command.add_option("--study", filter.study, "The study it is about");
+  command.add_option("--round", filter.round, "The round it is about")
+      ->check(CLI::Range(1, 1'000'000));
+  command.add_option("--version", filter.version, "The version it is about");
+}
+
+absl::StatusOr<v1::SearchAuditRequest> MakeAuditRequest(const Cli& cli, const AuditFilter& filter) {
+  v1::SearchAuditRequest request;
+  const absl::Time now = cli.around.clock.Now();
+  if (!filter.since.empty()) {
+    CSL_ASSIGN_OR_RETURN(const absl::Time since, ParseAuditTime("--since", filter.since, now));
+    request.set_since_unix(absl::ToUnixSeconds(since));
+  }
+  if (!filter.until.empty()) {
+    CSL_ASSIGN_OR_RETURN(const absl::Time until, ParseAuditTime("--until", filter.until, now));
+    request.set_until_unix(absl::ToUnixSeconds(until));
+  }
+  request.set_actor(filter.actor);
+  request.set_action(filter.action);
+  request.set_study(filter.study);
+  request.set_round(filter.round);
+  request.set_version(filter.version);
+  return request;
+}
 
 absl::StatusOr<absl::Time> ParseAuditTime(absl::string_view option, const std::string& text,
                                           absl::Time now) {
@@ -118,17 +124,22 @@ absl::StatusOr<absl::Time> ParseAuditTime(absl::string_view option, const std::s
                    "(90m, 24h, 7d)"));
 }
 
+void AddAuditSearch(CLI::App& audit, Cli& cli) {
+  AddSearch(audit, cli);
+  AddShow(audit, cli);
+}
+
 void AddAuditCommands(CLI::App& app, Cli& cli) {
   CLI::App* audit = app.add_subcommand("audit", "The log of everything that was changed");
   audit->require_subcommand(1);
-  audit->footer("Example:\n  consilium audit search --study hippocampus");
-  AddSearch(*audit, cli);
-  auto arguments = std::make_shared<AuditArguments>();
-  CLI::App* show = audit->add_subcommand("show", "One entry, with the bytes as stored");
-  show->add_option("INDEX", arguments->index, "The entry, from 0 on")->required();
-  show->footer("Example:\n  consilium audit show 17");
-  show->callback(
-      [&cli, arguments] { cli.action = [&cli, arguments] { return ShowEntry(cli, *arguments); }; });
+  audit->footer(
+      "Examples:\n"
+      "  consilium audit search --study hippocampus\n"
+      "  consilium audit export --to audit.jsonl\n"
+      "  consilium-audit verify audit.jsonl --policy audit.policy");
+  AddAuditSearch(*audit, cli);
+  AddAuditExport(*audit, cli);
+  AddAuditProofs(*audit, cli);
 }
 
 }  // namespace consilium::coordinator

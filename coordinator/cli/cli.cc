@@ -42,20 +42,21 @@ void AddGlobalOptions(CLI::App& app, Cli& cli) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<AdminClient>> Cli::Connect() const {
-  std::string folder = credentials;
-  if (folder.empty()) {
-    if (!coordinator.empty()) {
-      return absl::InvalidArgumentError("--coordinator needs --credentials DIR");
-    }
-    if (home.empty()) {
-      return absl::InvalidArgumentError(
-          "which coordinator? Give --home DIR, or --coordinator HOST:PORT --credentials DIR, or "
-          "set "
-          "CONSILIUM_HOME");
-    }
-    folder = JoinPath(home, "admin");
+absl::StatusOr<std::string> Cli::CredentialsFolder() const {
+  if (!credentials.empty()) return credentials;
+  if (!coordinator.empty()) {
+    return absl::InvalidArgumentError("--coordinator needs --credentials DIR");
   }
+  if (home.empty()) {
+    return absl::InvalidArgumentError(
+        "which coordinator? Give --home DIR, or --coordinator HOST:PORT --credentials DIR, or set "
+        "CONSILIUM_HOME");
+  }
+  return JoinPath(home, "admin");
+}
+
+absl::StatusOr<std::unique_ptr<AdminClient>> Cli::Connect() const {
+  CSL_ASSIGN_OR_RETURN(const std::string folder, CredentialsFolder());
   return AdminClient::Connect(folder, coordinator);
 }
 

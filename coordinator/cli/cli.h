@@ -43,6 +43,8 @@ struct Cli {
   // A command's work. An error is printed as one line; a code is the program's exit code.
   using Action = std::function<absl::StatusOr<ExitCode>()>;
 
+  // The folder of the credentials that the global options name. INVALID_ARGUMENT: none.
+  absl::StatusOr<std::string> CredentialsFolder() const;
   // The coordinator that the global options name. UNAVAILABLE comes from the first call, not here.
   absl::StatusOr<std::unique_ptr<AdminClient>> Connect() const;
 

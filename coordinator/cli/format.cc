@@ -38,7 +38,8 @@ std::string TextOf(const nlohmann::json& json, const char* key) {
 }
 
 nlohmann::json ParseEntry(const v1::AuditEntry& entry) {
-  nlohmann::json json = nlohmann::json::parse(entry.json(), nullptr, /*allow_exceptions=*/false);
+  const std::string& text = entry.readable().empty() ? entry.json() : entry.readable();
+  nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   return json.is_object() ? json : nlohmann::json::object();
 }
 
