@@ -39,6 +39,12 @@ struct CoordinatorOptions {
   uint64_t uploads_in_flight_bytes_max = uint64_t{4} << 30;
   std::string http_listen = "127.0.0.1:7445";  // metrics and health, plain HTTP; empty: off
   uint64_t disk_floor_bytes = uint64_t{2} << 30;  // less free space: not ready, no new work
+  // The hospital's audit repository (IHE ATNA), host:port; empty: none. The files are PEM, in the home
+  // unless their path is absolute.
+  std::string atna_repository;
+  std::string atna_ca = "atna/ca.crt";
+  std::string atna_certificate = "atna/client.crt";
+  std::string atna_key = "atna/client.key";
   // Where the newest checkpoint of the audit log is also kept, best on another disk; empty:
   // HOME/audit/checkpoint.
   std::string checkpoint_file;

@@ -76,6 +76,10 @@ absl::Status ReadKey(const std::string& key, const YAML::Node& value, Coordinato
   if (key == "uploads_in_flight_bytes_max") {
     return ReadInteger(value, key, options.uploads_in_flight_bytes_max);
   }
+  if (key == "atna_repository") return ReadText(value, key, options.atna_repository);
+  if (key == "atna_ca") return ReadText(value, key, options.atna_ca);
+  if (key == "atna_certificate") return ReadText(value, key, options.atna_certificate);
+  if (key == "atna_key") return ReadText(value, key, options.atna_key);
   if (key == "disk_floor_bytes") return ReadInteger(value, key, options.disk_floor_bytes);
   if (key == "checkpoint_file") return ReadText(value, key, options.checkpoint_file);
   if (key == "retention_versions") return ReadInteger(value, key, options.retention_versions);
@@ -128,6 +132,9 @@ absl::Status CheckCoordinatorOptions(const CoordinatorOptions& options) {
   }
   if (!options.http_listen.empty()) {
     CSL_RETURN_IF_ERROR(CheckAddress("http_listen", options.http_listen));
+  }
+  if (!options.atna_repository.empty()) {
+    CSL_RETURN_IF_ERROR(CheckAddress("atna_repository", options.atna_repository));
   }
   if (options.hosts.empty() || options.hosts.size() > kHostsMax) {
     return absl::InvalidArgumentError(
@@ -189,6 +196,11 @@ std::string CoordinatorOptionsToYaml(const CoordinatorOptions& options) {
        "the audit log's newest checkpoint, best on another disk; empty: HOME/audit/checkpoint");
   pair("retention_versions", options.retention_versions,
        "newest of each study whose weights are kept, besides those an alias or release names; 0: all");
+  text("atna_repository", options.atna_repository,
+       "host:port of an audit repository (IHE ATNA, syslog over TLS); empty: none");
+  text("atna_ca", options.atna_ca, "who signs the repository's certificate");
+  text("atna_certificate", options.atna_certificate, "our certificate to it");
+  text("atna_key", options.atna_key, "its key");
   out << YAML::EndMap << YAML::Newline;
   return out.c_str();
 }

@@ -28,6 +28,7 @@ CoordinatorOptions SomeOptions() {
   options.retention_versions = 12;
   options.http_listen = "";
   options.disk_floor_bytes = 5;
+  options.atna_repository = "audit.example.org:6514";
   return options;
 }
 
@@ -88,6 +89,8 @@ TEST_F(HomeTest, OptionsComeBackAsTheyWentIn) {
   EXPECT_EQ(options->retention_versions, 12);
   EXPECT_EQ(options->http_listen, "");
   EXPECT_EQ(options->disk_floor_bytes, 5u);
+  EXPECT_EQ(options->atna_repository, "audit.example.org:6514");
+  EXPECT_EQ(options->atna_key, "atna/client.key");
   const auto endpoint = ReadAdminEndpoint(home_ + "/admin");
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
   EXPECT_EQ(endpoint->federation, "amc-trial");
@@ -152,6 +155,7 @@ TEST(HomeConfigTest, MistakesAreNamedWithTheirLine) {
       {"federation: a\nlisten: nowhere\n", "listen: must be HOST:PORT"},
       {"federation: a\nsite_certificate_days: soon\n", "site_certificate_days: must be a whole"},
       {"federation: a\nsite_certificate_days: 0\n", "site_certificate_days: 1 to 825"},
+      {"federation: a\natna_repository: nowhere\n", "atna_repository: must be HOST:PORT"},
       {"federation: a\nhttp_listen: nowhere\n", "http_listen: must be HOST:PORT"},
       {"federation: a\nupload_bytes_max: -1\n", "upload_bytes_max: must be a whole"},
       {"federation: a\nretention_versions: -1\n", "retention_versions: 0"},

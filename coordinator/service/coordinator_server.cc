@@ -124,9 +124,12 @@ absl::Status CoordinatorServer::OpenDomain() {
     CSL_ASSIGN_OR_RETURN(const std::string pem, ReadFile(admin_certificate, kPemBytesMax));
     CSL_RETURN_IF_ERROR(sites_->EnrolFirstAdmin(pem));
   }
+  // Before the first entry, so that the start is reported too.
+  CSL_ASSIGN_OR_RETURN(atna_, AtnaFeed::Create(home_, options_, *store_, *metrics_, clock_));
   Batch batch;
   batch.Audit(LifeFacts("coordinator.start"));
   CSL_RETURN_IF_ERROR(store_->Commit(batch, clock_.Now()).status());
+  if (atna_ != nullptr) atna_->Start();
   weights_ = std::make_unique<ModelStore>(*store_, JoinPath(home_, "chunks"));
   CSL_RETURN_IF_ERROR(weights_->Prepare(JoinPath(home_, "models"), clock_.Now()));
   CSL_ASSIGN_OR_RETURN(
@@ -296,6 +299,7 @@ void CoordinatorServer::Shutdown(absl::Duration grace) {
     privacy::Log(privacy::LogLevel::kError, "the end could not be audited",
                  {{privacy::LogField::Key::kReason, written.message()}});
   }
+  if (atna_ != nullptr) atna_->Finish();
 }
 
 }  // namespace consilium::coordinator

@@ -26,6 +26,7 @@
 #include "coordinator/round/site_registry.h"
 #include "coordinator/service/access_gate.h"
 #include "coordinator/service/admin_service.h"
+#include "coordinator/service/atna_feed.h"
 #include "coordinator/service/audit_calls.h"
 #include "coordinator/service/enrolment_service.h"
 #include "coordinator/service/federation_service.h"
@@ -102,6 +103,7 @@ class CoordinatorServer {
   std::unique_ptr<grpc::Server> enrolment_server_;
   std::unique_ptr<Operations> operations_;
   absl::Duration handshakes_reported_ = -absl::InfiniteDuration();  // the ticker's
+  std::unique_ptr<AtnaFeed> atna_;  // none: no repository is configured
   absl::Notification stopped_;
   std::unique_ptr<ThreadPool> ticker_;
   std::unique_ptr<ThreadPool> collector_;

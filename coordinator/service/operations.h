@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "coordinator/audit/audit_log.h"
 #include "coordinator/http/http_server.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/round/federation_driver.h"
@@ -41,6 +42,7 @@ class Operations {
     FederationDriver& driver;
     SiteRegistry& sites;
     Store& store;
+    const AuditLog& log;
     Metrics& metrics;
     const Clock& clock;
   };
@@ -56,7 +58,7 @@ class Operations {
   void SetDraining() { draining_ = true; }
 
   struct Check {
-    std::string name;  // store, disk, serving
+    std::string name;  // store, log, disk, serving
     absl::Status status;
   };
   std::vector<Check> Readiness() const;
@@ -65,6 +67,7 @@ class Operations {
  private:
   MetricsSnapshot Snapshot() const;
   absl::Status ProbeWrite() const;
+  void AddTrust(MetricsSnapshot& now) const;
   HttpResponse Ready() const;
 
   const std::string home_;
@@ -77,6 +80,8 @@ class Operations {
   mutable absl::Mutex mutex_;
   mutable absl::Duration probed_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   mutable absl::Status probe_ ABSL_GUARDED_BY(mutex_);
+  mutable uint64_t offered_size_ ABSL_GUARDED_BY(mutex_) = 0;  // of the checkpoint seen last
+  mutable absl::Duration offered_since_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<HttpServer> http_;  // last: its threads use the rest
 };
 
