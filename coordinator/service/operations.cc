@@ -2,6 +2,7 @@
 
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <system_error>
@@ -130,9 +131,28 @@ HttpResponse Operations::Ready() const {
   return {ready ? 200 : 503, "application/json", absl::StrCat(body.dump(2), "\n")};
 }
 
+// A note holds no time: its age counts from the first look that found it.
+void Operations::AddTrust(MetricsSnapshot& now) const {
+  now.audit_entries = parts_.store.AuditSize();
+  const uint64_t offered = parts_.log.offered_size();
+  if (offered > 0) {
+    absl::MutexLock lock(&mutex_);
+    const absl::Duration moment = parts_.clock.Monotonic();
+    if (offered != offered_size_) {
+      offered_size_ = offered;
+      offered_since_ = moment;
+    }
+    now.checkpoint_age = moment - offered_since_;
+  }
+  for (const AuditLog::WitnessStatus& witness : parts_.log.Witnesses()) {
+    now.witness_lag_entries[witness.site] =
+        now.audit_entries - std::min(now.audit_entries, witness.size);
+  }
+}
+
 MetricsSnapshot Operations::Snapshot() const {
   MetricsSnapshot now;
-  now.audit_entries = parts_.store.AuditSize();
+  AddTrust(now);
   for (const SiteStatus& site : parts_.sites.List()) {
     ++now.sites_by_state[std::string(Name(site.record.state))];
     now.sites_connected += site.connected ? 1 : 0;

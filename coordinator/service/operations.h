@@ -58,7 +58,7 @@ class Operations {
   void SetDraining() { draining_ = true; }
 
   struct Check {
-    std::string name;  // store, log, disk, serving
+    std::string name;  // store (which is not while the log is frozen), disk, serving
     absl::Status status;
   };
   std::vector<Check> Readiness() const;
