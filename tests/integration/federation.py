@@ -21,7 +21,7 @@ def free_port():
 class Federation:
     """Coordinator, CLI and agents in `folder`, with programs from `bin_dir`."""
 
-    def __init__(self, bin_dir, folder, name="test-federation"):
+    def __init__(self, bin_dir, folder, name="test-federation", host="127.0.0.1"):
         self.bin = pathlib.Path(bin_dir)
         self.folder = pathlib.Path(folder)
         self.home = self.folder / "coordinator"
@@ -31,8 +31,8 @@ class Federation:
         self.coordinator = None
         self.agents = {}
         self.run("consilium", "init", self.home, "--name", name,
-                 "--listen", f"127.0.0.1:{self.port}",
-                 "--enrolment-listen", f"127.0.0.1:{self.enrolment_port}",
+                 "--host", host, "--listen", f"{host}:{self.port}",
+                 "--enrolment-listen", f"{host}:{self.enrolment_port}",
                  "--http-listen", "127.0.0.1:0")
 
     def run(self, program, *arguments, check=True, **options):
