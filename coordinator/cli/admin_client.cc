@@ -165,13 +165,17 @@ AuditExportStream::~AuditExportStream() {
 
 absl::StatusOr<size_t> AuditExportStream::Read(char* out, size_t size) {
   while (used_ == piece_.data().size()) {
-    if (ended_) return 0;
+    if (ended_) {
+      if (!broken_.ok()) return broken_;
+      return 0;
+    }
     used_ = 0;
     if (reader_->Read(&piece_)) continue;
     piece_.Clear();
     ended_ = true;
-    const grpc::Status status = reader_->Finish();
-    if (!status.ok()) return client_.Explain(status);
+    if (const grpc::Status status = reader_->Finish(); !status.ok()) {
+      broken_ = client_.Explain(status);
+    }
   }
   const size_t count = std::min(size, piece_.data().size() - used_);
   std::memcpy(out, piece_.data().data() + used_, count);

@@ -36,6 +36,7 @@ class AuditExportStream {
   v1::ExportAuditPiece piece_;
   size_t used_ = 0;
   bool ended_ = false;
+  absl::Status broken_;  // the call's error, for this read and each later one
 };
 
 class AdminClient {

@@ -45,12 +45,19 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(const StoreOptions& options) 
   rep->ballast = Ballast(options.ballast_path, options.ballast_bytes);
   rocksdb::DB* db = nullptr;
   const bool reads_only = options.mode == StoreMode::kReadOnly;
-  CSL_RETURN_IF_ERROR(FromRocks(
+  const absl::Status opened = FromRocks(
       reads_only
           ? rocksdb::DB::OpenForReadOnly(DbOptions(), options.path, descriptors, &rep->families,
                                          &db)
           : rocksdb::DB::Open(DbOptions(), options.path, descriptors, &rep->families, &db),
-      "open"));
+      "open");
+  if (absl::IsDataLoss(opened)) {
+    return absl::DataLossError(absl::StrCat(
+        opened.message(), "; the store is damaged and was left as it is, so that nothing acknowledged "
+        "is dropped in silence: keep this folder, and restore the newest backup with `consilium "
+        "restore BACKUP --home NEW_HOME`"));
+  }
+  CSL_RETURN_IF_ERROR(opened);
   rep->db.reset(db);
   auto store = std::unique_ptr<Store>(new Store(std::move(rep)));
   CSL_RETURN_IF_ERROR(store->CheckSchema(options.mode));
