@@ -259,7 +259,7 @@ class MainJobTest(unittest.TestCase):
         self.assertIn("revoked", log)
         self.assertNotIn("connected to the coordinator", log)
         entries = self.federation.show("audit", "search", "--action", "site.revoke")["entries"]
-        self.assertIn("left the consortium", entries[-1]["json"])
+        self.assertIn("left the consortium", entries[-1]["readable"])
 
 
 def voxels(segmentation, number):
