@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -64,20 +65,28 @@ class MainJobTest(unittest.TestCase):
 
     @classmethod
     def kill_mid_round(cls, federation):
-        """SIGKILL once an update of round 2 is in and another is missing."""
-        def one_in():
+        """SIGKILL once an update of round 2 is in and another is missing.
+
+        The site that is missing is held back, or both might come between two looks.
+        """
+        def second():
             rounds = federation.show("round", "list", "phantom").get("rounds", [])
-            second = [r for r in rounds if int(r["number"]) == 2]
-            if not second:
-                return False
-            outcomes = [c.get("outcome") for c in second[0].get("contributions", [])]
-            return "folded" in outcomes and int(second[0].get("ended_unix", 0)) == 0
-        wait_for(one_in, "an update of round 2 is in", 240)
-        federation.kill_coordinator()
-        federation.start_coordinator()
+            return next((r for r in rounds if int(r["number"]) == 2), None)
+        wait_for(second, "round 2 is open", 240)
+        federation.agents["site-b"].send_signal(signal.SIGSTOP)
+        try:
+            wait_for(lambda: any(c.get("outcome") == "folded"
+                                 for c in second().get("contributions", [])),
+                     "an update of round 2 is in", 120)
+            cls.ended_before_the_kill = int(second().get("ended_unix", 0)) != 0
+            federation.kill_coordinator()
+            federation.start_coordinator()
+        finally:
+            federation.agents["site-b"].send_signal(signal.SIGCONT)
 
     # ---- the round went on ---------------------------------------------------------------
     def test_killed_coordinator_ends_with_the_final_model(self):
+        self.assertFalse(self.ended_before_the_kill)
         self.assertEqual(self.study["state"], "finished")
         self.assertEqual(self.study["latest_version"], "phantom/3")
         models = self.federation.show("model", "list", "phantom")["models"]
