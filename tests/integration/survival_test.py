@@ -242,7 +242,8 @@ class Survival(unittest.TestCase):
                              for r in self.federation.rounds()), "the round is committed", 60)
         took = time.monotonic() - restarted
         print(f"taken up and committed {took:.1f} s after the restart", file=sys.stderr)
-        self.assertLess(took, 10 + 1)
+        # 10 s to take it up, and the rest of the round's work on a machine that may be busy.
+        self.assertLess(took, 10 + 5)
 
     # ---- processes that hang -----------------------------------------------------------------
     def test_stopped_agent_is_passed_over_and_comes_back(self):
