@@ -228,13 +228,19 @@ class Survival(unittest.TestCase):
     def test_restarted_coordinator_takes_the_round_up(self):
         self.start(work_seconds=1)
 
+        # Held back, so that the round stays half done until somebody has looked.
+        self.federation.agents["site-c"].send_signal(signal.SIGSTOP)
+
         def half_done():
             """The number of a round that has some of its updates, or None."""
             return next((r["number"] for r in self.federation.rounds() if r["phase"] == "collecting"
                          and any(c["outcome"] in ("folded", "accepted")
                                  for c in r["contributions"])), None)
-        wait_for(half_done, "an update is in", 60)
-        number = half_done() or self.federation.rounds()[-1]["number"]
+        try:
+            wait_for(half_done, "an update is in", 60)
+            number = half_done() or self.federation.rounds()[-1]["number"]
+        finally:
+            self.federation.agents["site-c"].send_signal(signal.SIGCONT)
         self.federation.kill_coordinator()
         restarted = time.monotonic()
         self.federation.start_coordinator()
