@@ -412,7 +412,8 @@ TEST_F(CliTest, PublishWritesRecordsOnceAndPrintsHowToRun) {
   EXPECT_THAT(err_.str(), HasSubstr("--runtime"));
   std::filesystem::copy_file("/bin/true", Path("bin/consilium-infer"));
   ASSERT_EQ(Run({"release", "publish", "h-3", "--to", Path("image")}), 0) << err_.str();
-  EXPECT_THAT(out_.str(), HasSubstr("oci:" + Path("image") + ":h-3"));
+  EXPECT_THAT(out_.str(), HasSubstr("cd '" + dir_.path() + "' && podman run"));
+  EXPECT_THAT(out_.str(), HasSubstr(" oci:image:h-3"));
   ASSERT_EQ(admin_.publications.size(), 1u);
   EXPECT_EQ(admin_.publications[0].target(), "oci-layout");
   EXPECT_THAT(out_.str(), HasSubstr("sha256:" + admin_.publications[0].manifest_sha256()));

@@ -9,6 +9,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "coordinator/cli/format.h"
 #include "coordinator/publish/inference_image.h"
@@ -124,13 +125,20 @@ absl::Status Record(AdminClient& client, v1::Release& release, const std::string
   return absl::OkStatus();
 }
 
+std::string ShellQuoted(const std::string& word) {
+  return absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
+}
+
+// Run beside the layout: podman takes the path of "oci:" for the image's name, in which it allows
+// neither capitals nor "_" at a part's end.
 std::string RunCommand(const PublishArguments& arguments) {
-  const std::string dir = fs::absolute(arguments.to).lexically_normal().string();
+  const fs::path dir(
+      absl::StripSuffix(fs::absolute(arguments.to).lexically_normal().string(), "/"));
   return absl::StrCat(
-      "podman run --rm --network none --read-only --cap-drop all --user $(id -u):$(id -g) "
-      "-v IN:/app/data/input_data:ro -v "
-      "OUT:/app/data/output_data oci:",
-      absl::StripSuffix(dir, "/"), ":", arguments.tag);
+      "cd ", ShellQuoted(dir.parent_path().string()),
+      " && podman run --rm --network none --read-only --cap-drop all --user $(id -u):$(id -g) "
+      "-v /IN:/app/data/input_data:ro -v /OUT:/app/data/output_data oci:",
+      dir.filename().string(), ":", arguments.tag);
 }
 
 void Print(Cli& cli, const PublishArguments& arguments, const v1::Release& release,

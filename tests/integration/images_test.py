@@ -28,9 +28,9 @@ HARDENED = ["--rm", "--network", "none", "--read-only", "--cap-drop", "all",
             "--user", f"{USER}:{GROUP}"]
 
 
-def call(*command, seconds=120):
+def call(*command, seconds=120, cwd=None):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True,
-                          timeout=seconds)
+                          timeout=seconds, cwd=cwd)
 
 
 def cluster_init():
@@ -60,8 +60,9 @@ class ImagesTest(unittest.TestCase):
         if not shutil.which("podman") or not RUNC.exists():
             self.skipTest("podman with runc is absent; the layouts themselves were checked")
         if service not in self.ids:
-            done = call(*PODMAN, "pull", "--quiet", f"oci:{self.folder / service}:{TAG}",
-                        seconds=200)
+            # By its name alone: podman makes an image's name of the path, and refuses some.
+            done = call(*PODMAN, "pull", "--quiet", f"oci:{service}:{TAG}", seconds=200,
+                        cwd=self.folder)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.ids[service] = done.stdout.split()[-1]
             self.addClassCleanup(call, *PODMAN, "rmi", self.ids[service])

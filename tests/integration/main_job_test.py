@@ -212,8 +212,8 @@ class MainJobTest(unittest.TestCase):
              "--ulimit", "nproc=1024:1024", "--pull", "never",
              "--user", f"{os.getuid()}:{os.getgid()}",
              "-v", f"{self.hospitals / 'validation' / 'archive'}:/app/data/input_data:ro",
-             "-v", f"{result}:/app/data/output_data", f"oci:{image}:{tag}"],
-            capture_output=True, text=True, timeout=600)
+             "-v", f"{result}:/app/data/output_data", f"oci:{image.name}:{tag}"],
+            cwd=image.parent, capture_output=True, text=True, timeout=600)
         self.assertEqual(done.returncode, 0, done.stderr[-3000:])
         self.assertEqual(len(list(result.rglob("*.seg.dcm"))), 2)
 
