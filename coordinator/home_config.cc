@@ -191,7 +191,7 @@ std::string CoordinatorOptionsToYaml(const CoordinatorOptions& options) {
   text("http_listen", options.http_listen,
        "metrics and health, plain HTTP: loopback or administrators only; empty: off");
   pair("disk_floor_bytes", options.disk_floor_bytes,
-       "less free space (at most 5 % of the disk): not ready, no new work");
+       "less free space: not ready, no training and no upload begins; 0: off");
   text("checkpoint_file", options.checkpoint_file,
        "the audit log's newest checkpoint, best on another disk; empty: HOME/audit/checkpoint");
   pair("retention_versions", options.retention_versions,

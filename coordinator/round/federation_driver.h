@@ -142,6 +142,15 @@ class FederationDriver {
   UploadTotals UploadsUnderWay() const;
   const std::string& sealing_public_key() const { return sealing_key_.public_key; }
 
+  // The disk that updates and models go to, in bytes.
+  struct Space {
+    uint64_t free = 0;   // for us: what is kept back for root does not count
+    uint64_t total = 0;
+    uint64_t floor = 0;  // below it no training and no upload begins
+    bool low() const { return free < floor; }
+  };
+  absl::StatusOr<Space> MeasureSpace() const;
+
   // --- for administrators ---
   absl::StatusOr<StudyView> CreateStudy(const std::string& yaml, const Caller& caller);
   absl::StatusOr<StudyView> ControlStudy(absl::string_view study, absl::string_view action,
@@ -191,11 +200,6 @@ class FederationDriver {
   StudyView ViewOf(const RunPtr& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Room for uploads (federation_space.cc).
-  struct Space {
-    uint64_t free = 0;
-    uint64_t floor = 0;
-  };
-  Space MeasureSpace() const;
   void WatchSpace();
   void CutStalledUploads();
   absl::Status Admit(const Announcement& announcement) const;

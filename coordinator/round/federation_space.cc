@@ -1,11 +1,11 @@
 // The part of FederationDriver that keeps what sites send within what this machine has room for.
-#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/federation_driver.h"
 #include "privacy/log/log.h"
+#include "proto/base/status.h"
 #include "proto/wire/timeouts.h"
 
 namespace consilium::coordinator {
@@ -16,24 +16,26 @@ using privacy::LogField;
 using privacy::LogLevel;
 using Key = privacy::LogField::Key;
 
-constexpr uint64_t kFloorPartOfDisk = 20;  // the floor is at most a twentieth of the disk
 constexpr absl::string_view kRetry = "; try again in 10 s, the update is kept at the site";
 
 }  // namespace
 
-FederationDriver::Space FederationDriver::MeasureSpace() const {
+absl::StatusOr<FederationDriver::Space> FederationDriver::MeasureSpace() const {
   std::error_code error;
   // The folder comes with the first upload; the one that it will lie in is there.
   const auto space = std::filesystem::space(
       std::filesystem::path(options_.staging_folder).parent_path(), error);
-  if (error || options_.disk_floor_bytes == 0) return {UINT64_MAX, 0};
-  return {space.available, std::min<uint64_t>(options_.disk_floor_bytes,
-                                              space.capacity / kFloorPartOfDisk)};
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat("the home's disk cannot be asked: ", error.message()));
+  }
+  return Space{space.available, space.capacity, options_.disk_floor_bytes};
 }
 
 void FederationDriver::WatchSpace() {
-  const Space space = MeasureSpace();
-  const bool low = space.free < space.floor;
+  const absl::StatusOr<Space> space = MeasureSpace();
+  if (!space.ok()) return;  // readiness says so
+  const bool low = space->low();
   {
     absl::MutexLock lock(&mutex_);
     if (low == low_on_space_) return;
@@ -43,7 +45,7 @@ void FederationDriver::WatchSpace() {
   AuditFacts facts;
   facts.actor = facts.role = "coordinator";
   facts.action = low ? "disk.low" : "disk.recovered";
-  facts.reason = absl::StrCat(space.free, " bytes free, the floor is ", space.floor);
+  facts.reason = absl::StrCat(space->free, " bytes free, the floor is ", space->floor);
   Log(low ? LogLevel::kError : LogLevel::kInfo,
       "free space crossed the floor: below it no training and no upload begins; make room, or lower "
       "disk_floor_bytes",
@@ -69,8 +71,8 @@ void FederationDriver::CutStalledUploads() {
 }
 
 absl::Status FederationDriver::Admit(const Announcement& announcement) const {
-  const Space space = MeasureSpace();
-  if (space.free < space.floor || space.free - space.floor < announcement.bytes) {
+  CSL_ASSIGN_OR_RETURN(const Space space, MeasureSpace());
+  if (space.low() || space.free - space.floor < announcement.bytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the coordinator's disk is nearly full", kRetry));
   }

@@ -29,20 +29,8 @@ absl::StatusOr<VersionRecord> StudyRun::OnImport(const NewModel& model, int64_t 
                                                  Step& step) {
   CSL_ASSIGN_OR_RETURN(const int64_t next, NextImport());
   if (next != number) return absl::AbortedError("the study went on meanwhile; import again");
-  VersionRecord version;
-  version.study = record_.name;
-  version.number = number;
-  version.version = absl::StrCat(record_.name, "/", number);
-  version.sha256 = model.sha256;
-  version.bytes = model.bytes;
-  version.parameters = model.parameters;
-  version.created_us = absl::ToUnixMicros(now);
-  version.round = number;  // no round has this number: the next one opens after it
-  version.parent = record_.latest_version;
-  version.plan_sha256 = record_.plan_sha256;
-  version.origin = "import";
-  version.code_version = CONSILIUM_VERSION;
-  version.parents = {record_.latest_version};
+  // No round has this number: the next one opens after it.
+  VersionRecord version = NextVersion(model, number, "import", now);
 
   AuditFacts facts = Facts("model.import");
   facts.actor.clear();  // the caller's

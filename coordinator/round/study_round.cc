@@ -147,12 +147,8 @@ void StudyRun::OnRoundFailed(absl::string_view reason, absl::Time now, Step& ste
   }
 }
 
-absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl::Time now,
-                                                     Step& step) {
-  if (!round_ || round_->phase() != RoundPhase::kAggregating) {
-    return absl::FailedPreconditionError("the round ended before its model was ready");
-  }
-  const int64_t number = round_->record().number;
+VersionRecord StudyRun::NextVersion(const NewModel& model, int64_t number,
+                                    absl::string_view origin, absl::Time now) const {
   VersionRecord version;
   version.study = record_.name;
   version.number = number;
@@ -164,9 +160,19 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
   version.round = number;
   version.parent = record_.latest_version;
   version.plan_sha256 = record_.plan_sha256;
-  version.origin = number == 0 ? "initialise" : "round";
+  version.origin = std::string(origin);
   version.code_version = CONSILIUM_VERSION;
   if (!version.parent.empty()) version.parents = {version.parent};
+  return version;
+}
+
+absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl::Time now,
+                                                     Step& step) {
+  if (!round_ || round_->phase() != RoundPhase::kAggregating) {
+    return absl::FailedPreconditionError("the round ended before its model was ready");
+  }
+  const int64_t number = round_->record().number;
+  VersionRecord version = NextVersion(model, number, number == 0 ? "initialise" : "round", now);
   for (const ContributionRecord& contribution : round_->record().contributions) {
     if (contribution.outcome == Outcome::kAccepted || contribution.outcome == Outcome::kFolded) {
       version.sites.push_back(contribution.site);

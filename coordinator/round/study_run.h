@@ -222,6 +222,9 @@ class StudyRun {
   bool buffered() const { return spec_.strategy == Strategy::kFedBuff; }
   std::string Lacks(const SiteView& site) const;
   bool ended() const;
+  // `model` as version `number`, made from the latest one.
+  VersionRecord NextVersion(const NewModel& model, int64_t number, absl::string_view origin,
+                            absl::Time now) const;
   bool IsTrainer(const CohortRecord& cohort) const;
   // Why the site's data cannot be trained on; empty: it can.
   std::string CannotTrain(const CohortRecord& cohort) const;

@@ -2,7 +2,8 @@
 //
 // It reads the log, so that what is reported is what is recorded, whoever recorded it; the place it has
 // reached is kept in HOME/atna/cursor. The first start reports from its own start on, not the past.
-// After a crash an entry can be reported twice, never not at all.
+// After a crash an entry can be reported twice. What the spool has no room for is dropped, counted, and the
+// gap is reported before what comes after it.
 //
 // Order: Create, Start; Finish after the last entry. Thread-safe.
 #ifndef CONSILIUM_COORDINATOR_SERVICE_ATNA_FEED_H_

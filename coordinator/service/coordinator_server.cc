@@ -155,8 +155,7 @@ absl::Status CoordinatorServer::OpenDomain() {
                           home_},
       [this] { return Terms(); });
   operations_ = std::make_unique<Operations>(
-      home_, options_.disk_floor_bytes,
-      Operations::Parts{*driver_, *sites_, *store_, *log_, *metrics_, clock_});
+      home_, Operations::Parts{*driver_, *sites_, *store_, *log_, *metrics_, clock_});
   return absl::OkStatus();
 }
 

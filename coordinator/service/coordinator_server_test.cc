@@ -21,41 +21,21 @@ using ::testing::SizeIs;
 
 constexpr float kTolerance = 1e-6f;  // float32 sums around 1; the fold itself is exact to 2^-32
 
-struct Member {
-  std::unique_ptr<TestSite> site;
-  int64_t cases, labelled, held_out;
-};
+using Sites = std::vector<std::unique_ptr<TestSite>>;
 
-std::vector<Member> ThreeSites(TestFederation& federation) {
-  std::vector<Member> members;
-  members.push_back({federation.AddSite("north"), 10, 10, 2});
-  members.push_back({federation.AddSite("south"), 10, 4, 0});
-  members.push_back({federation.AddSite("west"), 20, 0, 0});
-  return members;
+Sites ThreeSites(TestFederation& federation) {
+  Sites sites;
+  for (const char* name : {"north", "south", "west"}) sites.push_back(federation.AddSite(name));
+  return sites;
 }
 
-void PrepareAll(std::vector<Member>& members) {
-  for (Member& m : members) {
-    const v1::Task task = m.site->Await(v1::Task::PREPARE);
-    ASSERT_TRUE(m.site->Prepare(task, m.cases, m.labelled, m.held_out).ok());
+// All labelled with two held out; some labelled; none.
+void PrepareAll(const Sites& sites) {
+  const int64_t cases[] = {10, 10, 20}, labelled[] = {10, 4, 0}, held_out[] = {2, 0, 0};
+  for (size_t i = 0; i < sites.size(); ++i) {
+    const v1::Task task = sites[i]->Await(v1::Task::PREPARE);
+    ASSERT_TRUE(sites[i]->Prepare(task, cases[i], labelled[i], held_out[i]).ok());
   }
-}
-
-// Whichever site is asked first makes the first weights.
-void Initialise(std::vector<Member>& members, float value) {
-  bool done = false;
-  Eventually(
-      [&] {
-        for (Member& m : members) {
-          v1::Task task;
-          EXPECT_TRUE(m.site->NextTask(task).ok());
-          if (task.kind() != v1::Task::INITIALISE) continue;
-          EXPECT_TRUE(m.site->Train(task, value, 0).accepted());
-          done = true;
-        }
-        return done;
-      },
-      "INITIALISE");
 }
 
 TEST(CoordinatorServerTest, AHeldQuestionIsAnsweredByWorkAndEndedByADrain) {
@@ -87,37 +67,37 @@ TEST(CoordinatorServerTest, AHeldQuestionIsAnsweredByWorkAndEndedByADrain) {
 
 TEST(CoordinatorServerTest, TwoRoundsGiveTheWeightedMeanAndAnEvaluation) {
   TestFederation federation;
-  std::vector<Member> members = ThreeSites(federation);
+  Sites sites = ThreeSites(federation);
   auto reader = federation.AddSite("reading-centre");
   federation.CreateAndStart(TestStudy(3, 2, "sites: {evaluators: [reading-centre]}\n"));
-  PrepareAll(members);
+  PrepareAll(sites);
   const v1::Task prepare = reader->Await(v1::Task::PREPARE);
   EXPECT_EQ(prepare.role(), "evaluator");
   ASSERT_TRUE(reader->Prepare(prepare, 5, 5, 5).ok());
-  Initialise(members, 1.0f);
+  MakeFirstWeights(sites, 1.0f);
 
   // Weights: north 8 labelled; south 4 + 0.2 * 6; west 0.2 * 20. South claims more than it has.
   const double total = 8 + 5.2 + 4;
   double expected = 1.0;
   for (int round = 1; round <= 2; ++round) {
     const float deltas[] = {0.5f * static_cast<float>(round), -0.25f, 1.0f};
-    for (size_t i = 0; i < members.size(); ++i) {
-      const v1::Task task = members[i].site->Await(v1::Task::TRAIN);
+    for (size_t i = 0; i < sites.size(); ++i) {
+      const v1::Task task = sites[i]->Await(v1::Task::TRAIN);
       EXPECT_EQ(task.round(), round);
       EXPECT_EQ(task.role(), "trainer");
-      const auto model = members[i].site->Download(task.model().sha256(), 0);
+      const auto model = sites[i]->Download(task.model().sha256(), 0);
       ASSERT_TRUE(model.ok()) << model.status();
       EXPECT_EQ(model->size(), task.model().bytes());
-      const auto tail = members[i].site->Download(task.model().sha256(), 100);
+      const auto tail = sites[i]->Download(task.model().sha256(), 100);
       ASSERT_TRUE(tail.ok());
       EXPECT_EQ(*tail, model->substr(100));
       const int64_t labelled[] = {8, 400, 0}, unlabelled[] = {0, 6, 20};
       const v1::CommitUploadReply reply =
-          members[i].site->Train(task, deltas[i], labelled[i], unlabelled[i]);
+          sites[i]->Train(task, deltas[i], labelled[i], unlabelled[i]);
       EXPECT_TRUE(reply.accepted()) << reply.reason();
       v1::Task none;
-      if (i + 1 < members.size()) {
-        EXPECT_TRUE(members[i].site->NextTask(none).ok());
+      if (i + 1 < sites.size()) {
+        EXPECT_TRUE(sites[i]->NextTask(none).ok());
         EXPECT_EQ(none.kind(), v1::Task::KIND_UNSPECIFIED) << "submitted, so nothing is left to do";
       }
     }
@@ -130,7 +110,7 @@ TEST(CoordinatorServerTest, TwoRoundsGiveTheWeightedMeanAndAnEvaluation) {
     EXPECT_THAT(model.values, Each(::testing::FloatNear(static_cast<float>(expected), kTolerance)));
   }
 
-  for (TestSite* site : {members[0].site.get(), reader.get()}) {
+  for (TestSite* site : {sites[0].get(), reader.get()}) {
     const v1::Task task = site->Await(v1::Task::EVALUATE);
     v1::EvaluationReport report;
     report.set_task_id(task.task_id());
@@ -159,39 +139,39 @@ TEST(CoordinatorServerTest, TwoRoundsGiveTheWeightedMeanAndAnEvaluation) {
 
 TEST(CoordinatorServerTest, RestartMidRoundGoesOnWithWhatWasAccepted) {
   TestFederation federation;
-  std::vector<Member> members = ThreeSites(federation);
+  Sites sites = ThreeSites(federation);
   federation.CreateAndStart(TestStudy(3, 1));
-  PrepareAll(members);
-  Initialise(members, 0.0f);
+  PrepareAll(sites);
+  MakeFirstWeights(sites, 0.0f);
   std::map<std::string, std::string> task_ids;
   std::vector<TestUpdate> updates;
-  for (Member& m : members) {
-    const v1::Task task = m.site->Await(v1::Task::TRAIN);
-    task_ids[m.site->name()] = task.task_id();
-    updates.push_back(m.site->MakeUpdate(task, 1.0f, 100, 100));
-    m.site->Seal(task, updates.back());
+  for (const auto& site : sites) {
+    const v1::Task task = site->Await(v1::Task::TRAIN);
+    task_ids[site->name()] = task.task_id();
+    updates.push_back(site->MakeUpdate(task, 1.0f, 100, 100));
+    site->Seal(task, updates.back());
   }
-  ASSERT_TRUE(members[0].site->Submit(updates[0]).accepted());
+  ASSERT_TRUE(sites[0]->Submit(updates[0]).accepted());
   // The second is half way when the coordinator goes.
   v1::BeginUploadReply begun;
-  ASSERT_TRUE(members[1].site->Begin(updates[1], begun).ok());
-  ASSERT_TRUE(members[1].site->Send(updates[1], begun.upload_id(), 0, 200).ok());
+  ASSERT_TRUE(sites[1]->Begin(updates[1], begun).ok());
+  ASSERT_TRUE(sites[1]->Send(updates[1], begun.upload_id(), 0, 200).ok());
 
   federation.Stop();
   federation.Start();
-  for (Member& m : members) m.site->Connect(federation.address());
+  for (const auto& site : sites) site->Connect(federation.address());
 
   v1::Task task;
-  ASSERT_TRUE(members[0].site->NextTask(task).ok());
+  ASSERT_TRUE(sites[0]->NextTask(task).ok());
   EXPECT_EQ(task.kind(), v1::Task::KIND_UNSPECIFIED) << "its update was accepted before";
-  EXPECT_TRUE(members[0].site->Submit(updates[0]).accepted()) << "a repeat gets the first answer";
-  EXPECT_EQ(members[1].site->Await(v1::Task::TRAIN).task_id(), task_ids["south"]);
+  EXPECT_TRUE(sites[0]->Submit(updates[0]).accepted()) << "a repeat gets the first answer";
+  EXPECT_EQ(sites[1]->Await(v1::Task::TRAIN).task_id(), task_ids["south"]);
   v1::BeginUploadReply again;
-  ASSERT_TRUE(members[1].site->Begin(updates[1], again).ok());
+  ASSERT_TRUE(sites[1]->Begin(updates[1], again).ok());
   EXPECT_EQ(again.upload_id(), begun.upload_id());
   EXPECT_EQ(again.have_offset(), 200u);
-  EXPECT_TRUE(members[1].site->Submit(updates[1]).accepted());
-  EXPECT_TRUE(members[2].site->Submit(updates[2]).accepted());
+  EXPECT_TRUE(sites[1]->Submit(updates[1]).accepted());
+  EXPECT_TRUE(sites[2]->Submit(updates[2]).accepted());
   const wire::TensorLayout layout = TestLayout();
   Eventually([&] { return federation.Study("hippo").latest_version() == "hippo/1"; }, "version 1");
   EXPECT_THAT(federation.Model("hippo@latest").values,
@@ -201,11 +181,11 @@ TEST(CoordinatorServerTest, RestartMidRoundGoesOnWithWhatWasAccepted) {
 
 TEST(CoordinatorServerTest, PauseHoldsTasksAndResumeGivesTheSameOnes) {
   TestFederation federation;
-  std::vector<Member> members = ThreeSites(federation);
+  Sites sites = ThreeSites(federation);
   federation.CreateAndStart(TestStudy(3, 1));
-  PrepareAll(members);
-  Initialise(members, 0.0f);
-  const v1::Task before = members[0].site->Await(v1::Task::TRAIN);
+  PrepareAll(sites);
+  MakeFirstWeights(sites, 0.0f);
+  const v1::Task before = sites[0]->Await(v1::Task::TRAIN);
   const auto control = [&](const std::string& action) {
     grpc::ClientContext context;
     v1::ControlStudyRequest request;
@@ -216,11 +196,11 @@ TEST(CoordinatorServerTest, PauseHoldsTasksAndResumeGivesTheSameOnes) {
   };
   ASSERT_TRUE(control("pause").ok());
   v1::Task task;
-  ASSERT_TRUE(members[0].site->NextTask(task).ok());
+  ASSERT_TRUE(sites[0]->NextTask(task).ok());
   EXPECT_EQ(task.kind(), v1::Task::KIND_UNSPECIFIED);
   EXPECT_FALSE(control("start").ok());
   ASSERT_TRUE(control("resume").ok());
-  EXPECT_EQ(members[0].site->Await(v1::Task::TRAIN).task_id(), before.task_id());
+  EXPECT_EQ(sites[0]->Await(v1::Task::TRAIN).task_id(), before.task_id());
   ASSERT_TRUE(control("stop").ok());
   EXPECT_EQ(federation.Study("hippo").state(), "stopped");
   EXPECT_EQ(federation.Round("hippo", 1).phase(), "failed");
@@ -228,10 +208,10 @@ TEST(CoordinatorServerTest, PauseHoldsTasksAndResumeGivesTheSameOnes) {
 
 TEST(CoordinatorServerTest, AliasMovesByCompareAndSetAndReleasesAreRecorded) {
   TestFederation federation;
-  std::vector<Member> members = ThreeSites(federation);
+  Sites sites = ThreeSites(federation);
   federation.CreateAndStart(TestStudy(3, 1));
-  PrepareAll(members);
-  Initialise(members, 0.0f);
+  PrepareAll(sites);
+  MakeFirstWeights(sites, 0.0f);
   Eventually([&] { return federation.Study("hippo").latest_version() == "hippo/0"; }, "version 0");
   const auto set_alias = [&](const std::string& expected) {
     grpc::ClientContext context;

@@ -1,11 +1,7 @@
 #include "coordinator/service/operations.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,20 +16,6 @@ namespace {
 
 constexpr uint64_t kPemBytesMax = 64 * 1024;
 
-struct Disk {
-  uint64_t free_bytes = 0;  // for us: what is kept back for root does not count
-  uint64_t bytes = 0;
-};
-
-absl::StatusOr<Disk> DiskOf(const std::string& folder) {
-  struct statvfs info = {};
-  if (::statvfs(folder.c_str(), &info) != 0) {
-    return absl::UnavailableError(
-        absl::StrCat("the home's disk cannot be asked: ", std::generic_category().message(errno)));
-  }
-  return Disk{uint64_t{info.f_bavail} * info.f_frsize, uint64_t{info.f_blocks} * info.f_frsize};
-}
-
 void AddExpiry(const std::string& path, const char* name,
                std::map<std::string, absl::Time>& expiry) {
   const absl::StatusOr<std::string> pem = ReadFile(path, kPemBytesMax);
@@ -44,9 +26,8 @@ void AddExpiry(const std::string& path, const char* name,
 
 }  // namespace
 
-Operations::Operations(std::string home, uint64_t disk_floor_bytes, const Parts& parts)
+Operations::Operations(std::string home, const Parts& parts)
     : home_(std::move(home)),
-      disk_floor_bytes_(disk_floor_bytes),
       parts_(parts),
       ticked_ns_(absl::ToInt64Nanoseconds(parts.clock.Monotonic())),
       notify_every_(SupervisorInterval()) {
@@ -106,11 +87,11 @@ std::vector<Operations::Check> Operations::Readiness() const {
   std::vector<Check> checks;
   const absl::Status writable = parts_.store.Writable();  // not while the audit log is frozen
   checks.push_back({"store", writable.ok() ? ProbeWrite() : writable});
-  const absl::StatusOr<Disk> disk = DiskOf(home_);
+  const absl::StatusOr<FederationDriver::Space> disk = parts_.driver.MeasureSpace();
   absl::Status space = disk.status();
-  if (disk.ok() && disk->free_bytes < disk_floor_bytes_) {
+  if (disk.ok() && disk->low()) {
     space = absl::ResourceExhaustedError(
-        absl::StrCat(disk->free_bytes, " bytes free, the floor is ", disk_floor_bytes_,
+        absl::StrCat(disk->free, " bytes free, the floor is ", disk->floor,
                      "; free some space, rounds go on by themselves"));
   }
   checks.push_back({"disk", space});
@@ -163,9 +144,9 @@ MetricsSnapshot Operations::Snapshot() const {
   AddExpiry(JoinPath(home_, "server.crt"), "server", now.certificate_expiry);
   AddExpiry(JoinPath(home_, "ca/ca.crt"), "ca", now.certificate_expiry);
   AddExpiry(JoinPath(home_, "admin/client.crt"), "admin", now.certificate_expiry);
-  if (const absl::StatusOr<Disk> disk = DiskOf(home_); disk.ok()) {
-    now.disk_free_bytes = disk->free_bytes;
-    now.disk_bytes = disk->bytes;
+  if (const auto disk = parts_.driver.MeasureSpace(); disk.ok()) {
+    now.disk_free_bytes = disk->free;
+    now.disk_bytes = disk->total;
   }
   const FederationDriver::UploadTotals uploads = parts_.driver.UploadsUnderWay();
   now.uploads_in_flight = uploads.count;

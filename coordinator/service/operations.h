@@ -46,7 +46,7 @@ class Operations {
     Metrics& metrics;
     const Clock& clock;
   };
-  Operations(std::string home, uint64_t disk_floor_bytes, const Parts& parts);
+  Operations(std::string home, const Parts& parts);
   ~Operations();
 
   // Serves on `address`; empty: serves nothing. UNAVAILABLE: cannot be listened on.
@@ -71,7 +71,6 @@ class Operations {
   HttpResponse Ready() const;
 
   const std::string home_;
-  const uint64_t disk_floor_bytes_;
   const Parts parts_;
   std::atomic<int64_t> ticked_ns_;  // monotonic
   std::atomic<int64_t> notified_ns_ = 0;

@@ -28,19 +28,7 @@ class RefusalsTest : public ::testing::Test {
     for (auto& site : sites_) {
       ASSERT_TRUE(site->Prepare(site->Await(v1::Task::PREPARE), 10, 10, 0).ok());
     }
-    bool done = false;
-    Eventually(
-        [&] {
-          for (auto& site : sites_) {
-            v1::Task task;
-            EXPECT_TRUE(site->NextTask(task).ok());
-            if (task.kind() != v1::Task::INITIALISE) continue;
-            EXPECT_TRUE(site->Train(task, 0.0f, 0).accepted());
-            done = true;
-          }
-          return done;
-        },
-        "INITIALISE");
+    MakeFirstWeights(sites_, 0.0f);
     for (auto& site : sites_) tasks_.push_back(site->Await(v1::Task::TRAIN));
   }
 

@@ -26,19 +26,7 @@ class RegistryServiceTest : public ::testing::Test {
     for (auto& site : sites_) {
       ASSERT_TRUE(site->Prepare(site->Await(v1::Task::PREPARE), 10, 10, 2).ok());
     }
-    bool done = false;
-    Eventually(
-        [&] {
-          for (auto& site : sites_) {
-            v1::Task task;
-            EXPECT_TRUE(site->NextTask(task).ok());
-            if (task.kind() != v1::Task::INITIALISE) continue;
-            EXPECT_TRUE(site->Train(task, 1.0f, 0).accepted());
-            done = true;
-          }
-          return done;
-        },
-        "INITIALISE");
+    MakeFirstWeights(sites_, 1.0f);
     Eventually([&] { return Version() == "hippo/0"; }, "the first version");
   }
   void RunRound(int round) {

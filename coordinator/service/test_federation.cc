@@ -34,6 +34,22 @@ wire::TensorMap TestMap(float value) {
   return map;
 }
 
+void MakeFirstWeights(absl::Span<const std::unique_ptr<TestSite>> sites, float value) {
+  bool done = false;
+  Eventually(
+      [&] {
+        for (const auto& site : sites) {
+          v1::Task task;
+          EXPECT_TRUE(site->NextTask(task).ok());
+          if (task.kind() != v1::Task::INITIALISE) continue;
+          EXPECT_TRUE(site->Train(task, value, 0).accepted());
+          done = true;
+        }
+        return done;
+      },
+      "INITIALISE");
+}
+
 void Eventually(const std::function<bool()>& holds, const char* what) {
   const absl::Time until = absl::Now() + kTestPatience;
   while (!holds()) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "consilium/v1/admin.grpc.pb.h"
 #include "consilium/v1/federation.grpc.pb.h"
 #include "coordinator/home.h"
@@ -105,6 +106,9 @@ class TestFederation {
 
 // Two labels, two rounds unless `rounds` says otherwise, quorum 2 of min_sites.
 std::string TestStudy(int min_sites, int rounds, const std::string& more = "");
+
+// Whichever of the sites is asked makes the first weights, all of them `value`.
+void MakeFirstWeights(absl::Span<const std::unique_ptr<TestSite>> sites, float value);
 
 // Polls until `holds`; fails the test after kTestPatience.
 void Eventually(const std::function<bool()>& holds, const char* what);
