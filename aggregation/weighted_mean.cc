@@ -1,5 +1,6 @@
 #include "aggregation/weighted_mean.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -10,19 +11,20 @@ namespace {
 
 constexpr double kScale = 4294967296.0;  // 2^32
 
+// Written so that NaN, which compares false with everything, is caught too.
+bool IsPlausible(float value) { return std::fabs(value) <= kUpdateValueMax; }
+
 }  // namespace
 
 absl::Status CheckUpdateValues(absl::Span<const float> values) {
-  for (const float value : values) {
-    // Written so that NaN, which compares false with everything, is caught too.
-    if (!(std::fabs(value) <= kUpdateValueMax)) {
-      return absl::InvalidArgumentError(
-          std::isfinite(value)
-              ? absl::StrCat("a value is beyond ", kUpdateValueMax)
-              : std::string("a value is not a finite number"));
-    }
-  }
-  return absl::OkStatus();
+  // Without a branch for each value, which is several times as fast.
+  unsigned plausible = 1;
+  for (const float value : values) plausible &= static_cast<unsigned>(IsPlausible(value));
+  if (plausible == 1) return absl::OkStatus();
+  const float worst = *std::find_if_not(values.begin(), values.end(), IsPlausible);
+  return absl::InvalidArgumentError(std::isfinite(worst)
+                                        ? absl::StrCat("a value is beyond ", kUpdateValueMax)
+                                        : std::string("a value is not a finite number"));
 }
 
 WeightedMean::WeightedMean(int64_t parameters) : sum_(static_cast<size_t>(parameters), 0) {}

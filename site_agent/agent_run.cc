@@ -176,7 +176,7 @@ std::vector<std::vector<std::string>> StatusTable(const AgentStatus& status) {
           {"cases", absl::StrCat(status.cases)},
           {"labelled cases", absl::StrCat(status.labelled_cases)},
           {"damaged cases", absl::StrCat(status.damaged_cases)},
-          {"results to deliver", absl::StrCat(status.spooled.size())}};
+          {"results kept", absl::StrCat(status.spooled.size())}};
 }
 
 }  // namespace consilium::agent

@@ -2,17 +2,27 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
+#include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "coordinator/round/update_reader.h"
+#include "absl/synchronization/notification.h"
+#include "aggregation/weighted_mean.h"
 #include "proto/base/status.h"
 #include "proto/wire/safetensors.h"
 
 namespace consilium::coordinator {
 namespace {
 
-constexpr int64_t kBlockParameters = 1 << 18;  // of the new model, in memory at a time
+constexpr int64_t kBlockParameters = int64_t{1} << 20;
+constexpr int kThreadsMax = 8;
+constexpr size_t kBlocksAhead = 2;  // made or being made while one is written, beyond one a thread
+
+int Threads() {
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kThreadsMax);
+}
 
 // The round that the site knows its update by: a buffer also takes updates of earlier tasks.
 int64_t RoundOf(const AggregationWorker::Context& context, const FoldUpdate& update) {
@@ -25,7 +35,79 @@ wire::Metadata MetadataOf(const AggregationWorker::Context& context) {
           {wire::kVersionMetadataKey, absl::StrCat(context.study, "/", context.round)}};
 }
 
+absl::Status CheckFinite(absl::Span<const float> values) {
+  const bool finite =
+      std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  return finite ? absl::OkStatus()
+                : absl::InvalidArgumentError("the new model has a value that is not finite");
+}
+
+absl::string_view BytesOf(const std::vector<float>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+}
+
+// Where the block that begins at `begin` ends: with a piece of the updates, which mostly have their
+// pieces at the same places.
+int64_t BlockEnd(const UpdateReader& reader, int64_t begin) {
+  return reader.BlockEnd(begin, std::min(begin + kBlockParameters, reader.parameters()));
+}
+
 }  // namespace
+
+// One block of the new model.
+class AggregationWorker::BlockMaker {
+ public:
+  BlockMaker(const std::vector<Part>& parts, int64_t begin, std::vector<float> base)
+      : parts_(parts), begin_(begin), values_(std::move(base)) {}
+
+  // Puts base + mean where the base was.
+  void Run() {
+    status_ = Make();
+    done_.Notify();
+  }
+  // After Run has come to its end, which it waits for.
+  const absl::Status& status() {
+    done_.WaitForNotification();
+    return status_;
+  }
+  const std::vector<float>& values() const { return values_; }
+  // Why the block could not be made: the task of the update that could not be read; empty: another.
+  const std::string& lost() const { return lost_; }
+
+ private:
+  absl::Status Make() {
+    aggregation::WeightedMean mean(static_cast<int64_t>(values_.size()));
+    std::vector<float> delta(values_.size());
+    for (const Part& part : parts_) {
+      absl::Status read = part.reader.Read(begin_, absl::MakeSpan(delta));
+      if (read.ok()) read = aggregation::CheckUpdateValues(delta);
+      if (!read.ok()) {
+        lost_ = part.update.task_id;
+        return read;
+      }
+      CSL_RETURN_IF_ERROR(mean.Begin(part.update.weight));
+      if (part.update.idle_weight > 0) CSL_RETURN_IF_ERROR(mean.AddIdle(part.update.idle_weight));
+      mean.Fold(0, delta);
+    }
+    CSL_RETURN_IF_ERROR(mean.AddMeanTo(absl::MakeSpan(values_)));
+    return CheckFinite(values_);
+  }
+
+  const std::vector<Part>& parts_;
+  const int64_t begin_;
+  std::vector<float> values_;
+  absl::Status status_;
+  std::string lost_;
+  absl::Notification done_;
+};
+
+AggregationWorker::AggregationWorker(std::string federation, const privacy::HpkeKeyPair& key,
+                                     const Staging& staging, ModelStore& models)
+    : federation_(std::move(federation)),
+      key_(key),
+      staging_(staging),
+      models_(models),
+      pool_(Threads()) {}
 
 privacy::SealContext AggregationWorker::SealOf(const Context& context,
                                                const FoldUpdate& update) const {
@@ -36,133 +118,100 @@ privacy::SealContext AggregationWorker::SealOf(const Context& context,
           .task_id = update.task_id};
 }
 
-absl::Status AggregationWorker::Fold(const Context& context, const FoldUpdate& update) {
-  const auto it = sums_.find(context.study);
-  if (it == sums_.end() || it->second.round != context.round) {
-    sums_.insert_or_assign(
-        context.study,
-        Sum{context.round, aggregation::WeightedMean(context.parameters), FoldUpdate{}, {}});
-  }
-  Sum& sum = sums_.at(context.study);
-  sum.folded.push_back(update.upload_id);  // a fold that fails is forgotten with the whole sum
-  if (context.round == 0) {
-    sum.first = update;
-    return absl::OkStatus();
-  }
+absl::StatusOr<AggregationWorker::Part> AggregationWorker::OpenPart(
+    const Context& context, const FoldUpdate& update) const {
   CSL_ASSIGN_OR_RETURN(
       UpdateReader reader,
-      UpdateReader::Open(
-          staging_.Path(context.study, RoundOf(context, update), update.upload_id), key_,
-          SealOf(context, update)));
-  // It was checked when it was accepted. A difference now is damage of the stored bytes.
-  if (reader.header().layout.parameters() != sum.mean.parameters()) {
+      UpdateReader::Open(staging_.Path(context.study, RoundOf(context, update), update.upload_id),
+                         key_, SealOf(context, update)));
+  if (context.round > 0 && reader.parameters() != context.parameters) {
     return absl::DataLossError("a stored update no longer fits the model");
   }
-  CSL_RETURN_IF_ERROR(sum.mean.Begin(update.weight));
-  if (update.idle_weight > 0) CSL_RETURN_IF_ERROR(sum.mean.AddIdle(update.idle_weight));
-  return reader.ForEachBlock([&](int64_t offset, absl::Span<const float> values) {
-    CSL_RETURN_IF_ERROR(aggregation::CheckUpdateValues(values));
-    sum.mean.Fold(offset, values);
-    return absl::OkStatus();
-  });
-}
-
-absl::StatusOr<wire::TensorMap> AggregationWorker::ReadFirst(const Context& context,
-                                                             const Sum& sum) const {
-  CSL_ASSIGN_OR_RETURN(
-      UpdateReader reader,
-      UpdateReader::Open(staging_.Path(context.study, 0, sum.first.upload_id), key_,
-                         SealOf(context, sum.first)));
-  wire::TensorMap map;
-  map.layout = reader.header().layout;
-  map.values.resize(static_cast<size_t>(map.layout.parameters()));
-  CSL_RETURN_IF_ERROR(reader.ForEachBlock([&](int64_t offset, absl::Span<const float> values) {
-    std::copy(values.begin(), values.end(), map.values.begin() + offset);
-    return absl::OkStatus();
-  }));
-  return map;
+  return Part{update, std::move(reader)};
 }
 
 absl::StatusOr<wire::TensorLayout> AggregationWorker::WriteFirst(const Context& context,
-                                                                 const Sum& sum,
+                                                                 const Part& part,
+                                                                 LostUpdates& lost,
                                                                  ChunkWriter& writer) const {
-  CSL_ASSIGN_OR_RETURN(const wire::TensorMap map, ReadFirst(context, sum));
-  CSL_RETURN_IF_ERROR(wire::CheckFinite(map));
-  CSL_RETURN_IF_ERROR(
-      wire::WriteSafetensors([&](absl::string_view data) { return writer.Append(data); }, map,
-                             MetadataOf(context)));
-  return map.layout;
+  const wire::TensorLayout& layout = part.reader.header().layout;
+  CSL_RETURN_IF_ERROR(writer.Append(wire::EncodeSafetensorsHeader(layout, MetadataOf(context))));
+  std::vector<float> values;
+  for (int64_t at = 0; at < part.reader.parameters(); at += static_cast<int64_t>(values.size())) {
+    values.resize(static_cast<size_t>(BlockEnd(part.reader, at) - at));
+    if (const absl::Status read = part.reader.Read(at, absl::MakeSpan(values)); !read.ok()) {
+      lost.task_ids.push_back(part.update.task_id);
+      return read;
+    }
+    CSL_RETURN_IF_ERROR(CheckFinite(values));
+    CSL_RETURN_IF_ERROR(writer.Append(BytesOf(values)));
+  }
+  return layout;
 }
 
-absl::StatusOr<wire::TensorLayout> AggregationWorker::WriteBasePlusMean(const Context& context,
-                                                                        const Sum& sum,
-                                                                        ChunkWriter& writer) const {
-  CSL_ASSIGN_OR_RETURN(const ModelReader reader, models_.Open(context.base_sha256));
-  CSL_ASSIGN_OR_RETURN(
-      wire::SafetensorsHeader header,
-      wire::ReadSafetensorsHeader([&](uint64_t offset, char* out,
-                                      size_t size) { return reader.ReadAt(offset, out, size); },
-                                  reader.bytes()));
+absl::StatusOr<wire::TensorLayout> AggregationWorker::WriteBasePlusMean(
+    const Context& context, const std::vector<Part>& parts, LostUpdates& lost,
+    ChunkWriter& writer) {
+  CSL_ASSIGN_OR_RETURN(const ModelReader base, models_.Open(context.base_sha256));
+  const auto read = [&](uint64_t offset, char* out, size_t size) {
+    return base.ReadAt(offset, out, size);
+  };
+  CSL_ASSIGN_OR_RETURN(wire::SafetensorsHeader header,
+                       wire::ReadSafetensorsHeader(read, base.bytes()));
   const int64_t parameters = header.layout.parameters();
-  if (parameters != sum.mean.parameters()) {
+  if (parameters != context.parameters) {
     return absl::DataLossError("the base model has another number of parameters");
   }
   CSL_RETURN_IF_ERROR(
       writer.Append(wire::EncodeSafetensorsHeader(header.layout, MetadataOf(context))));
-  std::vector<float> block;
-  for (int64_t at = 0; at < parameters; at += static_cast<int64_t>(block.size())) {
-    block.resize(static_cast<size_t>(std::min(kBlockParameters, parameters - at)));
-    char* const bytes = reinterpret_cast<char*>(block.data());
-    const size_t size = block.size() * sizeof(float);
-    CSL_RETURN_IF_ERROR(reader.ReadAt(
-        header.data_offset + static_cast<uint64_t>(at) * sizeof(float), bytes, size));
-    CSL_RETURN_IF_ERROR(sum.mean.AddMeanTo(at, absl::MakeSpan(block)));
-    for (const float value : block) {
-      if (!std::isfinite(value)) {
-        return absl::InvalidArgumentError("the new model has a value that is not finite");
-      }
+
+  std::deque<std::shared_ptr<BlockMaker>> blocks;  // in the model's order; shared with pool_
+  const size_t at_once = static_cast<size_t>(Threads()) + kBlocksAhead;
+  for (int64_t at = 0; at < parameters || !blocks.empty();) {
+    if (at < parameters && blocks.size() < at_once) {
+      const int64_t end = BlockEnd(parts.front().reader, at);
+      std::vector<float> values(static_cast<size_t>(end - at));
+      CSL_RETURN_IF_ERROR(read(header.data_offset + static_cast<uint64_t>(at) * sizeof(float),
+                               reinterpret_cast<char*>(values.data()),
+                               values.size() * sizeof(float)));
+      blocks.push_back(std::make_shared<BlockMaker>(parts, at, std::move(values)));
+      pool_.Schedule([block = blocks.back()] { block->Run(); });
+      at = end;
+      continue;
     }
-    CSL_RETURN_IF_ERROR(writer.Append({bytes, size}));
+    const std::shared_ptr<BlockMaker> block = std::move(blocks.front());
+    blocks.pop_front();
+    if (!block->status().ok()) {
+      if (!block->lost().empty()) lost.task_ids.push_back(block->lost());
+      return block->status();
+    }
+    CSL_RETURN_IF_ERROR(writer.Append(BytesOf(block->values())));
   }
   return std::move(header.layout);
 }
 
-void AggregationWorker::Forget(const std::string& study, int64_t round) {
-  const auto it = sums_.find(study);
-  if (it != sums_.end() && it->second.round == round) sums_.erase(it);
-}
-
-bool AggregationWorker::IsSumOf(const Context& context,
-                                const std::vector<FoldUpdate>& accepted) const {
-  const auto it = sums_.find(context.study);
-  if (it == sums_.end() || it->second.round != context.round) return false;
-  std::vector<std::string> folded = it->second.folded, wanted;
-  for (const FoldUpdate& update : accepted) wanted.push_back(update.upload_id);
-  std::sort(folded.begin(), folded.end());
-  std::sort(wanted.begin(), wanted.end());
-  return folded == wanted;
-}
-
-absl::StatusOr<MadeModel> AggregationWorker::Aggregate(const Context& context,
-                                                       const std::vector<FoldUpdate>& accepted) {
-  if (!IsSumOf(context, accepted)) {
-    Forget(context.study, context.round);
-    for (const FoldUpdate& update : accepted) {
-      if (const absl::Status folded = Fold(context, update); !folded.ok()) {
-        Forget(context.study, context.round);
-        return folded;
-      }
+absl::StatusOr<std::variant<MadeModel, LostUpdates>> AggregationWorker::Aggregate(
+    const Context& context, const std::vector<FoldUpdate>& accepted) {
+  if (accepted.empty()) return absl::FailedPreconditionError("no update was accepted");
+  LostUpdates lost;
+  std::vector<Part> parts;
+  for (const FoldUpdate& update : accepted) {
+    absl::StatusOr<Part> part = OpenPart(context, update);
+    if (part.ok()) {
+      parts.push_back(*std::move(part));
+    } else if (absl::IsResourceExhausted(part.status())) {
+      return part.status();  // too many files are open: the update is as it was
+    } else {
+      lost.task_ids.push_back(update.task_id);
     }
   }
-  const auto it = sums_.find(context.study);
-  if (it == sums_.end() || it->second.round != context.round) {
-    return absl::InternalError("nothing was folded for this round");
-  }
+  if (!lost.task_ids.empty()) return lost;
   ChunkWriter writer = models_.NewWriter();
   const absl::StatusOr<wire::TensorLayout> layout =
-      context.round == 0 ? WriteFirst(context, it->second, writer)
-                         : WriteBasePlusMean(context, it->second, writer);
-  sums_.erase(it);
+      context.round == 0 ? WriteFirst(context, parts.front(), lost, writer)
+                         : WriteBasePlusMean(context, parts, lost, writer);
+  pool_.Wait();  // blocks that an error left unwritten still read from `parts`
+  if (!lost.task_ids.empty()) return lost;
   CSL_RETURN_IF_ERROR(layout.status());
   CSL_ASSIGN_OR_RETURN(ManifestRecord manifest, writer.Finish());
   NewModel model = {manifest.sha256, manifest.bytes, layout->parameters(), LayoutSha256(*layout)};

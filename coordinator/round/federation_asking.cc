@@ -12,6 +12,7 @@ namespace {
 constexpr absl::Duration kSweepEvery = absl::Seconds(1);
 
 }  // namespace
+
 std::optional<SiteTask> FederationDriver::TaskNow(const std::vector<RunPtr>& runs,
                                                   absl::string_view site) const {
   const absl::Time now = Now();
@@ -59,6 +60,18 @@ void FederationDriver::CancelAsk(uint64_t id) {
   TaskAnswer answer = waiters_.Take(id);
   // Not on the caller's thread, which may hold what the answer needs.
   if (answer) waker_.Schedule([answer = std::move(answer)] { answer(std::nullopt); });
+}
+
+std::vector<std::string> FederationDriver::EndedTasks(absl::string_view site,
+                                                      std::vector<std::string> task_ids) const {
+  if (task_ids.empty()) return task_ids;
+  const absl::Time now = Now();
+  const std::vector<RunPtr> runs = Runs();
+  std::erase_if(task_ids, [&](const std::string& task_id) {
+    return std::any_of(runs.begin(), runs.end(),
+                       [&](const RunPtr& run) { return run->Needs(site, task_id, now); });
+  });
+  return task_ids;
 }
 
 void FederationDriver::ScheduleWake() {

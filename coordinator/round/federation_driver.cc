@@ -64,7 +64,7 @@ absl::StatusOr<std::unique_ptr<FederationDriver>> FederationDriver::Create(
   return driver;
 }
 
-// Takes up every study where it was: accepted updates of an open round are folded again.
+// Takes up every study where it was: a round that was being aggregated is aggregated again.
 absl::Status FederationDriver::Load() {
   std::error_code ignored;  // what a crash left of an import; the next start tries again
   std::filesystem::remove_all(JoinPath(options_.staging_folder, kImportFolder), ignored);
@@ -93,6 +93,9 @@ absl::Status FederationDriver::Load() {
       studies_.emplace(study.name, shared);
     }
     Execute(*shared, effects);
+    if (const LostUpdates lost = MissingUpdates(*shared); !lost.task_ids.empty()) {
+      AskAgain(ContextOf(*shared, shared->round()->record().number), *shared, lost);
+    }
   }
   return absl::OkStatus();
 }
@@ -198,15 +201,11 @@ void FederationDriver::Publish(StudyRun run, bool changed) {
   ScheduleWake();
 }
 
-// Queued in the order of the changes: an update is folded before its round is aggregated.
+// Queued in the order of the changes: a round is aggregated before its uploads are dropped.
 void FederationDriver::Execute(const StudyRun& run, const std::vector<StudyEffect>& effects) {
   const std::string study = run.record().name;
   for (const StudyEffect& effect : effects) {
-    if (const auto* fold = std::get_if<StudyFold>(&effect)) {
-      pool_.Schedule([this, context = ContextOf(run, fold->round), update = fold->update] {
-        RunFold(context, update);
-      });
-    } else if (const auto* aggregate = std::get_if<StudyAggregate>(&effect)) {
+    if (const auto* aggregate = std::get_if<StudyAggregate>(&effect)) {
       pool_.Schedule(
           [this, context = ContextOf(run, aggregate->round)] { RunAggregate(context); });
     } else {

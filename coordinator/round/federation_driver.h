@@ -5,7 +5,7 @@
 //
 // Threads: `turn_` orders the changes; a change copies the study, applies the event, commits one
 // small synced batch and puts the copy in place. Readers wait only for `mutex_`, which is never held
-// across I/O. Checks of updates run on the caller's thread, folding on one worker thread, and held
+// across I/O. Checks of updates run on the caller's thread, aggregation on one worker thread, and held
 // questions are answered on another, all without a lock.
 //
 // Errors: NOT_FOUND: no such study. FAILED_PRECONDITION: the round has moved on, ask for the next
@@ -89,7 +89,7 @@ class FederationDriver {
 
   // Deadlines and what waits for sites.
   void Tick();
-  // No more tasks; returns when queued folding is done.
+  // No more tasks; returns when what is queued is done.
   void Drain();
   bool draining() const;
 
@@ -100,6 +100,9 @@ class FederationDriver {
   uint64_t AskTask(absl::string_view site, absl::Duration wait, TaskAnswer answer);
   // Thread-safe at any time; nothing happens if it was answered.
   void CancelAsk(uint64_t id);
+  // Of these tasks those whose result the site need not keep any longer.
+  std::vector<std::string> EndedTasks(absl::string_view site,
+                                      std::vector<std::string> task_ids) const;
   absl::Status ReportCohort(const CohortRecord& report, absl::string_view task_id);
   absl::Status ReportEvaluation(absl::string_view site, absl::string_view task_id,
                                 const std::vector<CaseDiceRecord>& cases);
@@ -193,7 +196,10 @@ class FederationDriver {
   void Publish(StudyRun run, bool changed) ABSL_LOCKS_EXCLUDED(mutex_);
   void Execute(const StudyRun& run, const std::vector<StudyEffect>& effects);
   absl::StatusOr<MadeModel> ReadImport(const Import& import, const StudyRun& run, int64_t number);
-  void RunFold(const AggregationWorker::Context& context, const FoldUpdate& update);
+  LostUpdates MissingUpdates(const StudyRun& run) const;
+  void AskAgain(const AggregationWorker::Context& context, const StudyRun& run,
+                const LostUpdates& lost);
+  void TryAgain(const AggregationWorker::Context& context, const absl::Status& refused);
   void RunAggregate(const AggregationWorker::Context& context);
   void DropRound(const std::string& study, const DropUploads& drop);
   std::vector<SiteView> SiteViews() const ABSL_LOCKS_EXCLUDED(mutex_);

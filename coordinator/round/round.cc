@@ -16,7 +16,8 @@ constexpr bool MayMove(RoundPhase from, RoundPhase to) {
     case RoundPhase::kCollecting:
       return to == RoundPhase::kAggregating || to == RoundPhase::kFailed;
     case RoundPhase::kAggregating:
-      return to == RoundPhase::kCommitted || to == RoundPhase::kFailed;
+      return to == RoundPhase::kCommitted || to == RoundPhase::kFailed ||
+             to == RoundPhase::kCollecting;
     case RoundPhase::kCommitted:
     case RoundPhase::kFailed:
       return false;
@@ -104,8 +105,7 @@ FoldUpdate Round::Fold(const ContributionRecord& contribution) const {
 }
 
 absl::StatusOr<RoundEffects> Round::OnUpdateVerified(absl::string_view site,
-                                                     const VerifiedUpdate& update,
-                                                     absl::Time now) {
+                                                     const VerifiedUpdate& update, absl::Time now) {
   ContributionRecord* contribution = FindMutable(site);
   if (contribution == nullptr || contribution->outcome == Outcome::kSkipped) {
     return absl::NotFoundError(absl::StrCat(site, " is not part of round ", record_.number));
@@ -132,7 +132,7 @@ absl::StatusOr<RoundEffects> Round::OnUpdateVerified(absl::string_view site,
     contribution->staleness = update.staleness;
   }
   contribution->summary = update.summary;
-  RoundEffects effects = {Fold(*contribution)};
+  RoundEffects effects;
   Settle(now, effects);
   return effects;
 }
@@ -218,9 +218,7 @@ RoundEffects Round::OnTime(absl::Time now) {
 
 RoundEffects Round::OnFailure(absl::string_view reason, absl::Time now) {
   RoundEffects effects;
-  if (phase() == RoundPhase::kCollecting || phase() == RoundPhase::kAggregating) {
-    Fail(reason, now, effects);
-  }
+  if (under_way()) Fail(reason, now, effects);
   return effects;
 }
 
@@ -237,14 +235,28 @@ void Round::Extend(absl::Duration by) {
   if (open()) record_.deadline_us += absl::ToInt64Microseconds(by);
 }
 
-RoundEffects Round::Resume() const {
-  RoundEffects effects;
-  if (phase() != RoundPhase::kCollecting && phase() != RoundPhase::kAggregating) return effects;
-  for (const ContributionRecord& contribution : record_.contributions) {
-    if (contribution.outcome == Outcome::kAccepted) effects.push_back(Fold(contribution));
+void Round::OnUpdatesLost(const std::vector<std::string>& task_ids) {
+  if (!open()) MoveTo(RoundPhase::kCollecting);
+  record_.reason.clear();  // of closing early
+  for (ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome != Outcome::kAccepted) continue;
+    if (std::find(task_ids.begin(), task_ids.end(), contribution.task_id) == task_ids.end())
+      continue;
+    contribution.outcome = Outcome::kAwaited;
+    contribution.upload_id.clear();
+    contribution.bytes = 0;
+    contribution.weight_milli = 0;
+    contribution.weight_full_milli = 0;
+    contribution.summary = {};
   }
-  if (phase() == RoundPhase::kAggregating) effects.push_back(Aggregate{});
-  return effects;
+}
+
+std::vector<FoldUpdate> Round::Accepted() const {
+  std::vector<FoldUpdate> accepted;
+  for (const ContributionRecord& contribution : record_.contributions) {
+    if (contribution.outcome == Outcome::kAccepted) accepted.push_back(Fold(contribution));
+  }
+  return accepted;
 }
 
 void Round::Add(ContributionRecord contribution) {
@@ -272,7 +284,8 @@ std::string Round::LostRequired() const {
     if (c != nullptr && (c->outcome == Outcome::kAwaited || c->outcome == Outcome::kAccepted)) {
       continue;
     }
-    lost.push_back(absl::StrCat(site, " (", c == nullptr ? "not part of the round" : c->reason, ")"));
+    lost.push_back(
+        absl::StrCat(site, " (", c == nullptr ? "not part of the round" : c->reason, ")"));
   }
   return absl::StrJoin(lost, ", ");
 }

@@ -1,12 +1,14 @@
 // One round as a value: event and time in, effects out. No lock, clock, I/O or thread.
 //
-//   kCollecting -> kAggregating -> kCommitted
+//   kCollecting <-> kAggregating -> kCommitted
 //        |              |
-//        +--------------+--------> kFailed
+//        +--------------+---------> kFailed
 //
-// The driver persists record() before it acts on an effect or answers a caller. A restart builds the
-// same round from the record and asks for Effects again with Resume(), which names every accepted
-// update that has to be folded.
+// The driver persists record() before it acts on an effect or answers a caller. A restart builds
+// the same round from the record; where it is aggregating, that is begun again.
+//
+// An accepted update may turn out to be lost (a power cut took its bytes, a disk spoilt them). The
+// round then collects again: the update is awaited as before, and its site still has it.
 //
 // Straggler policy: at the deadline the round goes on with what it has if that is the quorum, and
 // fails if not. It also fails as soon as the quorum can no longer be reached, or a required site
@@ -37,7 +39,7 @@
 
 namespace consilium::coordinator {
 
-// Fold this accepted update into the sum; `weight` is already within the aggregation's range.
+// An accepted update as it counts in the mean; `weight` is already within the aggregation's range.
 struct FoldUpdate {
   std::string site;
   std::string task_id;
@@ -47,11 +49,11 @@ struct FoldUpdate {
   int64_t idle_weight = 0;  // what staleness took from the weight; it counts in the divisor
   int64_t task_round = 0;   // the round the task was made in; 0: this one
 };
-struct Aggregate {};  // every update is named: make the new version of what was folded
+struct Aggregate {};  // nothing more is awaited: make the new version of Accepted()
 struct RoundFailed {
   std::string reason;
 };
-using RoundEffect = std::variant<FoldUpdate, Aggregate, RoundFailed>;
+using RoundEffect = std::variant<Aggregate, RoundFailed>;
 using RoundEffects = std::vector<RoundEffect>;
 
 // What the driver found out about an update before it offers it.
@@ -92,6 +94,7 @@ class Round {
   const RoundRecord& record() const { return record_; }
   RoundPhase phase() const { return record_.phase; }
   bool open() const { return phase() == RoundPhase::kCollecting; }
+  bool under_way() const { return open() || phase() == RoundPhase::kAggregating; }
   absl::Time deadline() const { return absl::FromUnixMicros(record_.deadline_us); }
   bool is_buffer() const { return record_.buffer > 0; }
   // The site's awaited contribution, or else its last. nullptr: not part of the round.
@@ -118,7 +121,9 @@ class Round {
   // Suspended, revoked. Nothing happens if nothing is awaited from it.
   RoundEffects OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now);
   RoundEffects OnTime(absl::Time now);
-  // Ends the round from outside: the study was stopped, or folding failed.
+  // While it is under way: awaits the updates of these tasks again.
+  void OnUpdatesLost(const std::vector<std::string>& task_ids);
+  // Ends the round from outside: the study was stopped, or the model could not be made.
   RoundEffects OnFailure(absl::string_view reason, absl::Time now);
   void OnCommitted(absl::string_view new_version, absl::Time now);
   // Moves an open deadline by the time a study was paused.
@@ -129,8 +134,8 @@ class Round {
   // Buffers: ends what is awaited, as missing for this reason, and returns it as it was.
   std::vector<ContributionRecord> TakeAwaited(absl::string_view reason);
 
-  // What is under way, for a driver that starts anew.
-  RoundEffects Resume() const;
+  // What the new version is to be made of.
+  std::vector<FoldUpdate> Accepted() const;
 
  private:
   void MoveTo(RoundPhase next);

@@ -47,12 +47,12 @@ TEST(RoundTest, LastAwaitedUpdateStartsAggregation) {
   Round round = MakeRound(2);
   auto effects = round.OnUpdateVerified("north", Update("u1"), kStart);
   ASSERT_TRUE(effects.ok());
-  EXPECT_THAT(*effects, SizeIs(1));
-  EXPECT_TRUE(Has<FoldUpdate>(*effects));
+  EXPECT_THAT(*effects, IsEmpty());
+  EXPECT_THAT(round.Accepted(), SizeIs(1));
   ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
   effects = round.OnUpdateVerified("west", Update("u3"), kStart);
   ASSERT_TRUE(effects.ok());
-  EXPECT_TRUE(Has<FoldUpdate>(*effects));
+  EXPECT_THAT(round.Accepted(), SizeIs(3));
   EXPECT_TRUE(Has<Aggregate>(*effects));
   EXPECT_EQ(round.phase(), RoundPhase::kAggregating);
   round.OnCommitted("hippo/3", kStart);
@@ -64,7 +64,7 @@ TEST(RoundTest, WeightIsCappedByTheCohortReport) {
   Round round = MakeRound(1);
   auto effects = round.OnUpdateVerified("west", Update("u", 1'000'000), kStart);
   ASSERT_TRUE(effects.ok());
-  EXPECT_EQ(std::get<FoldUpdate>(effects->front()).weight, 1000);
+  EXPECT_EQ(round.Accepted().front().weight, 1000);
 }
 
 TEST(RoundTest, WeightsBeyondTheFoldsRangeAreScaledTogether) {
@@ -79,8 +79,8 @@ TEST(RoundTest, WeightsBeyondTheFoldsRangeAreScaledTogether) {
   auto a = round.OnUpdateVerified("a", Update("u1", 30'000'000), kStart);
   auto b = round.OnUpdateVerified("b", Update("u2", 10'000'000), kStart);
   ASSERT_TRUE(a.ok() && b.ok());
-  EXPECT_EQ(std::get<FoldUpdate>(a->front()).weight, 10'000'000);
-  EXPECT_EQ(std::get<FoldUpdate>(b->front()).weight, 3'333'333);
+  EXPECT_EQ(round.Accepted()[0].weight, 10'000'000);
+  EXPECT_EQ(round.Accepted()[1].weight, 3'333'333);
 }
 
 TEST(RoundTest, SecondUpdateOfASiteIsAConflict) {
@@ -145,21 +145,39 @@ TEST(RoundTest, SuspensionAfterAcceptanceKeepsTheUpdate) {
   EXPECT_EQ(round.Find("north")->outcome, Outcome::kAccepted);
 }
 
-TEST(RoundTest, RestartFromPersistedBytesFoldsWhatWasAccepted) {
+TEST(RoundTest, RestartFromPersistedBytesKnowsWhatWasAccepted) {
   Round round = MakeRound(2);
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
   auto record = Decode<RoundRecord>(Encode(round.record()));
   ASSERT_TRUE(record.ok()) << record.status();
   Round again(*record);
   EXPECT_EQ(Encode(again.record()), Encode(round.record()));
-  EXPECT_THAT(again.Resume(), SizeIs(1));
+  EXPECT_THAT(again.Accepted(), SizeIs(1));
   EXPECT_TRUE(again.Awaits("south"));
   EXPECT_FALSE(again.Awaits("north"));
   ASSERT_TRUE(again.OnUpdateVerified("south", Update("u2"), kStart).ok());
   ASSERT_TRUE(again.OnUpdateVerified("west", Update("u3"), kStart).ok());
-  const RoundEffects resumed = Round(again.record()).Resume();
-  EXPECT_THAT(resumed, SizeIs(4));
-  EXPECT_TRUE(std::holds_alternative<Aggregate>(resumed.back()));
+  const Round closed(again.record());
+  EXPECT_THAT(closed.Accepted(), SizeIs(3));
+  EXPECT_EQ(closed.phase(), RoundPhase::kAggregating);
+}
+
+TEST(RoundTest, ALostUpdateIsAwaitedAgainAndTheOthersStay) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"west"}, absl::Minutes(1), kStart)));
+  round.OnUpdatesLost({"t-south"});
+  EXPECT_TRUE(round.open());
+  EXPECT_EQ(round.record().reason, "") << "it is not closed early any more";
+  EXPECT_TRUE(round.Awaits("south"));
+  EXPECT_EQ(round.Find("south")->upload_id, "");
+  EXPECT_EQ(round.Find("north")->outcome, Outcome::kAccepted);
+  EXPECT_EQ(round.Find("west")->outcome, Outcome::kMissing);
+  const auto again = round.OnUpdateVerified("south", Update("u2"), kStart);
+  ASSERT_TRUE(again.ok());
+  EXPECT_TRUE(Has<Aggregate>(*again));
+  EXPECT_THAT(round.Accepted(), SizeIs(2));
 }
 
 TEST(RoundTest, PauseMovesTheDeadline) {

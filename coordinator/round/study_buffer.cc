@@ -126,9 +126,8 @@ DropUploads StudyRun::UploadsToDrop() const {
 std::set<int64_t> StudyRun::StagedRounds() const {
   std::set<int64_t> rounds;
   if (!round_ || ended()) return rounds;
-  const bool under_way = round_->open() || round_->phase() == RoundPhase::kAggregating;
   for (const ContributionRecord& c : round_->record().contributions) {
-    if (under_way || AwaitsCarried(c)) rounds.insert(round_->TaskRound(c));
+    if (round_->under_way() || AwaitsCarried(c)) rounds.insert(round_->TaskRound(c));
   }
   return rounds;
 }

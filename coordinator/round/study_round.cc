@@ -116,9 +116,7 @@ void StudyRun::Apply(const RoundEffects& effects, absl::Time now, Step& step) {
   if (effects.empty()) return;
   const int64_t number = round_->record().number;
   for (const RoundEffect& effect : effects) {
-    if (const auto* fold = std::get_if<FoldUpdate>(&effect)) {
-      step.effects.push_back(StudyFold{number, *fold});
-    } else if (std::holds_alternative<Aggregate>(effect)) {
+    if (std::holds_alternative<Aggregate>(effect)) {
       step.effects.push_back(StudyAggregate{number});
       AuditFacts facts = Facts("round.aggregate");
       facts.round = number;
@@ -216,18 +214,31 @@ void StudyRun::OnAggregationFailed(absl::string_view reason, absl::Time now, Ste
   if (round_) Apply(round_->OnFailure(reason, now), now, step);
 }
 
-std::vector<StudyEffect> StudyRun::Resume() const {
-  std::vector<StudyEffect> effects;
-  if (!round_) return effects;
-  const int64_t number = round_->record().number;
-  for (const RoundEffect& effect : round_->Resume()) {
-    if (const auto* fold = std::get_if<FoldUpdate>(&effect)) {
-      effects.push_back(StudyFold{number, *fold});
-    } else {
-      effects.push_back(StudyAggregate{number});
-    }
+absl::Status StudyRun::OnUpdatesLost(const std::vector<std::string>& task_ids, absl::Time now,
+                                     Step& step) {
+  if (!round_ || !round_->under_way()) {
+    return absl::FailedPreconditionError("the round has ended");
   }
-  return effects;
+  for (const std::string& task_id : task_ids) {
+    const ContributionRecord* lost = round_->FindTask(task_id);
+    if (lost == nullptr || lost->outcome != Outcome::kAccepted) continue;
+    AuditFacts facts = Facts("update.lost");
+    facts.round = round_->record().number;
+    facts.site = lost->site;
+    facts.digest = lost->upload_id;
+    facts.outcome = "failed";
+    facts.reason = "its stored bytes are gone or damaged; the site is asked for them again";
+    step.audit.push_back(std::move(facts));
+  }
+  round_->OnUpdatesLost(task_ids);
+  LeaveTime(DeadlineTime(now));
+  step.rounds.push_back(round_->record());
+  return absl::OkStatus();
+}
+
+std::vector<StudyEffect> StudyRun::Resume() const {
+  if (!round_ || round_->phase() != RoundPhase::kAggregating) return {};
+  return {StudyAggregate{round_->record().number}};
 }
 
 }  // namespace consilium::coordinator

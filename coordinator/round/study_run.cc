@@ -161,11 +161,16 @@ absl::Time StudyRun::DeadlineTime(absl::Time now) const {
 void StudyRun::OnRestart(absl::Time now) {
   leases_from_ = now;
   if (record_.state == StudyState::kPaused) return;  // the resumption moves the deadlines
+  LeaveTime(now);
   const absl::Time least = now + std::min(spec_.deadline, kRestartWindow);
-  if (round_ && round_->deadline() < least) round_->Extend(least - round_->deadline());
   if (evaluation_ && evaluation_->ended_us == 0) {
     evaluation_->deadline_us = std::max(evaluation_->deadline_us, absl::ToUnixMicros(least));
   }
+}
+
+void StudyRun::LeaveTime(absl::Time now) {
+  const absl::Time least = now + std::min(spec_.deadline, kRestartWindow);
+  if (round_ && round_->deadline() < least) round_->Extend(least - round_->deadline());
 }
 
 // Whoever is no longer approved gives no result. OnSiteGone says so earlier, but a crash in between

@@ -100,10 +100,6 @@ const SiteView* FindSite(const std::vector<SiteView>& sites, absl::string_view n
 // OnSiteGone, because OnTime may notice first.
 std::string WhyGone(const std::vector<SiteView>& sites, absl::string_view name);
 
-struct StudyFold {
-  int64_t round = 0;
-  FoldUpdate update;
-};
 struct StudyAggregate {
   int64_t round = 0;
 };
@@ -119,7 +115,7 @@ struct DropUploads {
   enum class What { kWholeRound, kTasks } what = What::kWholeRound;
   std::vector<Task> tasks = {};
 };
-using StudyEffect = std::variant<StudyFold, StudyAggregate, DropUploads>;
+using StudyEffect = std::variant<StudyAggregate, DropUploads>;
 
 // What an event leads to: write `rounds`, `evaluations` (in order, later ones win), the study itself
 // and `audit` in one batch; then act on `effects`.
@@ -192,6 +188,9 @@ class StudyRun {
   absl::StatusOr<VersionRecord> OnImport(const NewModel& model, int64_t number,
                                          absl::string_view reason, absl::Time now, Step& step);
   void OnAggregationFailed(absl::string_view reason, absl::Time now, Step& step);
+  // Accepted updates turned out to be lost: they are awaited again, with some time left.
+  // FAILED_PRECONDITION: the round has ended.
+  absl::Status OnUpdatesLost(const std::vector<std::string>& task_ids, absl::Time now, Step& step);
   // Idempotent. INVALID_ARGUMENT: too many cases, a Dice value outside 0..1; the site is then
   // recorded as missing (the one error that has to be persisted), so that it does not try for ever.
   absl::Status OnEvaluationReport(absl::string_view site, absl::string_view task_id,
@@ -201,6 +200,9 @@ class StudyRun {
   std::optional<SiteTask> TaskFor(absl::string_view site, absl::Time now) const;
   // Whether the result of this task would still be taken. A pause does not end a task.
   bool Awaits(absl::string_view site, absl::string_view task_id, absl::Time now) const;
+  // Whether the site should keep this task's result: it is awaited, or was accepted and is not yet in a
+  // version.
+  bool Needs(absl::string_view site, absl::string_view task_id, absl::Time now) const;
   // Whether the study's present round or evaluation, or its preparation, has this task.
   bool KnowsTask(absl::string_view site, absl::string_view task_id) const;
   // OK: exactly this update is awaited now. ALREADY_EXISTS: the task's update was accepted.
@@ -231,6 +233,8 @@ class StudyRun {
   std::string SkipReason(const CohortRecord& cohort, const SiteView* site) const;
   bool CanInitialise(const CohortRecord& cohort, const std::vector<SiteView>& sites) const;
   bool TakesCohort(absl::string_view site) const;
+  // The open round has at least kRestartWindow left, or the whole deadline if that is shorter.
+  void LeaveTime(absl::Time now);
   // The time as deadlines see it: it stands still in a pause.
   absl::Time DeadlineTime(absl::Time now) const;
   void DropUnapproved(const std::vector<SiteView>& sites, absl::Time now, Step& step);

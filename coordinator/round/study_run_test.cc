@@ -171,7 +171,7 @@ TEST_F(StudyRunTest, TaskIdsAreTheSameAfterARestart) {
   ASSERT_TRUE(Submit("a").ok());
   Restart();
   EXPECT_FALSE(run_->TaskFor("a", now_).has_value());
-  EXPECT_THAT(run_->Resume(), SizeIs(2)) << "fold again, then aggregate";
+  EXPECT_THAT(run_->Resume(), SizeIs(1)) << "aggregate again";
   CommitModel();
 }
 

@@ -63,6 +63,13 @@ bool StudyRun::Awaits(absl::string_view site, absl::string_view task_id, absl::T
                      });
 }
 
+bool StudyRun::Needs(absl::string_view site, absl::string_view task_id, absl::Time now) const {
+  if (Awaits(site, task_id, now)) return true;
+  if (ended() || !round_ || !round_->under_way()) return false;
+  const ContributionRecord* own = round_->FindTask(task_id);
+  return own != nullptr && own->site == site && own->outcome == Outcome::kAccepted;
+}
+
 bool StudyRun::KnowsTask(absl::string_view site, absl::string_view task_id) const {
   if (task_id == TaskId(TaskKind::kPrepare, 0, site)) return true;
   if (const ContributionRecord* own = round_ ? round_->FindTask(task_id) : nullptr) {

@@ -1,13 +1,13 @@
-// A sealed update read as tensors, one piece in memory: once to check it, once to fold it.
+// A sealed update read as tensors, any part of it: whole to check it, block by block to fold it.
 //
-// Thread-compatible. The file must not change meanwhile.
 // Errors: INVALID_ARGUMENT and PERMISSION_DENIED: the update is not what it has to be, and never
 // will be. Others: this machine could not read it.
 #ifndef CONSILIUM_COORDINATOR_ROUND_UPDATE_READER_H_
 #define CONSILIUM_COORDINATOR_ROUND_UPDATE_READER_H_
 
-#include <functional>
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -17,25 +17,25 @@
 
 namespace consilium::coordinator {
 
+// Thread-safe. The file must not change meanwhile. Memory: a piece for each call under way.
 class UpdateReader {
  public:
   // Opens the file and reads its header.
-  static absl::StatusOr<UpdateReader> Open(const std::string& path,
-                                           const privacy::HpkeKeyPair& key,
+  static absl::StatusOr<UpdateReader> Open(const std::string& path, const privacy::HpkeKeyPair& key,
                                            const privacy::SealContext& context);
   const wire::SafetensorsHeader& header() const { return header_; }
+  int64_t parameters() const { return header_.layout.parameters(); }
 
-  // Gives every value once, in order; `offset` counts values. Call it once. An error of `visit`
-  // ends it.
-  using Visit = std::function<absl::Status(int64_t offset, absl::Span<const float> values)>;
-  absl::Status ForEachBlock(const Visit& visit);
+  // Values from `offset` on. OUT_OF_RANGE: beyond the last.
+  absl::Status Read(int64_t offset, absl::Span<float> values) const;
+  // The last place not after `end` that reads best end at: the piece's end, if it is after `begin`.
+  int64_t BlockEnd(int64_t begin, int64_t end) const;
 
  private:
-  UpdateReader(privacy::SealedReader sealed, wire::SafetensorsHeader header, std::string rest)
-      : sealed_(std::move(sealed)), header_(std::move(header)), rest_(std::move(rest)) {}
+  UpdateReader(privacy::SealedReader sealed, wire::SafetensorsHeader header)
+      : sealed_(std::move(sealed)), header_(std::move(header)) {}
   privacy::SealedReader sealed_;
   wire::SafetensorsHeader header_;
-  std::string rest_;  // data that came with the header's pieces
 };
 
 struct UpdateExpectation {
@@ -46,8 +46,7 @@ std::string LayoutSha256(const wire::TensorLayout& layout);
 
 // Reads all of it: opens, has the layout, every value is finite and within the fold's range.
 absl::Status CheckUpdate(const std::string& path, const privacy::HpkeKeyPair& key,
-                         const privacy::SealContext& context,
-                         const UpdateExpectation& expectation);
+                         const privacy::SealContext& context, const UpdateExpectation& expectation);
 
 }  // namespace consilium::coordinator
 

@@ -13,8 +13,6 @@ namespace consilium::coordinator {
 namespace {
 
 constexpr uint64_t kHashPieceBytes = 1 << 20;
-constexpr uint64_t kWritebackBytes = 8 << 20;  // given to the disk at a time, while more arrives
-constexpr int kFoldersMade = 3;  // the round's, the study's, and the one they lie in
 
 absl::Status Replaced() {
   return absl::FailedPreconditionError("another upload took its place; begin it again");
@@ -116,8 +114,6 @@ absl::Status Upload::Append(uint64_t stream, uint64_t offset,
   have_ += size;
   hashed_ = have_;
   stalled_ = false;
-  const uint64_t done = have_ / kWritebackBytes * kWritebackBytes;
-  if (done > offset) file_.StartWriteback(done - kWritebackBytes, kWritebackBytes);
   return absl::OkStatus();
 }
 
@@ -135,12 +131,6 @@ absl::Status Upload::Claim() {
   if (have_ != announcement_.bytes) {
     return absl::FailedPreconditionError(
         absl::StrCat("the upload has ", have_, " of ", announcement_.bytes, " bytes"));
-  }
-  CSL_RETURN_IF_ERROR(file_.Sync());
-  // The file's name and those of the round's and the study's folders may be new as well.
-  std::filesystem::path folder = std::filesystem::path(path_).parent_path();
-  for (int level = 0; level < kFoldersMade; ++level, folder = folder.parent_path()) {
-    CSL_RETURN_IF_ERROR(SyncDir(folder.string()));
   }
   claimed_ = true;
   return absl::OkStatus();

@@ -4,7 +4,9 @@
 // Order: Open, Attach by each stream, Append, Detach; when have_offset() is all of it, Claim, Digest,
 // then read the file, then Release if it was not settled. Thread-safe. Memory: none of the content.
 // The digest is computed as bytes arrive; only what was there before a restart is read again, once.
-// The bytes there after a restart are taken up again; what a power cut tore is found by the digest.
+// Durability: the bytes are not synced, here or when the update is accepted: its site has them until
+// the round has ended. Those there after a restart are taken up again; what a power cut tore is found
+// by the digest, or when the accepted update is folded, and asked for again.
 #ifndef CONSILIUM_COORDINATOR_ROUND_UPLOAD_H_
 #define CONSILIUM_COORDINATOR_ROUND_UPLOAD_H_
 
@@ -71,7 +73,7 @@ class Upload {
   // As CutIfStalled found last.
   bool stalled() const;
 
-  // Takes the complete file, durable under its name, for the check. FAILED_PRECONDITION: not all
+  // Takes the complete file for the check. FAILED_PRECONDITION: not all
   // there. UNAVAILABLE: someone else is at it.
   absl::Status Claim();
   // SHA-256 of a claimed upload's bytes, lower-case hex.

@@ -2,12 +2,16 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "coordinator/service/convert.h"
 
 namespace consilium::coordinator {
 namespace {
+
+constexpr int kSpooledIdsMax = 64;
 
 // Outlives the reactor: the answer may end the call while the question is still being put.
 struct Asked {
@@ -30,6 +34,11 @@ class HeldQuestion final : public grpc::ServerUnaryReactor {
       Finish(call_.End(call_.admitted()));
       return;
     }
+    if (request.spooled_task_ids_size() > kSpooledIdsMax) {
+      Finish(call_.End(absl::InvalidArgumentError("spooled_task_ids: too many")));
+      return;
+    }
+    spooled_ = {request.spooled_task_ids().begin(), request.spooled_task_ids().end()};
     const std::shared_ptr<Asked> asked = asked_;
     FederationDriver& driver = driver_;
     // From here on `this` may be gone at any time.
@@ -49,6 +58,9 @@ class HeldQuestion final : public grpc::ServerUnaryReactor {
   void Answer(std::optional<SiteTask> task) {
     if (task) *reply_->mutable_task() = ToMessage(*task, driver_.sealing_public_key());
     reply_->set_checkpoint_size(checkpoint_size_());
+    for (std::string& ended : driver_.EndedTasks(call_.site(), std::move(spooled_))) {
+      reply_->add_ended_task_ids(std::move(ended));
+    }
     Finish(call_.End(absl::OkStatus()));
   }
 
@@ -56,6 +68,7 @@ class HeldQuestion final : public grpc::ServerUnaryReactor {
   SiteCall call_;
   v1::NextTaskReply* const reply_;
   const std::function<uint64_t()> checkpoint_size_;
+  std::vector<std::string> spooled_;  // task ids
   const std::shared_ptr<Asked> asked_ = std::make_shared<Asked>();
 };
 

@@ -37,6 +37,9 @@ void Batch::Put(const AliasRecord& r) {
 }
 void Batch::Put(const ReleaseRecord& r) { Set(Family::kReleases, r.name, Encode(r)); }
 void Batch::Put(const UploadRecord& r) { Set(Family::kUploads, r.upload_id, Encode(r)); }
+void Batch::DeleteUpload(absl::string_view upload_id) {
+  Set(Family::kUploads, std::string(upload_id), std::nullopt);
+}
 void Batch::Put(const WitnessRecord& r) { Set(Family::kWitnesses, r.site, Encode(r)); }
 
 Store::Store(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}

@@ -57,6 +57,7 @@ class Batch {
   void Put(const AliasRecord& record);
   void Put(const ReleaseRecord& record);
   void Put(const UploadRecord& record);
+  void DeleteUpload(absl::string_view upload_id);
   void Put(const WitnessRecord& record);
   void Audit(AuditFacts facts) { audit_.push_back(std::move(facts)); }
   bool empty() const { return operations_.empty() && audit_.empty(); }

@@ -4,7 +4,7 @@
 //   FOLDER/<UTC time>/store/       the records (a RocksDB checkpoint)
 //   FOLDER/<UTC time>/home/        configuration, certificates and keys (0600): guard it like the home
 //   FOLDER/<UTC time>/backup.json  written last
-// Left out: staging/ (a round under way is opened anew from its last version) and run/.
+// Left out: staging/ (the sites are asked again for the updates of a round under way) and run/.
 //
 // A backup is built under a name that begins with ".partial-", verified by reading it back (RocksDB's
 // checksums, the audit log, every chunk's digest), and renamed; so whatever has a plain name is whole.

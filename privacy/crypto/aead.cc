@@ -104,26 +104,31 @@ absl::StatusOr<std::string> Aead::Seal(absl::string_view nonce, absl::string_vie
 
 absl::StatusOr<std::string> Aead::Open(absl::string_view nonce, absl::string_view aad,
                                        absl::string_view ciphertext) {
+  std::string message(ciphertext);
+  CSL_RETURN_IF_ERROR(OpenInPlace(nonce, aad, absl::MakeSpan(message)));
+  message.resize(message.size() - kAeadTagBytes);
+  return message;
+}
+
+absl::Status Aead::OpenInPlace(absl::string_view nonce, absl::string_view aad,
+                               absl::Span<char> message) {
   const absl::Status denied =
       absl::PermissionDeniedError("AEAD: the message is not what was sealed");
-  if (ciphertext.size() < kAeadTagBytes) return denied;
-  const absl::string_view body = ciphertext.substr(0, ciphertext.size() - kAeadTagBytes);
-  std::string tag(ciphertext.substr(body.size()));
+  if (message.size() < kAeadTagBytes) return denied;
+  const absl::Span<char> body = message.subspan(0, message.size() - kAeadTagBytes);
   CSL_RETURN_IF_ERROR(CheckSizes(nonce, body.size()));
   const OpensslErrorScope errors;
   EVP_CIPHER_CTX* context = rep_->context.get();
   CSL_CHECK(EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, Bytes(nonce), 0) == 1);
-  CSL_CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kAeadTagBytes, tag.data()) == 1);
-  std::string out(body.size(), '\0');
+  CSL_CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, kAeadTagBytes,
+                                body.data() + body.size()) == 1);
   Update(context, aad, nullptr);
-  Update(context, body, out.data());
+  Update(context, {body.data(), body.size()}, body.data());
   unsigned char nothing[16];
   int written = 0;
-  if (EVP_CipherFinal_ex(context, nothing, &written) != 1) {
-    OPENSSL_cleanse(out.data(), out.size());
-    return denied;
-  }
-  return out;
+  if (EVP_CipherFinal_ex(context, nothing, &written) == 1) return absl::OkStatus();
+  OPENSSL_cleanse(body.data(), body.size());
+  return denied;
 }
 
 }  // namespace consilium::privacy

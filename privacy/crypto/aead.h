@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace consilium::privacy {
 
@@ -36,6 +37,10 @@ class Aead {
   // stays in memory. INVALID_ARGUMENT: as Seal.
   absl::StatusOr<std::string> Open(absl::string_view nonce, absl::string_view aad,
                                    absl::string_view ciphertext);
+  // The same where the message lies: its plaintext takes the first size() - kAeadTagBytes bytes of
+  // `message`; what follows, and after an error all of it, means nothing.
+  absl::Status OpenInPlace(absl::string_view nonce, absl::string_view aad,
+                           absl::Span<char> message);
 
  private:
   struct Rep;

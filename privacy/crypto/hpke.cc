@@ -70,4 +70,9 @@ absl::StatusOr<std::string> HpkeRecipient::Open(absl::string_view aad,
   return rep_->messages.Open(aad, ciphertext);
 }
 
+absl::Status HpkeRecipient::OpenNumber(uint64_t number, absl::string_view aad,
+                                       absl::Span<char> message) const {
+  return rep_->messages.OpenNumber(number, aad, message);
+}
+
 }  // namespace consilium::privacy

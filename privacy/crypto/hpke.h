@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "privacy/crypto/secret_bytes.h"
 
 namespace consilium::privacy {
@@ -48,8 +49,7 @@ class HpkeSender {
   std::unique_ptr<Rep> rep_;
 };
 
-// Opens them in the same sequence. Thread-compatible. After one failure every further Open fails
-// (FAILED_PRECONDITION).
+// Opens them. Thread-compatible.
 class HpkeRecipient {
  public:
   // INVALID_ARGUMENT: `enc` is not a valid point of the group, as for HpkeSender.
@@ -58,8 +58,12 @@ class HpkeRecipient {
   HpkeRecipient(HpkeRecipient&&) noexcept;
   HpkeRecipient& operator=(HpkeRecipient&&) noexcept;
   ~HpkeRecipient();
+  // In the same sequence; after one failure every further Open fails (FAILED_PRECONDITION).
   // PERMISSION_DENIED: the ciphertext or the aad is not what was sealed.
   absl::StatusOr<std::string> Open(absl::string_view aad, absl::string_view ciphertext);
+  // The message sealed as number `number`, from 0, in any order and in place: its plaintext takes the
+  // first size() - kHpkeTagBytes bytes of `message`. Thread-safe. PERMISSION_DENIED: as Open.
+  absl::Status OpenNumber(uint64_t number, absl::string_view aad, absl::Span<char> message) const;
 
  private:
   struct Rep;

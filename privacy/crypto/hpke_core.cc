@@ -189,24 +189,25 @@ absl::StatusOr<HpkeMessages> HpkeMessages::Create(HpkeAead aead, const HpkeKeys&
   CSL_ASSIGN_OR_RETURN(const AeadAlgorithm algorithm, AlgorithmOf(aead));
   CSL_ASSIGN_OR_RETURN(Aead cipher, Aead::Create(algorithm, keys.key.view()));
   CSL_CHECK(keys.base_nonce.size() == kAeadNonceBytes);
-  return HpkeMessages(std::move(cipher), keys.base_nonce.Clone(), messages_max);
+  return HpkeMessages(algorithm, keys.key.Clone(), std::move(cipher), keys.base_nonce.Clone(),
+                      messages_max);
 }
 
-absl::StatusOr<SecretBytes> HpkeMessages::NextNonce() const {
-  if (sequence_ >= messages_max_) {
+absl::StatusOr<SecretBytes> HpkeMessages::Nonce(uint64_t number) const {
+  if (number >= messages_max_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("HPKE: ", messages_max_, " messages is the most for one context"));
   }
   SecretBytes nonce = base_nonce_.Clone();
-  const std::string number = BigEndian64(sequence_);
-  for (size_t i = 0; i < number.size(); ++i) {
-    nonce.data()[kAeadNonceBytes - number.size() + i] ^= number[i];
+  const std::string counter = BigEndian64(number);
+  for (size_t i = 0; i < counter.size(); ++i) {
+    nonce.data()[kAeadNonceBytes - counter.size() + i] ^= counter[i];
   }
   return nonce;
 }
 
 absl::StatusOr<std::string> HpkeMessages::Seal(absl::string_view aad, absl::string_view plaintext) {
-  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, NextNonce());
+  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, Nonce(sequence_));
   CSL_ASSIGN_OR_RETURN(std::string ciphertext, aead_.Seal(nonce.view(), aad, plaintext));
   ++sequence_;
   return ciphertext;
@@ -217,7 +218,7 @@ absl::StatusOr<std::string> HpkeMessages::Open(absl::string_view aad,
   if (failed_) {
     return absl::FailedPreconditionError("HPKE: an earlier message of this context did not open");
   }
-  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, NextNonce());
+  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, Nonce(sequence_));
   absl::StatusOr<std::string> plaintext = aead_.Open(nonce.view(), aad, ciphertext);
   if (plaintext.ok()) {
     ++sequence_;
@@ -225,6 +226,13 @@ absl::StatusOr<std::string> HpkeMessages::Open(absl::string_view aad,
     failed_ = true;
   }
   return plaintext;
+}
+
+absl::Status HpkeMessages::OpenNumber(uint64_t number, absl::string_view aad,
+                                      absl::Span<char> message) const {
+  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, Nonce(number));
+  CSL_ASSIGN_OR_RETURN(Aead cipher, Aead::Create(algorithm_, key_.view()));
+  return cipher.OpenInPlace(nonce.view(), aad, message);
 }
 
 }  // namespace consilium::privacy

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "privacy/crypto/aead.h"
 #include "privacy/crypto/hpke.h"
 #include "privacy/crypto/secret_bytes.h"
@@ -63,12 +64,22 @@ class HpkeMessages {
   absl::StatusOr<std::string> Seal(absl::string_view aad, absl::string_view plaintext);
   // PERMISSION_DENIED: not the next message. FAILED_PRECONDITION: an earlier Open failed.
   absl::StatusOr<std::string> Open(absl::string_view aad, absl::string_view ciphertext);
+  // Message `number`, from 0, whatever was opened before; where Aead::OpenInPlace puts it.
+  // Thread-safe. PERMISSION_DENIED: not that message. RESOURCE_EXHAUSTED: no such number.
+  absl::Status OpenNumber(uint64_t number, absl::string_view aad, absl::Span<char> message) const;
 
  private:
-  HpkeMessages(Aead aead, SecretBytes base_nonce, uint64_t messages_max)
-      : aead_(std::move(aead)), base_nonce_(std::move(base_nonce)), messages_max_(messages_max) {}
-  absl::StatusOr<SecretBytes> NextNonce() const;
+  HpkeMessages(AeadAlgorithm algorithm, SecretBytes key, Aead aead, SecretBytes base_nonce,
+               uint64_t messages_max)
+      : algorithm_(algorithm),
+        key_(std::move(key)),
+        aead_(std::move(aead)),
+        base_nonce_(std::move(base_nonce)),
+        messages_max_(messages_max) {}
+  absl::StatusOr<SecretBytes> Nonce(uint64_t number) const;
 
+  AeadAlgorithm algorithm_;
+  SecretBytes key_;
   Aead aead_;
   SecretBytes base_nonce_;
   uint64_t messages_max_;

@@ -225,6 +225,16 @@ TEST(HpkeVectorsTest, PublicInterfaceOpensTheRfcsMessages) {
   ASSERT_TRUE(key.ok());
   auto recipient = HpkeRecipient::Create(*key, Bytes(vector, "enc"), Bytes(vector, "info"));
   ASSERT_TRUE(recipient.ok());
+  for (size_t i = vector["encryptions"].size(); i > 0; --i) {
+    const json& message = vector["encryptions"][i - 1];
+    std::string text = Bytes(message, "ct");
+    const uint64_t number = message["seq"];
+    ASSERT_TRUE(recipient->OpenNumber(number, Bytes(message, "aad"), absl::MakeSpan(text)).ok());
+    EXPECT_EQ(text.substr(0, text.size() - kHpkeTagBytes), Bytes(message, "pt"));
+    text = Bytes(message, "ct");
+    EXPECT_FALSE(
+        recipient->OpenNumber(number + 1, Bytes(message, "aad"), absl::MakeSpan(text)).ok());
+  }
   for (const json& message : vector["encryptions"]) {
     EXPECT_EQ(recipient->Open(Bytes(message, "aad"), Bytes(message, "ct")).value_or("refused"),
               Bytes(message, "pt"));

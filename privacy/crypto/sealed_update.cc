@@ -1,6 +1,7 @@
 #include "privacy/crypto/sealed_update.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/sha256.h"
@@ -47,12 +48,9 @@ absl::StatusOr<std::string> SealPieces(const PlaintextSource& source, uint64_t b
     CSL_RETURN_IF_ERROR(
         source(piece * kSealedPieceBytes, plaintext.data(), plaintext.size()));
     CSL_ASSIGN_OR_RETURN(const std::string sealed, sender.Seal(Aad(piece, pieces), plaintext));
-    const uint64_t offset = kHpkeKeyBytes + piece * kSealedPiece;
-    CSL_RETURN_IF_ERROR(out.WriteAt(offset, sealed));
-    out.StartWriteback(offset, sealed.size());  // while the next piece is sealed
+    CSL_RETURN_IF_ERROR(out.WriteAt(kHpkeKeyBytes + piece * kSealedPiece, sealed));
     hash.Update(sealed);
   }
-  CSL_RETURN_IF_ERROR(out.Sync());
   return HexEncode(hash.Finish());
 }
 
@@ -74,7 +72,9 @@ absl::StatusOr<std::string> SealBytes(const PlaintextSource& source, uint64_t by
     CSL_RETURN_IF_ERROR(out.Truncate(0));  // of an attempt that a crash left behind
     CSL_ASSIGN_OR_RETURN(digest, SealPieces(source, bytes, sender, out));
   }
-  CSL_RETURN_IF_ERROR(RenameDurably(temporary, target));
+  if (std::rename(temporary.c_str(), target.c_str()) != 0) {
+    return absl::UnavailableError("the sealed file cannot be put in its place");
+  }
   return digest;
 }
 
@@ -106,14 +106,16 @@ absl::StatusOr<SealedReader> SealedReader::Open(const std::string& path, const H
   return SealedReader(std::move(file), std::move(recipient), body - pieces * kHpkeTagBytes, pieces);
 }
 
-absl::StatusOr<std::string> SealedReader::Next() {
-  if (done()) return absl::OutOfRangeError("sealed update: read to its end");
-  std::string sealed(PieceBytes(piece_, plaintext_bytes_) + kHpkeTagBytes, '\0');
+absl::Status SealedReader::Read(uint64_t piece, std::string& buffer) const {
+  if (piece >= pieces_) return absl::OutOfRangeError("sealed update: no such piece");
+  const uint64_t bytes = PieceBytes(piece, plaintext_bytes_);
+  buffer.resize(bytes + kHpkeTagBytes);
   CSL_RETURN_IF_ERROR(
-      file_.ReadAt(kHpkeKeyBytes + piece_ * kSealedPiece, sealed.data(), sealed.size()));
-  CSL_ASSIGN_OR_RETURN(std::string plaintext, recipient_.Open(Aad(piece_, pieces_), sealed));
-  ++piece_;
-  return plaintext;
+      file_.ReadAt(kHpkeKeyBytes + piece * kSealedPiece, buffer.data(), buffer.size()));
+  CSL_RETURN_IF_ERROR(
+      recipient_.OpenNumber(piece, Aad(piece, pieces_), absl::MakeSpan(buffer)));
+  buffer.resize(bytes);
+  return absl::OkStatus();
 }
 
 }  // namespace consilium::privacy

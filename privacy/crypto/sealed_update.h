@@ -30,7 +30,8 @@ struct SealContext {
 
 uint64_t SealedBytes(uint64_t plaintext_bytes);
 
-// Seals the file at `source` into a new file at `target`, one piece in memory. Synced, renamed.
+// Seals the file at `source` into a new file at `target`, one piece in memory. The file is there whole
+// or not at all, but not synced: SyncPath does that.
 absl::Status SealFile(const std::string& source, const std::string& target,
                       absl::string_view recipient_public_key, const SealContext& context);
 
@@ -42,16 +43,17 @@ absl::StatusOr<std::string> SealBytes(const PlaintextSource& source, uint64_t by
                                       absl::string_view recipient_public_key,
                                       const SealContext& context);
 
-// Opens a sealed file piece by piece, from the start. Thread-compatible. The file must not change.
+// Opens a sealed file, any piece in any order. Thread-safe. The file must not change.
 class SealedReader {
  public:
   // INVALID_ARGUMENT: too short, or a length that no plaintext has.
   static absl::StatusOr<SealedReader> Open(const std::string& path, const HpkeKeyPair& key,
                                            const SealContext& context);
   uint64_t plaintext_bytes() const { return plaintext_bytes_; }
-  bool done() const { return piece_ == pieces_; }
-  // The next piece. PERMISSION_DENIED: not what was sealed for this context, or altered.
-  absl::StatusOr<std::string> Next();
+  uint64_t pieces() const { return pieces_; }
+  // Plaintext from byte `piece` * kSealedPieceBytes on, in `buffer`, whose memory is used again.
+  // PERMISSION_DENIED: not what was sealed for this context, or altered.
+  absl::Status Read(uint64_t piece, std::string& buffer) const;
 
  private:
   SealedReader(File file, HpkeRecipient recipient, uint64_t plaintext_bytes, uint64_t pieces)
@@ -63,7 +65,6 @@ class SealedReader {
   HpkeRecipient recipient_;
   uint64_t plaintext_bytes_ = 0;
   uint64_t pieces_ = 0;
-  uint64_t piece_ = 0;
 };
 
 }  // namespace consilium::privacy

@@ -28,11 +28,12 @@ class SealedUpdateTest : public testing::Test {
     EXPECT_TRUE(WriteFileAtomic(Path("received"), sealed).ok());
     auto reader = SealedReader::Open(Path("received"), *key_, context);
     if (!reader.ok()) return reader.status();
-    std::string all;
-    while (!reader->done()) {
-      auto piece = reader->Next();
-      if (!piece.ok()) return piece.status();
-      all += *piece;
+    // Backwards: any order will do.
+    std::string all, piece;
+    for (uint64_t at = reader->pieces(); at > 0; --at) {
+      const absl::Status read = reader->Read(at - 1, piece);
+      if (!read.ok()) return read;
+      all.insert(0, piece);
     }
     return all;
   }

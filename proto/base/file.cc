@@ -56,6 +56,31 @@ absl::Status WriteAll(int fd, absl::string_view data, absl::string_view path) {
   return absl::OkStatus();
 }
 
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+enum class Durability { kNow, kLater };
+
+// A new file beside `path` with this content; returns its name.
+absl::StatusOr<std::string> WriteTemporary(const std::string& path, absl::string_view data,
+                                           mode_t mode, Durability durability) {
+  std::string temporary = absl::StrCat(path, ".XXXXXX");
+  const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus("create", path);
+  absl::Status status = WriteAll(fd, data, path);
+  if (status.ok() && ::fchmod(fd, mode) != 0) status = ErrnoStatus("set mode of", path);
+  if (status.ok() && durability == Durability::kNow && ::fsync(fd) != 0) {
+    status = ErrnoStatus("sync", path);
+  }
+  if (::close(fd) != 0 && status.ok()) status = ErrnoStatus("close", path);
+  if (status.ok()) return temporary;
+  ::unlink(temporary.c_str());
+  return status;
+}
+
 }  // namespace
 
 std::string JoinPath(absl::string_view folder, absl::string_view name) {
@@ -108,32 +133,46 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max
   CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
   CSL_ASSIGN_OR_RETURN(const uint64_t bytes, file.Bytes());
   if (bytes > bytes_max) {
-    return absl::ResourceExhaustedError(absl::StrCat(BaseName(path), " has ", bytes,
-                                                     " bytes; at most ", bytes_max, " are read"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat(BaseName(path), " has ", bytes, " bytes; at most ", bytes_max, " are read"));
   }
   std::string data(bytes, '\0');
   CSL_RETURN_IF_ERROR(file.ReadAt(0, data.data(), data.size()));
   return data;
 }
 
+absl::Status ReplaceFile(const std::string& path, absl::string_view data, mode_t mode) {
+  CSL_ASSIGN_OR_RETURN(const std::string temporary,
+                       WriteTemporary(path, data, mode, Durability::kLater));
+  if (::rename(temporary.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  const absl::Status status = ErrnoStatus("rename to", path);
+  ::unlink(temporary.c_str());
+  return status;
+}
+
 absl::Status WriteFileAtomic(const std::string& path, absl::string_view data, mode_t mode) {
-  std::string temporary = absl::StrCat(path, ".XXXXXX");
-  const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus("create", path);
-  absl::Status status = WriteAll(fd, data, path);
-  if (status.ok() && ::fchmod(fd, mode) != 0) status = ErrnoStatus("set mode of", path);
-  if (status.ok() && ::fsync(fd) != 0) status = ErrnoStatus("sync", path);
-  if (::close(fd) != 0 && status.ok()) status = ErrnoStatus("close", path);
-  if (status.ok()) status = RenameDurably(temporary, path);
+  CSL_ASSIGN_OR_RETURN(const std::string temporary,
+                       WriteTemporary(path, data, mode, Durability::kNow));
+  const absl::Status status = RenameDurably(temporary, path);
   if (!status.ok()) ::unlink(temporary.c_str());
   return status;
 }
 
+absl::Status SyncPath(const std::string& path) {
+  {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return ErrnoStatus("open", path);
+    const int result = ::fsync(fd);
+    const absl::Status status = result == 0 ? absl::OkStatus() : ErrnoStatus("sync", path);
+    ::close(fd);
+    CSL_RETURN_IF_ERROR(status);
+  }
+  return SyncDir(FolderOf(path));
+}
+
 absl::Status RenameDurably(const std::string& from, const std::string& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) return ErrnoStatus("rename to", to);
-  const size_t slash = to.rfind('/');
-  if (slash == std::string::npos) return SyncDir(".");
-  return SyncDir(slash == 0 ? "/" : to.substr(0, slash));
+  return SyncDir(FolderOf(to));
 }
 
 absl::StatusOr<File> File::Open(const std::string& path, Mode mode, mode_t permissions) {
@@ -176,8 +215,7 @@ absl::Status File::ReadAt(uint64_t offset, char* out, size_t size) const {
 
 absl::Status File::WriteAt(uint64_t offset, absl::string_view data) {
   while (!data.empty()) {
-    const ssize_t written =
-        ::pwrite(fd_, data.data(), data.size(), static_cast<off_t>(offset));
+    const ssize_t written = ::pwrite(fd_, data.data(), data.size(), static_cast<off_t>(offset));
     if (written < 0) {
       if (errno == EINTR) continue;
       return ErrnoStatus("write", name_);
@@ -216,12 +254,6 @@ absl::Status File::WriteAt(uint64_t offset, absl::Span<const absl::string_view> 
   return absl::OkStatus();
 }
 
-void File::StartWriteback(uint64_t offset, uint64_t size) {
-  // A hint: a file system that does not know it writes everything at the Sync.
-  ::sync_file_range(fd_, static_cast<off64_t>(offset), static_cast<off64_t>(size),
-                    SYNC_FILE_RANGE_WRITE);
-}
-
 absl::Status File::Truncate(uint64_t size) {
   if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) return ErrnoStatus("truncate", name_);
   return absl::OkStatus();
@@ -243,8 +275,8 @@ absl::StatusOr<uint64_t> File::Bytes() const {
 
 absl::StatusOr<TempDir> TempDir::Create(absl::string_view prefix) {
   const char* base = std::getenv("TMPDIR");
-  std::string path = absl::StrCat(base != nullptr && *base != '\0' ? base : "/tmp", "/", prefix,
-                                  ".XXXXXX");
+  std::string path =
+      absl::StrCat(base != nullptr && *base != '\0' ? base : "/tmp", "/", prefix, ".XXXXXX");
   if (::mkdtemp(path.data()) == nullptr) return ErrnoStatus("create folder", path);
   return TempDir(std::move(path));
 }

@@ -27,7 +27,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max
 absl::Status WriteFileAtomic(const std::string& path, absl::string_view data,
                              mode_t mode = kPublicFile);
 
-// Renames a file whose content is already synced, and syncs the folder: after it the new name stays.
+// The same without waiting for the disk: a crash of the process leaves the old or the new content,
+// a power cut may leave neither until SyncPath.
+absl::Status ReplaceFile(const std::string& path, absl::string_view data,
+                         mode_t mode = kPublicFile);
+
+// Makes a file's content durable, and its name in its folder.
+absl::Status SyncPath(const std::string& path);
+
+// Renames a file whose content is already synced, and syncs the folder: after it the new name
+// stays.
 absl::Status RenameDurably(const std::string& from, const std::string& to);
 
 // Like mkdir -p; new folders get 0700.
@@ -54,8 +63,6 @@ class File {
   absl::Status WriteAt(uint64_t offset, absl::string_view data);
   // The pieces one after the other, in one call of the system where it takes them all.
   absl::Status WriteAt(uint64_t offset, absl::Span<const absl::string_view> pieces);
-  // Begins to write out what lies in this range and does not wait, so that Sync has less to do.
-  void StartWriteback(uint64_t offset, uint64_t size);
   absl::Status Truncate(uint64_t size);
   absl::Status Sync();
   absl::StatusOr<uint64_t> Bytes() const;

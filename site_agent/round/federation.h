@@ -112,6 +112,12 @@ struct UploadOutcome {
   std::string reason;  // when not accepted: why this update will never be taken
 };
 
+// The coordinator's answer to the question for work.
+struct NextAnswer {
+  std::optional<SiteTask> task;            // none: nothing to do
+  std::vector<std::string> ended_task_ids;  // of the spooled ones: nobody needs their result any more
+};
+
 using ByteProgress = std::function<void(uint64_t done, uint64_t total)>;  // may be empty
 
 // Thread-safe. Every call blocks, for at most minutes. Errors are the coordinator's:
@@ -123,8 +129,8 @@ class Federation {
   // First call of a connection. FAILED_PRECONDITION: another protocol version, or the coordinator
   // takes us for another site.
   virtual absl::Status Hello() = 0;
-  // nullopt: nothing to do. INVALID_ARGUMENT: the task does not hold together.
-  virtual absl::StatusOr<std::optional<SiteTask>> NextTask(
+  // INVALID_ARGUMENT: the task does not hold together.
+  virtual absl::StatusOr<NextAnswer> NextTask(
       absl::Duration wait, const std::vector<std::string>& spooled_task_ids) = 0;
   virtual absl::Status ReportCohort(const std::string& task_id, const CohortSummary& cohort) = 0;
   // The model file at `path`, with the digest that `model` names. A call that was cut leaves
@@ -132,7 +138,8 @@ class Federation {
   // they are gone.
   virtual absl::Status DownloadModel(const ModelRef& model, const std::string& path,
                                      const ByteProgress& progress) = 0;
-  // Sends the sealed file at `path` from where the coordinator has it, and commits.
+  // Sends the sealed file at `path` from where the coordinator has it, and commits. An accepted one is
+  // kept until its task has ended: the coordinator may lose its copy and ask again.
   virtual absl::StatusOr<UploadOutcome> Upload(const TaskKey& task, const UpdateOffer& offer,
                                                const std::string& path,
                                                const ByteProgress& progress) = 0;

@@ -22,6 +22,8 @@ absl::string_view DiscardText(DiscardReason reason) {
   switch (reason) {
     case DiscardReason::kDelivered:
       return "delivered";
+    case DiscardReason::kEnded:
+      return "its task has ended";
     case DiscardReason::kRefused:
       return "refused";
     case DiscardReason::kSuperseded:
@@ -33,6 +35,9 @@ absl::string_view DiscardText(DiscardReason reason) {
 }
 
 constexpr int kKeepTriesMax = 8;  // of writing a result to a full disk: minutes
+constexpr absl::Duration kUnsyncedMax = absl::Seconds(5);  // that an update is on its way unsynced
+
+bool HasUpdate(TaskKind kind) { return kind == TaskKind::kTrain || kind == TaskKind::kInitialise; }
 
 LogField CodeOf(const absl::Status& status) {
   return LogField(Key::kCode, absl::StatusCodeToString(status.code()));
@@ -96,23 +101,11 @@ std::vector<Effect> RoundDriver::Ask(SiteRound& round) {
     if (!greeted_) Log(LogLevel::kInfo, "connected to the coordinator");
     greeted_ = true;
     const absl::Duration asked = clock_.Monotonic();
-    auto task = remote_.NextTask(options_.ask_wait, round.SpooledTaskIds());
-    if (task.ok() && task->has_value()) {
-      task_ = **std::move(task);
-      Log(LogLevel::kInfo, "task",
-          {LogField(Key::kStudy, task_->study), LogField(Key::kRound, task_->round),
-           LogField(Key::kTask, task_->task_id),
-           LogField(Key::kAction, TaskKindName(task_->kind))});
-      return round.OnTask(KeyOf(*task_));
-    }
-    if (task.ok()) {
-      const absl::Duration took = clock_.Monotonic() - asked;
-      if (took < options_.ask_interval_min && !options_.sleep(options_.ask_interval_min - took)) {
-        return {};
-      }
-      return round.OnNoTask();
-    }
-    failed = task.status();
+    // What is still spooled after the answer to one question may have to last.
+    if (std::exchange(asked_since_kept_, true)) SyncSpool();
+    absl::StatusOr<NextAnswer> answer = remote_.NextTask(options_.ask_wait, round.SpooledTaskIds());
+    if (answer.ok()) return TakeAnswer(round, *std::move(answer), clock_.Monotonic() - asked);
+    failed = answer.status();
   }
   greeted_ = false;
   if (!stop_) {
@@ -122,8 +115,36 @@ std::vector<Effect> RoundDriver::Ask(SiteRound& round) {
   return round.OnAskFailed();
 }
 
+std::vector<Effect> RoundDriver::TakeAnswer(SiteRound& round, NextAnswer answer,
+                                            absl::Duration took) {
+  std::vector<Effect> effects = round.OnEnded(answer.ended_task_ids);
+  std::vector<Effect> next;
+  if (answer.task) {
+    task_ = *std::move(answer.task);
+    Log(LogLevel::kInfo, "task",
+        {LogField(Key::kStudy, task_->study), LogField(Key::kRound, task_->round),
+         LogField(Key::kTask, task_->task_id), LogField(Key::kAction, TaskKindName(task_->kind))});
+    next = round.OnTask(KeyOf(*task_));
+  } else {
+    if (took < options_.ask_interval_min && !options_.sleep(options_.ask_interval_min - took)) {
+      return {};
+    }
+    next = round.OnNoTask();
+  }
+  effects.insert(effects.end(), next.begin(), next.end());
+  return effects;
+}
+
+void RoundDriver::SyncSpool() {
+  const absl::Status synced = spool_.Sync();
+  if (synced.ok()) return;
+  Log(LogLevel::kWarning, "the spool could not be synced, trying again later",
+      {CodeOf(synced), LogField(Key::kReason, synced.message())});
+}
+
 std::vector<Effect> RoundDriver::DoWork(SiteRound& round) {
   CSL_CHECK(task_.has_value());
+  SyncSpool();
   const absl::Duration started = clock_.Monotonic();
   const absl::StatusOr<FinishedTask> finished = work_(*task_);
   const double seconds = absl::ToDoubleSeconds(clock_.Monotonic() - started);
@@ -167,7 +188,10 @@ std::vector<Effect> RoundDriver::DeclineTask(SiteRound& round, const std::string
 absl::Status RoundDriver::KeepResult(const FinishedTask& finished) {
   for (int failures = 1;; ++failures) {
     const absl::Status kept = spool_.Keep(finished);
-    if (kept.ok()) return kept;
+    if (kept.ok()) {
+      asked_since_kept_ = false;
+      return kept;
+    }
     Log(LogLevel::kError, "result cannot be written to the spool, trying again",
         {LogField(Key::kTask, finished.key.task_id), CodeOf(kept),
          LogField(Key::kReason, kept.message())});
@@ -190,8 +214,10 @@ absl::StatusOr<UploadOutcome> RoundDriver::Send(const std::string& task_id) {
   }
   CSL_CHECK(task_.has_value() && task_->task_id == task_id);  // only what is asked for is sent
   TaskMonitor monitor(*task_, remote_, stop_, clock_);
+  const absl::Duration began = clock_.Monotonic();
   return remote_.Upload(finished.key, std::get<UpdateOffer>(finished.result),
                         spool_.UpdatePath(task_id), [&](uint64_t done, uint64_t total) {
+                          if (clock_.Monotonic() - began > kUnsyncedMax) SyncSpool();
                           monitor.Report(TaskPhase::kUpload, static_cast<int64_t>(done),
                                          static_cast<int64_t>(total));
                         });
@@ -201,6 +227,7 @@ std::vector<Effect> RoundDriver::DeliverResult(SiteRound& round, const std::stri
   const absl::StatusOr<UploadOutcome> outcome = Send(task_id);
   if (!outcome.ok()) {
     greeted_ = false;
+    SyncSpool();  // it may have to wait
     if (!stop_) {
       Log(LogLevel::kWarning, "result not delivered, kept for later",
           {LogField(Key::kTask, task_id), CodeOf(outcome.status()),
@@ -212,14 +239,14 @@ std::vector<Effect> RoundDriver::DeliverResult(SiteRound& round, const std::stri
     Log(LogLevel::kWarning, "update not accepted",
         {LogField(Key::kTask, task_id), LogField(Key::kReason, outcome->reason)});
   }
-  return round.OnDelivered();
+  const bool held = outcome->accepted && HasUpdate(task_->kind);
+  return round.OnDelivered(held ? SiteRound::Delivery::kHeld : SiteRound::Delivery::kDone);
 }
 
 void RoundDriver::DiscardResult(const Discard& discard) {
   spool_.Remove(discard.task_id);
   Log(LogLevel::kInfo, "result leaves the spool",
-      {LogField(Key::kTask, discard.task_id),
-       LogField(Key::kReason, DiscardText(discard.reason))});
+      {LogField(Key::kTask, discard.task_id), LogField(Key::kReason, DiscardText(discard.reason))});
 }
 
 }  // namespace consilium::agent

@@ -23,7 +23,7 @@ struct DriverOptions {
   std::function<absl::Duration(int failures)> delay;
   // Waits; false: the agent is stopping.
   std::function<bool(absl::Duration)> sleep;
-  absl::Duration ask_wait = absl::Seconds(30);        // that the coordinator may hold a question
+  absl::Duration ask_wait = absl::Seconds(30);         // that the coordinator may hold a question
   absl::Duration ask_interval_min = absl::Seconds(1);  // between questions without an answer
   // At least this long after a result that will never be taken; doubles with each in a row.
   absl::Duration refused_wait = absl::Minutes(1);
@@ -45,7 +45,9 @@ class RoundDriver {
  private:
   std::vector<Effect> Execute(SiteRound& round, const Effect& effect);
   std::vector<Effect> Ask(SiteRound& round);
+  std::vector<Effect> TakeAnswer(SiteRound& round, NextAnswer answer, absl::Duration took);
   std::vector<Effect> DoWork(SiteRound& round);
+  void SyncSpool();
   // Tries for a while to get it on disk. CANCELLED: the agent is stopping.
   absl::Status KeepResult(const FinishedTask& finished);
   std::vector<Effect> GiveUp(SiteRound& round, const absl::Status& why);
@@ -64,6 +66,7 @@ class RoundDriver {
   std::optional<SiteTask> task_;  // the last one handed out
   std::string decline_reason_;    // of the work that failed last
   bool greeted_ = false;          // Hello went through on this connection
+  bool asked_since_kept_ = true;  // a question was put after the last result was kept
 };
 
 }  // namespace consilium::agent

@@ -26,20 +26,25 @@ class FakeFederation final : public Federation {
     ++hellos;
     return Fail("hello");
   }
-  absl::StatusOr<std::optional<SiteTask>> NextTask(
-      absl::Duration, const std::vector<std::string>& spooled) override {
+  absl::StatusOr<NextAnswer> NextTask(absl::Duration,
+                                      const std::vector<std::string>& spooled) override {
     offered = spooled;
     if (absl::Status s = Fail("next"); !s.ok()) return s;
+    NextAnswer answer;
+    for (const std::string& id : spooled) {
+      if (rounds_end && id != Id(awaited)) answer.ended_task_ids.push_back(id);
+    }
     if (awaited > rounds) {
       if (on_idle) on_idle();
-      return std::nullopt;
+      return answer;
     }
     SiteTask task;
-    task.task_id = "train/" + std::to_string(awaited);
+    task.task_id = Id(awaited);
     task.kind = TaskKind::kTrain;
     task.study = "hippo";
     task.round = awaited;
-    return task;
+    answer.task = task;
+    return answer;
   }
   absl::Status ReportCohort(const std::string&, const CohortSummary&) override {
     return absl::OkStatus();
@@ -79,6 +84,7 @@ class FakeFederation final : public Federation {
   std::function<void()> on_idle;
   int64_t rounds = 1;
   int64_t awaited = 1;
+  bool rounds_end = true;  // as soon as their update is taken
   int hellos = 0;
   std::vector<std::string> accepted;
   std::vector<std::string> declined;
@@ -86,6 +92,7 @@ class FakeFederation final : public Federation {
   std::vector<TaskPhase> phases;
 
  private:
+  static std::string Id(int64_t round) { return "train/" + std::to_string(round); }
   absl::Status Fail(const std::string& where) { return fail ? fail(where) : absl::OkStatus(); }
 };
 
@@ -312,9 +319,8 @@ TEST(RoundDriverTest, ResultThatNeverGoesToDiskIsDeclinedInTheEnd) {
 class HeartbeatFederation final : public Federation {
  public:
   absl::Status Hello() override { return absl::OkStatus(); }
-  absl::StatusOr<std::optional<SiteTask>> NextTask(absl::Duration,
-                                                   const std::vector<std::string>&) override {
-    return std::nullopt;
+  absl::StatusOr<NextAnswer> NextTask(absl::Duration, const std::vector<std::string>&) override {
+    return NextAnswer();
   }
   absl::Status ReportCohort(const std::string&, const CohortSummary&) override { return {}; }
   absl::Status DownloadModel(const ModelRef&, const std::string&, const ByteProgress&) override {

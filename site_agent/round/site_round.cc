@@ -53,13 +53,12 @@ std::string DeclineReason(const absl::Status& status) {
     case absl::StatusCode::kDataLoss:
       return "stored data are damaged at the site";
     default:
-      return absl::StrCat("the work failed at the site: ",
-                          absl::StatusCodeToString(status.code()));
+      return absl::StrCat("the work failed at the site: ", absl::StatusCodeToString(status.code()));
   }
 }
 
 SiteRound::SiteRound(std::vector<TaskKey> spooled) {
-  for (TaskKey& key : spooled) spooled_.push_back({std::move(key), 0});
+  for (TaskKey& key : spooled) spooled_.push_back({std::move(key)});
 }
 
 void SiteRound::MoveTo(Phase from, Phase to) {
@@ -84,14 +83,25 @@ void SiteRound::Remove(const std::string& task_id, DiscardReason reason,
   effects.push_back(Discard{task_id, reason});
 }
 
-// A task of a later round tells that the coordinator has closed the rounds before it.
+// Those that were delivered go first.
+void SiteRound::DiscardBeyondMax(std::vector<Effect>& effects) {
+  while (spooled_.size() > kSpooledMax) {
+    const auto held = std::find_if(spooled_.begin(), spooled_.end(),
+                                   [](const Spooled& item) { return item.held; });
+    const std::string task_id = (held == spooled_.end() ? spooled_.begin() : held)->key.task_id;
+    Remove(task_id, DiscardReason::kTooMany, effects);
+  }
+}
+
+// A task of a later round tells that the coordinator no longer waits for results of those before
+// it.
 void SiteRound::DiscardSuperseded(const TaskKey& task, std::vector<Effect>& effects) {
   std::vector<std::string> old;
   for (const Spooled& item : spooled_) {
     // An evaluation says nothing of an update: an asynchronous study takes that up again after it.
     const bool earlier = item.key.study == task.study && item.key.round < task.round &&
                          (task.kind != TaskKind::kEvaluate || item.key.kind == task.kind);
-    if (earlier && item.key.task_id != task.task_id) old.push_back(item.key.task_id);
+    if (earlier && !item.held && item.key.task_id != task.task_id) old.push_back(item.key.task_id);
   }
   for (const std::string& id : old) Remove(id, DiscardReason::kSuperseded, effects);
 }
@@ -110,9 +120,7 @@ std::vector<Effect> SiteRound::WaitAfterFailure(Phase from, int refusals) {
 std::vector<Effect> SiteRound::Start() {
   MoveTo(Phase::kIdle, Phase::kAsking);
   std::vector<Effect> effects;
-  while (spooled_.size() > kSpooledMax) {
-    Remove(spooled_.front().key.task_id, DiscardReason::kTooMany, effects);
-  }
+  DiscardBeyondMax(effects);
   effects.push_back(AskForTask{});
   return effects;
 }
@@ -145,10 +153,8 @@ std::vector<Effect> SiteRound::OnAskFailed() { return WaitAfterFailure(Phase::kA
 std::vector<Effect> SiteRound::OnWorkDone() {
   MoveTo(Phase::kWorking, Phase::kDelivering);
   std::vector<Effect> effects;
-  spooled_.push_back({current_, 0});
-  while (spooled_.size() > kSpooledMax) {
-    Remove(spooled_.front().key.task_id, DiscardReason::kTooMany, effects);
-  }
+  spooled_.push_back({current_});
+  DiscardBeyondMax(effects);
   effects.push_back(Deliver{current_.task_id});
   return effects;
 }
@@ -179,20 +185,33 @@ std::vector<Effect> SiteRound::OnDeclineFailed(CallFailure failure) {
   return WaitAfterFailure(Phase::kDeclining, failure == CallFailure::kWrong ? refusals_ : 0);
 }
 
-std::vector<Effect> SiteRound::OnDelivered() {
+std::vector<Effect> SiteRound::OnEnded(const std::vector<std::string>& task_ids) {
+  CSL_CHECK(phase_ == Phase::kAsking);
+  std::vector<Effect> effects;
+  for (const std::string& task_id : task_ids) {
+    if (IsSpooled(task_id)) Remove(task_id, DiscardReason::kEnded, effects);
+  }
+  return effects;
+}
+
+std::vector<Effect> SiteRound::OnDelivered(Delivery delivery) {
   MoveTo(Phase::kDelivering, Phase::kIdle);
   failures_ = 0;
   refusals_ = 0;
   std::vector<Effect> effects;
-  Remove(current_.task_id, DiscardReason::kDelivered, effects);
+  if (delivery == Delivery::kHeld) {
+    for (Spooled& item : spooled_) item.held |= item.key.task_id == current_.task_id;
+  } else {
+    Remove(current_.task_id, DiscardReason::kDelivered, effects);
+  }
   for (Effect& effect : AskAgain()) effects.push_back(std::move(effect));
   return effects;
 }
 
 std::vector<Effect> SiteRound::OnDeliveryFailed(CallFailure failure) {
   if (failure == CallFailure::kWrong) ++refusals_;
-  std::vector<Effect> effects = WaitAfterFailure(
-      Phase::kDelivering, failure == CallFailure::kWrong ? refusals_ : 0);
+  std::vector<Effect> effects =
+      WaitAfterFailure(Phase::kDelivering, failure == CallFailure::kWrong ? refusals_ : 0);
   if (failure == CallFailure::kRetry) return effects;
   const auto item = std::find_if(spooled_.begin(), spooled_.end(), [&](const Spooled& s) {
     return s.key.task_id == current_.task_id;

@@ -4,12 +4,15 @@
 //                             |  \--> Deliver (result is spooled)          |
 //                             \--> Wait (nothing reached, work failed) <---/
 //
-// Work that will not get better by trying again is declined (kDeclining), so that the round need not
-// wait for this site.
+// Work that will not get better by trying again is declined (kDeclining), so that the round need
+// not wait for this site.
 //
 // The one promise: a result that was reported by OnWorkDone is delivered or refused, never made
-// again while it is spooled. The caller makes the result durable before it calls OnWorkDone and
+// again while it is spooled. The caller has the result on disk before it calls OnWorkDone and
 // removes it only on Discard, so after a crash at any point Restore + Start offer it again.
+//
+// An update that was taken stays spooled until the coordinator says that its task has ended,
+// because it may lose its copy; asked for the task again, the site delivers it again.
 #ifndef CONSILIUM_SITE_AGENT_ROUND_SITE_ROUND_H_
 #define CONSILIUM_SITE_AGENT_ROUND_SITE_ROUND_H_
 
@@ -33,7 +36,7 @@ struct Deliver {
 struct Decline {
   std::string task_id;
 };
-enum class DiscardReason { kDelivered, kRefused, kSuperseded, kTooMany };
+enum class DiscardReason { kDelivered, kEnded, kRefused, kSuperseded, kTooMany };
 struct Discard {
   std::string task_id;
   DiscardReason reason = DiscardReason::kDelivered;
@@ -69,9 +72,9 @@ std::string DeclineReason(const absl::Status& status);
 class SiteRound {
  public:
   enum class Phase { kIdle, kAsking, kWorking, kDelivering, kDeclining, kWaiting };
-  static constexpr size_t kSpooledMax = 4;    // the oldest goes first
-  static constexpr int kWorkTriesMax = 3;     // of one task that fails here, before it is declined
-  static constexpr int kGoneMax = 3;          // times that a result is found gone before it goes
+  static constexpr size_t kSpooledMax = 4;  // the oldest goes first
+  static constexpr int kWorkTriesMax = 3;   // of one task that fails here, before it is declined
+  static constexpr int kGoneMax = 3;        // times that a result is found gone before it goes
 
   // `spooled`: results on disk from before, oldest first.
   explicit SiteRound(std::vector<TaskKey> spooled);
@@ -79,12 +82,16 @@ class SiteRound {
   std::vector<Effect> Start();
   std::vector<Effect> OnTask(const TaskKey& task);
   std::vector<Effect> OnNoTask();
+  // Comes with the answer to a question, before OnTask or OnNoTask.
+  std::vector<Effect> OnEnded(const std::vector<std::string>& task_ids);
   std::vector<Effect> OnAskFailed();
-  std::vector<Effect> OnWorkDone();    // the result is durable
+  std::vector<Effect> OnWorkDone();  // the result is spooled
   std::vector<Effect> OnWorkFailed(WorkFailure failure = WorkFailure::kElsewhere);
   std::vector<Effect> OnDeclined();
   std::vector<Effect> OnDeclineFailed(CallFailure failure);
-  std::vector<Effect> OnDelivered();   // taken, or refused for good: the coordinator has answered
+  // Taken, and needed no more or not until the round has ended; or refused for good.
+  enum class Delivery { kDone, kHeld };
+  std::vector<Effect> OnDelivered(Delivery delivery);
   std::vector<Effect> OnDeliveryFailed(CallFailure failure);
   std::vector<Effect> OnWaited();
 
@@ -96,10 +103,12 @@ class SiteRound {
   struct Spooled {
     TaskKey key;
     int gone = 0;
+    bool held = false;  // delivered, and kept in case it is asked for again
   };
   void MoveTo(Phase from, Phase to);
   bool IsSpooled(const std::string& task_id) const;
   void Remove(const std::string& task_id, DiscardReason reason, std::vector<Effect>& effects);
+  void DiscardBeyondMax(std::vector<Effect>& effects);
   void DiscardSuperseded(const TaskKey& task, std::vector<Effect>& effects);
   std::vector<Effect> AskAgain();
   std::vector<Effect> WaitAfterFailure(Phase from, int refusals = 0);
@@ -109,7 +118,7 @@ class SiteRound {
   TaskKey current_;               // in kWorking and kDelivering
   int failures_ = 0;              // in a row
   int work_failures_ = 0;         // of current_, in a row
-  int refusals_ = 0;              // in a row, 0 again when a result is delivered or none is asked for
+  int refusals_ = 0;  // in a row, 0 again when a result is delivered or none is asked for
 };
 
 }  // namespace consilium::agent

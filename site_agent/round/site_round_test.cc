@@ -7,6 +7,8 @@
 namespace consilium::agent {
 namespace {
 
+using Delivery = SiteRound::Delivery;
+
 TaskKey Train(int64_t round) {
   return {"task-" + std::to_string(round), TaskKind::kTrain, "hippo", round};
 }
@@ -24,16 +26,56 @@ std::vector<std::string> Discarded(const std::vector<Effect>& effects) {
   return ids;
 }
 
-TEST(SiteRoundTest, ATaskIsDoneDeliveredAndDropped) {
+TEST(SiteRoundTest, ATaskIsDoneDeliveredAndDroppedWhenItHasEnded) {
   SiteRound round({});
   EXPECT_TRUE(LastIs<AskForTask>(round.Start()));
   EXPECT_TRUE(LastIs<Work>(round.OnTask(Train(1))));
   EXPECT_TRUE(LastIs<Deliver>(round.OnWorkDone()));
   EXPECT_EQ(round.SpooledTaskIds(), std::vector<std::string>{"task-1"});
-  const auto effects = round.OnDelivered();
-  EXPECT_EQ(Discarded(effects), std::vector<std::string>{"task-1"});
+  const auto effects = round.OnDelivered(Delivery::kHeld);
+  EXPECT_TRUE(Discarded(effects).empty());
   EXPECT_TRUE(LastIs<AskForTask>(effects));
+  EXPECT_EQ(Discarded(round.OnEnded({"task-1", "unknown"})), std::vector<std::string>{"task-1"});
   EXPECT_TRUE(round.SpooledTaskIds().empty());
+  EXPECT_TRUE(LastIs<AskForTask>(round.OnNoTask()));
+}
+
+TEST(SiteRoundTest, WhatIsNotAnUpdateGoesWithItsDelivery) {
+  SiteRound round({});
+  round.Start();
+  round.OnTask(Train(1));
+  round.OnWorkDone();
+  EXPECT_EQ(Discarded(round.OnDelivered(Delivery::kDone)), std::vector<std::string>{"task-1"});
+}
+
+TEST(SiteRoundTest, ADeliveredUpdateIsDeliveredAgainWhereTheCoordinatorLostIt) {
+  SiteRound round({});
+  round.Start();
+  round.OnTask(Train(1));
+  round.OnWorkDone();
+  round.OnDelivered(Delivery::kHeld);
+  EXPECT_TRUE(LastIs<Deliver>(round.OnTask(Train(1))));
+  round.OnDelivered(Delivery::kHeld);
+  // An asynchronous study has a task of the newer version before the older update is in one.
+  EXPECT_TRUE(Discarded(round.OnTask(Train(2))).empty());
+  EXPECT_EQ(round.SpooledTaskIds(), std::vector<std::string>{"task-1"});
+}
+
+TEST(SiteRoundTest, WhatWasDeliveredMakesRoomFirst) {
+  std::vector<TaskKey> many;
+  for (int i = 1; i < static_cast<int>(SiteRound::kSpooledMax); ++i) {
+    many.push_back(Train(i));
+    many.back().study = "study-" + std::to_string(i);
+  }
+  SiteRound round(many);
+  round.Start();
+  round.OnTask(Train(10));
+  round.OnWorkDone();
+  round.OnDelivered(Delivery::kHeld);
+  TaskKey next = Train(11);
+  next.study = "another";
+  round.OnTask(next);
+  EXPECT_EQ(Discarded(round.OnWorkDone()), std::vector<std::string>{"task-10"});
 }
 
 TEST(SiteRoundTest, RestartOffersTheSpooledResultAndDeliversInsteadOfWorking) {
@@ -95,7 +137,7 @@ TEST(SiteRoundTest, ResultThatIsRefusedAgainAndAgainWaitsLonger) {
   }
   round.OnTask(Train(2));
   round.OnWorkDone();
-  round.OnDelivered();
+  round.OnDelivered(Delivery::kHeld);
   round.OnTask(Train(3));
   round.OnWorkDone();
   EXPECT_EQ(std::get<Wait>(round.OnDeliveryFailed(CallFailure::kWrong).back()).refusals, 1);
@@ -149,7 +191,7 @@ TEST(SiteRoundTest, EvaluationDoesNotDropAnUpdateThatIsStillAwaited) {
   const TaskKey evaluate = {"evaluate-2", TaskKind::kEvaluate, "hippo", 2};
   EXPECT_TRUE(Discarded(round.OnTask(evaluate)).empty());
   round.OnWorkDone();
-  round.OnDelivered();
+  round.OnDelivered(Delivery::kDone);
   EXPECT_TRUE(LastIs<Deliver>(round.OnTask(Train(1))));
 }
 

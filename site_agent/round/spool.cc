@@ -124,8 +124,8 @@ FinishedTask FinishedFrom(const Json& json) {
   return task;
 }
 
-// True when something that the folder's result needs is not there or not whole. Not when it cannot be
-// read: a fault of the disk may pass, and the training behind the result is worth the wait.
+// True when something that the folder's result needs is not there or not whole. Not when it cannot
+// be read: a fault of the disk may pass, and the training behind the result is worth the wait.
 bool IsCut(const fs::path& folder) {
   const auto text = ReadFile((folder / kResultName).string(), kResultBytesMax);
   if (!text.ok()) return absl::IsNotFound(text.status());
@@ -194,8 +194,7 @@ absl::StatusOr<std::vector<FinishedTask>> Spool::ListIn(const std::string& folde
   }
   if (error) return absl::InternalError("the spool folder cannot be read");
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first < b.first
-                              : a.second.key.task_id < b.second.key.task_id;
+    return a.first != b.first ? a.first < b.first : a.second.key.task_id < b.second.key.task_id;
   });
   std::vector<FinishedTask> tasks;
   for (auto& [time, task] : found) tasks.push_back(std::move(task));
@@ -212,9 +211,26 @@ absl::StatusOr<std::string> Spool::BeginWork(const std::string& task_id) {
 absl::Status Spool::Keep(const FinishedTask& task) {
   const std::string folder = TaskFolder(task.key.task_id);
   CSL_RETURN_IF_ERROR(MakeDirs(folder));
-  CSL_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, kResultName), FinishedTaskToJson(task),
-                                      kPrivateFile));
+  const std::string path = JoinPath(folder, kResultName);
+  const std::string json = FinishedTaskToJson(task);
+  if (std::holds_alternative<UpdateOffer>(task.result)) {
+    CSL_RETURN_IF_ERROR(ReplaceFile(path, json, kPrivateFile));
+    unsynced_.insert(task.key.task_id);
+    return absl::OkStatus();
+  }
+  CSL_RETURN_IF_ERROR(WriteFileAtomic(path, json, kPrivateFile));
   return SyncDir(folder_);
+}
+
+absl::Status Spool::Sync() {
+  if (unsynced_.empty()) return absl::OkStatus();
+  for (const std::string& task_id : unsynced_) {
+    CSL_RETURN_IF_ERROR(SyncPath(UpdatePath(task_id)));
+    CSL_RETURN_IF_ERROR(SyncPath(JoinPath(TaskFolder(task_id), kResultName)));
+  }
+  CSL_RETURN_IF_ERROR(SyncDir(folder_));
+  unsynced_.clear();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<FinishedTask> Spool::Load(const std::string& task_id) const {
@@ -226,6 +242,7 @@ absl::StatusOr<FinishedTask> Spool::Load(const std::string& task_id) const {
 void Spool::Remove(const std::string& task_id) {
   const fs::path folder = TaskFolder(task_id);
   std::error_code ignored;
+  unsynced_.erase(task_id);
   // The result goes first: a crash in between leaves a folder that Open takes for cut work.
   fs::remove(folder / kResultName, ignored);
   fs::remove_all(folder, ignored);

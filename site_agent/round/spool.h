@@ -1,12 +1,14 @@
-// Results that are finished and not yet taken by the coordinator, on disk.
+// Results that are finished and that the coordinator may still need, on disk: until it has them,
+// and an update until its round has ended.
 //
 // HOME/spool/<16 hex digits of the task id's SHA-256>/result.json   FinishedTask; written last
 //                                                    /update.sealed  kInitialise, kTrain
-// A folder without a whole result.json is work that was cut; Open removes it. One that the disk does
-// not give out at the moment stays, for a later start.
+// A folder without a whole result.json is work that was cut; Open removes it. One that the disk
+// does not give out at the moment stays, for a later start.
 #ifndef CONSILIUM_SITE_AGENT_ROUND_SPOOL_H_
 #define CONSILIUM_SITE_AGENT_ROUND_SPOOL_H_
 
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -41,8 +43,13 @@ class Spool {
 
   // An empty folder for the task's files.
   absl::StatusOr<std::string> BeginWork(const std::string& task_id);
-  // After it returns the result survives a crash. update.sealed must already be in place.
+  // After it returns the result survives the end of the process, and after Sync a power cut; a
+  // result without an update at once. update.sealed must already be in place.
   absl::Status Keep(const FinishedTask& task);
+  // Waits until the disk has all that was kept. Not before an update was offered for the first
+  // time: if it is taken and its round ends soon, it never has to go to the disk. Nothing to do:
+  // nothing done.
+  absl::Status Sync();
   // NOT_FOUND: no such result.
   absl::StatusOr<FinishedTask> Load(const std::string& task_id) const;
   void Remove(const std::string& task_id);
@@ -55,6 +62,7 @@ class Spool {
   std::string TaskFolder(const std::string& task_id) const;
 
   std::string folder_;
+  std::set<std::string> unsynced_;  // task ids
 };
 
 }  // namespace consilium::agent

@@ -20,9 +20,8 @@ namespace fs = std::filesystem;
 class ModelServer final : public Federation {
  public:
   absl::Status Hello() override { return absl::OkStatus(); }
-  absl::StatusOr<std::optional<SiteTask>> NextTask(absl::Duration,
-                                                   const std::vector<std::string>&) override {
-    return std::nullopt;
+  absl::StatusOr<NextAnswer> NextTask(absl::Duration, const std::vector<std::string>&) override {
+    return NextAnswer();
   }
   absl::Status ReportCohort(const std::string&, const CohortSummary&) override {
     return absl::OkStatus();
@@ -93,7 +92,11 @@ class TaskRunnerTest : public testing::Test {
         {"testfed", task.study, task.round, "site-a", task.task_id});
     EXPECT_TRUE(reader.ok()) << reader.status();
     std::string plain;
-    while (!reader->done()) plain += *reader->Next();
+    std::string piece;
+    for (uint64_t at = 0; at < reader->pieces(); ++at) {
+      EXPECT_TRUE(reader->Read(at, piece).ok());
+      plain += piece;
+    }
     EXPECT_TRUE(WriteFileAtomic(At("opened"), plain).ok());
     auto file = wire::ReadSafetensors(At("opened"));
     EXPECT_TRUE(file.ok()) << file.status();

@@ -63,11 +63,10 @@ TEST_F(SealUpdateTest, RecipientOpensTheSameTensors) {
 
   auto reader = privacy::SealedReader::Open(options_.sealed_path, key_, options_.context);
   ASSERT_TRUE(reader.ok()) << reader.status();
-  std::string plain;
-  while (!reader->done()) {
-    const auto piece = reader->Next();
-    ASSERT_TRUE(piece.ok()) << piece.status();
-    plain += *piece;
+  std::string plain, piece;
+  for (uint64_t at = 0; at < reader->pieces(); ++at) {
+    ASSERT_TRUE(reader->Read(at, piece).ok());
+    plain += piece;
   }
   const std::string path = JoinPath(folder_.path(), "opened");
   ASSERT_TRUE(WriteFileAtomic(path, plain).ok());

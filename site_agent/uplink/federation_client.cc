@@ -166,7 +166,7 @@ absl::Status FederationClient::Record(const SiteEvent& event) const {
   return options_.record ? options_.record(event) : absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<SiteTask>> FederationClient::NextTask(
+absl::StatusOr<NextAnswer> FederationClient::NextTask(
     absl::Duration wait, const std::vector<std::string>& spooled_task_ids) {
   wait = std::clamp(wait, absl::ZeroDuration(), kAskWaitMax);
   v1::NextTaskRequest request;
@@ -176,9 +176,11 @@ absl::StatusOr<std::optional<SiteTask>> FederationClient::NextTask(
   Call call(*this, wait + options_.call_timeout);
   CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->NextTask(call.context(), request, &reply)));
   CSL_RETURN_IF_ERROR(LookAtLog(reply.checkpoint_size()));
-  if (!reply.has_task()) return std::nullopt;
-  CSL_ASSIGN_OR_RETURN(SiteTask task, TaskFromMessage(reply.task()));
-  return task;
+  NextAnswer answer;
+  answer.ended_task_ids = {reply.ended_task_ids().begin(), reply.ended_task_ids().end()};
+  if (!reply.has_task()) return answer;
+  CSL_ASSIGN_OR_RETURN(answer.task, TaskFromMessage(reply.task()));
+  return answer;
 }
 
 absl::Status FederationClient::ReportCohort(const std::string& task_id,

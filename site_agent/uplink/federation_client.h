@@ -46,7 +46,7 @@ class FederationClient : public Federation {
   void Cancel();
 
   absl::Status Hello() override;
-  absl::StatusOr<std::optional<SiteTask>> NextTask(
+  absl::StatusOr<NextAnswer> NextTask(
       absl::Duration wait, const std::vector<std::string>& spooled_task_ids) override;
   absl::Status ReportCohort(const std::string& task_id, const CohortSummary& cohort) override;
   absl::Status DownloadModel(const ModelRef& model, const std::string& path,

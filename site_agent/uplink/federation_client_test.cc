@@ -33,8 +33,9 @@ class FakeCoordinator final : public v1::Federation::Service {
     return grpc::Status::OK;
   }
   grpc::Status NextTask(grpc::ServerContext* context, const v1::NextTaskRequest* request,
-                        v1::NextTaskReply*) override {
+                        v1::NextTaskReply* reply) override {
     spooled.assign(request->spooled_task_ids().begin(), request->spooled_task_ids().end());
+    if (!spooled.empty()) reply->add_ended_task_ids(spooled.front());
     asked = true;
     while (hold && !context->IsCancelled()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -167,10 +168,11 @@ TEST_F(FederationClientTest, CoordinatorOfAnotherCaIsNotSpokenTo) {
   EXPECT_TRUE(absl::IsUnavailable(FederationClient(options).Hello()));
 }
 
-TEST_F(FederationClientTest, NextTaskNamesWhatIsSpooled) {
-  const auto task = client_->NextTask(absl::ZeroDuration(), {"a", "b"});
-  ASSERT_TRUE(task.ok()) << task.status();
-  EXPECT_FALSE(task->has_value());
+TEST_F(FederationClientTest, NextTaskNamesWhatIsSpooledAndHearsWhatHasEnded) {
+  const auto answer = client_->NextTask(absl::ZeroDuration(), {"a", "b"});
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_FALSE(answer->task.has_value());
+  EXPECT_EQ(answer->ended_task_ids, std::vector<std::string>{"a"});
   EXPECT_EQ(service_.spooled, (std::vector<std::string>{"a", "b"}));
 }
 

@@ -14,7 +14,7 @@ using coordinator::RoundPhase;
 using coordinator::RoundRecord;
 using coordinator::VersionRecord;
 
-constexpr double kTolerance = 1e-6;  // of sums of a few values in -1..1
+constexpr double kTolerance = 1e-6;        // of sums of a few values in -1..1
 constexpr double kUnlabelledWeight = 0.2;  // of the studies' files
 constexpr double kExponent = 0.5;
 
@@ -50,6 +50,7 @@ void Checker::CheckAudit() {
   for (; audit_ < disk.audit.size(); ++audit_) {
     const coordinator::AuditFacts& facts = disk.audit[audit_];
     if (facts.action == "round.fail") ++world_.counts.failed_rounds;
+    if (facts.action == "update.lost") lost_.insert(facts.digest);
     if (facts.action != "round.commit") continue;
     std::vector<std::string>& chain = committed_[facts.study];
     const std::string parent = chain.empty() ? "" : chain.back();
@@ -72,7 +73,8 @@ void Checker::CheckVersions(const std::string& study) {
     }
     if (version.parent != (i == 0 ? "" : versions[i - 1].version) ||
         (i > 0 && version.number <= versions[i - 1].number)) {
-      return world_.Fail(absl::StrCat("version ", version.version, " has a wrong parent or number"));
+      return world_.Fail(
+          absl::StrCat("version ", version.version, " has a wrong parent or number"));
     }
     const auto round = disk.rounds.find({study, version.number});
     if (round == disk.rounds.end() || round->second.phase != RoundPhase::kCommitted ||
@@ -112,9 +114,9 @@ void Checker::CheckModel(const VersionRecord& version, const RoundRecord& round,
       if (model != truth->second.values) world_.Fail("the first weights are not the site's");
       return;
     }
-    double full = std::llround(1000 * (static_cast<double>(truth->second.labelled) +
-                                             kUnlabelledWeight *
-                                                 static_cast<double>(truth->second.unlabelled)));
+    double full =
+        std::llround(1000 * (static_cast<double>(truth->second.labelled) +
+                             kUnlabelledWeight * static_cast<double>(truth->second.unlabelled)));
     double weight = full;
     if (round.buffer > 0) {
       // Of a site that came after the buffer had opened.
@@ -162,16 +164,36 @@ void Checker::CheckAcknowledged() {
                                it->second.phase == RoundPhase::kAggregating;
         settled = c.outcome == Outcome::kFolded || named;
         if (!settled && !(under_way && c.outcome == Outcome::kAccepted)) {
-          return world_.Fail(absl::StrCat("an acknowledged update of ", c.site, " is neither folded "
-                                          "nor named as dropped, in round ", it->second.number));
+          return world_.Fail(absl::StrCat("an acknowledged update of ", c.site,
+                                          " is neither folded "
+                                          "nor named as dropped, in round ",
+                                          it->second.number));
         }
       }
     }
-    if (found != 1) {
-      return world_.Fail(absl::StrCat("an acknowledged update is in ", found, " rounds of ", study));
+    if (found == 0 && lost_.contains(upload)) {
+      settled = CheckLost(upload, study);
+    } else if (found != 1) {
+      return world_.Fail(
+          absl::StrCat("an acknowledged update is in ", found, " rounds of ", study));
     }
     if (settled) settled_.insert(upload);
   }
+}
+
+// A lost update's task is awaited again, or has ended in a way that has a name. True: it has ended.
+bool Checker::CheckLost(const std::string& upload, const std::string& study) {
+  const std::string& task_id = ledger_.at(upload).task_id;
+  for (const auto& [key, round] : coordinator_.disk().rounds) {
+    if (key.first != study) continue;
+    for (const ContributionRecord& c : round.contributions) {
+      if (c.task_id != task_id) continue;
+      if (c.outcome != Outcome::kAwaited) return true;
+      if (round.phase == RoundPhase::kCollecting || round.buffer > 0) return false;
+    }
+  }
+  world_.Fail("nobody awaits an update that was accepted and then lost");
+  return true;
 }
 
 void Checker::AtTheEnd() {

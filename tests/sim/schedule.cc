@@ -16,7 +16,8 @@ namespace {
 constexpr absl::Duration kTick = absl::Seconds(5);
 constexpr absl::Duration kFaultsFor = absl::Minutes(3);
 constexpr absl::Duration kLongest = absl::Minutes(30);
-constexpr absl::Duration kQuietFor = absl::Minutes(2);  // without a change: nobody is left to wait for
+constexpr absl::Duration kQuietFor =
+    absl::Minutes(2);                 // without a change: nobody is left to wait for
 constexpr int64_t kStudyFiles = 200;  // for each number of sites
 constexpr int64_t kEventsMax = 100'000;
 
@@ -27,6 +28,7 @@ Faults DrawFaults(phantom::Random& random) {
   faults.duplicate = some(0.2);
   faults.delay_max = absl::Seconds(random.Uniform() < 0.5 ? 1 : 15);
   faults.crash_at_commit = some(0.1);
+  faults.staged_lost = some(0.8);
   faults.site_crash = some(0.03);
   faults.site_hang = some(0.02);
   faults.spool_lost = some(0.5);
@@ -38,8 +40,8 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
   const int64_t min_sites = 1 + random.Index(sites);
   const int64_t quorum = 1 + random.Index(min_sites);
   const bool buffered = random.Uniform() < 0.4;
-  std::string aggregation = absl::StrCat("min_sites: ", min_sites, ", unlabelled_after: ",
-                                         random.Index(2));
+  std::string aggregation =
+      absl::StrCat("min_sites: ", min_sites, ", unlabelled_after: ", random.Index(2));
   std::string required;
   if (buffered) {
     const int64_t buffer = quorum + random.Index(min_sites - quorum + 1);
@@ -54,8 +56,8 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
       "steps_per_round: 10, spacing_xyz_mm: [1, 1, 1]}\n"
       "aggregation: {%s}\nrounds: {count: %d, deadline: %ds, quorum: %d, lease: %ds}\n"
       "sites: {evaluators: []%s}\nevaluation: {every: %d}\n",
-      name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum,
-      10 + random.Index(30), required, random.Index(3));
+      name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum, 10 + random.Index(30),
+      required, random.Index(3));
 }
 
 // Reading a study file takes longer than the rest of its schedule, so there are only so many.
@@ -76,7 +78,8 @@ coordinator::StudyRun DrawStudy(const std::string& name, int64_t sites, phantom:
 
 bool RoundIsOpen(const Disk& disk) {
   for (const auto& [name, study] : disk.studies) {
-    if (study.stage == coordinator::Stage::kRound || study.stage == coordinator::Stage::kEvaluating ||
+    if (study.stage == coordinator::Stage::kRound ||
+        study.stage == coordinator::Stage::kEvaluating ||
         study.stage == coordinator::Stage::kInitialising) {
       return true;
     }
@@ -124,8 +127,8 @@ class Chaos {
     }
     if (world_.Chance(0.002) && sites_.size() > 2) {
       ++world_.counts.revocations;
-      coordinator_.Revoke(sites_[static_cast<size_t>(world_.Below(
-                                     static_cast<int64_t>(sites_.size())))].name());
+      coordinator_.Revoke(
+          sites_[static_cast<size_t>(world_.Below(static_cast<int64_t>(sites_.size())))].name());
     }
     if (paused_.empty() && world_.Chance(0.01) && coordinator_.up()) {
       ++world_.counts.pauses;

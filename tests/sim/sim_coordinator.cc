@@ -39,7 +39,8 @@ const StudyRun* SimCoordinator::Run(const std::string& study) const {
 std::vector<SiteView> SimCoordinator::Views() const {
   std::vector<SiteView> views;
   for (const auto& [site, approved] : disk_.approved) {
-    SiteView view = {site, approved, false, Name(approved ? SiteState::kApproved : SiteState::kRevoked)};
+    SiteView view = {site, approved, false,
+                     Name(approved ? SiteState::kApproved : SiteState::kRevoked)};
     if (const auto it = heard_.find(site); it != heard_.end()) {
       view.heard = it->second;
       view.connected = approved && world_.now() - it->second < kConnectedFor;
@@ -62,10 +63,9 @@ absl::Status SimCoordinator::Change(const std::string& study, const Event& event
   Writes writes;
   const absl::Time now = world_.now();
   const absl::Status result =
-      TakeTurn(run, Views(), now, step,
-               [&](StudyRun& changing, coordinator::Step& out) {
-                 return event(changing, out, writes, now);
-               });
+      TakeTurn(run, Views(), now, step, [&](StudyRun& changing, coordinator::Step& out) {
+        return event(changing, out, writes, now);
+      });
   if (step.changed()) CSL_RETURN_IF_ERROR(Commit(run, step, writes));
   runs_[study] = std::make_shared<const StudyRun>(std::move(run));
   Execute(study, step.effects);
@@ -81,12 +81,14 @@ absl::Status SimCoordinator::Commit(const StudyRun& run, coordinator::Step& step
   const std::string study = run.record().name;
   ++disk_.commits;
   disk_.studies[study] = run.record();
-  const bool forgets = bug_ == Bug::kForgetAccepted && !writes.uploads.empty() && world_.Chance(0.1);
+  const bool forgets =
+      bug_ == Bug::kForgetAccepted && !writes.uploads.empty() && world_.Chance(0.1);
   for (const RoundRecord& round : step.rounds) {
     if (!forgets) disk_.rounds[{study, round.number}] = round;
   }
   for (const EvaluationRecord& e : step.evaluations) disk_.evaluations[{study, e.number}] = e;
   for (const UploadRecord& upload : writes.uploads) disk_.uploads[upload.upload_id] = upload;
+  for (const std::string& upload : writes.deleted_uploads) disk_.uploads.erase(upload);
   for (const auto& [digest, values] : writes.models) disk_.models[digest] = values;
   for (const VersionRecord& version : writes.versions) disk_.versions[study].push_back(version);
   for (AuditFacts& facts : step.audit) disk_.audit.push_back(facts);
@@ -102,7 +104,9 @@ void SimCoordinator::Crash() {
   ++life_;
   runs_.clear();
   heard_.clear();
-  sums_.clear();
+  if (world_.Chance(world_.faults().staged_lost)) {
+    std::erase_if(disk_.staged, [&](const auto&) { return world_.Chance(0.5); });
+  }
   world_.After(world_.Between(absl::Seconds(1), kDownMax), [this] { Restart(); });
 }
 
@@ -163,14 +167,21 @@ void SimCoordinator::Revoke(const std::string& site) {
   }
 }
 
-absl::StatusOr<std::optional<SiteTask>> SimCoordinator::NextTask(const std::string& site) {
+absl::StatusOr<SimCoordinator::NextAnswer> SimCoordinator::NextTask(
+    const std::string& site, const std::vector<std::string>& spooled) {
   CSL_RETURN_IF_ERROR(Heard(site));
-  std::optional<SiteTask> oldest;
+  NextAnswer answer;
+  answer.ended = spooled;
   for (const auto& [name, run] : runs_) {
     std::optional<SiteTask> task = run->TaskFor(site, world_.now());
-    if (task && (!oldest || task->since_us < oldest->since_us)) oldest = std::move(task);
+    if (task && (!answer.task || task->since_us < answer.task->since_us)) {
+      answer.task = std::move(task);
+    }
+    std::erase_if(answer.ended, [&](const std::string& task_id) {
+      return run->Needs(site, task_id, world_.now());
+    });
   }
-  return oldest;
+  return answer;
 }
 
 absl::Status SimCoordinator::ReportCohort(const CohortRecord& report, const std::string& task_id) {

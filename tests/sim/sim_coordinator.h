@@ -1,5 +1,5 @@
-// The coordinator of a simulated federation: the real StudyRun in the driver's steps, over a disk that
-// takes a batch whole or not at all and a process that may die before or after each one.
+// The coordinator of a simulated federation: the real StudyRun in the driver's steps, over a disk
+// that takes a batch whole or not at all and a process that may die before or after each one.
 #ifndef CONSILIUM_TESTS_SIM_SIM_COORDINATOR_H_
 #define CONSILIUM_TESTS_SIM_SIM_COORDINATOR_H_
 
@@ -20,7 +20,7 @@ namespace consilium::sim {
 using Values = std::vector<float>;
 
 // A planted fault of the program, which a run has to find.
-enum class Bug { kNone, kFoldTwice, kForgetAccepted, kNoDiscount, kLoseStaged };
+enum class Bug { kNone, kFoldTwice, kForgetAccepted, kNoDiscount, kIgnoreLost };
 
 // What survives a crash.
 struct Disk {
@@ -29,8 +29,8 @@ struct Disk {
   std::map<std::pair<std::string, int64_t>, coordinator::EvaluationRecord> evaluations;
   std::map<std::string, coordinator::UploadRecord> uploads;
   std::map<std::string, std::vector<coordinator::VersionRecord>> versions;  // by study
-  std::map<std::string, Values> models;                                    // by digest
-  std::map<std::tuple<std::string, int64_t, std::string>, Values> staged;  // study, round, upload
+  std::map<std::string, Values> models;                                     // by digest
+  std::map<std::tuple<std::string, int64_t, std::string>, Values> staged;   // study, round, upload
   std::vector<coordinator::AuditFacts> audit;
   std::map<std::string, bool> approved;  // by site
   uint64_t commits = 0;
@@ -55,7 +55,12 @@ class SimCoordinator {
   void Revoke(const std::string& site);
 
   // What sites call; each runs when the request arrives. UNAVAILABLE while it is down.
-  absl::StatusOr<std::optional<coordinator::SiteTask>> NextTask(const std::string& site);
+  struct NextAnswer {
+    std::optional<coordinator::SiteTask> task;
+    std::vector<std::string> ended;  // of the spooled task ids
+  };
+  absl::StatusOr<NextAnswer> NextTask(const std::string& site,
+                                      const std::vector<std::string>& spooled);
   absl::Status ReportCohort(const coordinator::CohortRecord& report, const std::string& task_id);
   absl::Status ReportEvaluation(const std::string& site, const std::string& task_id,
                                 const std::vector<coordinator::CaseDiceRecord>& cases);
@@ -67,26 +72,25 @@ class SimCoordinator {
  private:
   struct Writes {
     std::vector<coordinator::UploadRecord> uploads;
+    std::vector<std::string> deleted_uploads;
     std::vector<coordinator::VersionRecord> versions;
     std::vector<std::pair<std::string, Values>> models;
   };
   using Event =
       std::function<absl::Status(coordinator::StudyRun&, coordinator::Step&, Writes&, absl::Time)>;
-  struct Sum {
-    int64_t round = 0;
-    aggregation::WeightedMean mean{0};
-    coordinator::FoldUpdate first;
-    std::vector<std::string> folded;
+  struct MadeModel {
+    Values values;
+    std::vector<std::string> lost;  // task ids; not empty: there is no model
   };
 
   absl::Status Change(const std::string& study, const Event& event);
   absl::Status Commit(const coordinator::StudyRun& run, coordinator::Step& step, Writes& writes);
   void Execute(const std::string& study, const std::vector<coordinator::StudyEffect>& effects);
   void Queue(std::function<void()> work);
-  void Fold(const std::string& study, int64_t round, const coordinator::FoldUpdate& update);
   void Aggregate(const std::string& study, int64_t round);
-  std::optional<Values> MakeModel(const std::string& study, int64_t round,
-                                  const std::vector<coordinator::FoldUpdate>& accepted);
+  MadeModel MakeModel(const std::string& study, int64_t round,
+                      const std::vector<coordinator::FoldUpdate>& accepted);
+  void AskAgain(const std::string& study, int64_t round, const std::vector<std::string>& lost);
   void Drop(const std::string& study, const coordinator::DropUploads& drop);
   void Restart();
   absl::Status Heard(const std::string& site);
@@ -102,7 +106,6 @@ class SimCoordinator {
   uint64_t life_ = 0;
   std::map<std::string, std::shared_ptr<const coordinator::StudyRun>> runs_;
   std::map<std::string, absl::Time> heard_;
-  std::map<std::string, Sum> sums_;
   absl::Time worker_free_ = absl::InfinitePast();
 };
 

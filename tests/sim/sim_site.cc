@@ -72,6 +72,7 @@ void SimSite::Crash() {
   if (world_.Chance(world_.faults().spool_lost)) {
     ++world_.counts.lost_spools;
     spool_.clear();
+    delivered_.clear();
     spool_order_.clear();
   }
   world_.After(world_.Between(absl::Seconds(1), kAwayMax), [this] { Start(); });
@@ -96,11 +97,12 @@ void SimSite::Do(const std::vector<agent::Effect>& effects) {
     } else if (const auto* discard = std::get_if<agent::Discard>(&effect)) {
       spool_.erase(discard->task_id);
       std::erase(spool_order_, discard->task_id);
+      if (discard->reason == agent::DiscardReason::kTooMany) delivered_.erase(discard->task_id);
     } else {
       const auto& wait = std::get<agent::Wait>(effect);
-      const absl::Duration delay = wait.refusals > 0
-                                       ? kRefusedWait
-                                       : absl::Seconds(std::min(1 << std::min(wait.failures, 4), 16));
+      const absl::Duration delay =
+          wait.refusals > 0 ? kRefusedWait
+                            : absl::Seconds(std::min(1 << std::min(wait.failures, 4), 16));
       world_.After(delay, [this, life = life_] {
         if (life == life_ && alive_) Do(round_->OnWaited());
       });
@@ -109,24 +111,28 @@ void SimSite::Do(const std::vector<agent::Effect>& effects) {
 }
 
 void SimSite::Ask() {
-  using Answer = absl::StatusOr<std::optional<coordinator::SiteTask>>;
-  Call<Answer>([this] { return coordinator_.NextTask(name()); },
-               [this](const Answer& task) {
-                 if (!task.ok()) return Do(round_->OnAskFailed());
-                 if (!task->has_value()) {
-                   world_.After(kIdleQuestion, [this, life = life_] {
-                     if (life == life_ && alive_) Do(round_->OnNoTask());
-                   });
-                   return;
-                 }
-                 task_ = **task;
-                 Do(round_->OnTask({task_->task_id, KindOf(task_->kind), task_->study,
-                                    task_->round}));
-               });
+  using Answer = absl::StatusOr<SimCoordinator::NextAnswer>;
+  Call<Answer>(
+      [this] { return coordinator_.NextTask(name(), round_->SpooledTaskIds()); },
+      [this](const Answer& answer) {
+        if (!answer.ok()) return Do(round_->OnAskFailed());
+        Do(round_->OnEnded(answer->ended));
+        if (!answer->task) {
+          world_.After(kIdleQuestion, [this, life = life_] {
+            if (life == life_ && alive_) Do(round_->OnNoTask());
+          });
+          return;
+        }
+        task_ = *answer->task;
+        Do(round_->OnTask({task_->task_id, KindOf(task_->kind), task_->study, task_->round}));
+      });
 }
 
 void SimSite::Work() {
   working_on_ = task_->task_id;
+  if (delivered_.contains(working_on_)) {
+    return world_.Fail(absl::StrCat(name(), " trains again what it delivered: ", working_on_));
+  }
   const bool trains = task_->kind == coordinator::TaskKind::kTrain;
   const absl::Duration takes = trains ? world_.Between(options_.training / 2, options_.training * 2)
                                       : world_.Between(absl::Seconds(1), absl::Seconds(5));
@@ -145,18 +151,17 @@ void SimSite::Work() {
 
 // The monitor's thread: it also notices that the result is no longer awaited.
 void SimSite::Heartbeat(const std::string& task_id) {
-  Call<absl::Status>(
-      [this, task_id] { return coordinator_.ReportProgress(name(), task_id); },
-      [this, task_id](const absl::Status& status) {
-        if (working_on_ != task_id) return;
-        if (absl::IsFailedPrecondition(status)) {
-          working_on_.clear();
-          return Do(round_->OnWorkFailed(agent::WorkFailure::kAbandoned));
-        }
-        world_.After(task_->lease / 3, [this, life = life_, task_id] {
-          if (life == life_ && alive_ && working_on_ == task_id) Heartbeat(task_id);
-        });
-      });
+  Call<absl::Status>([this, task_id] { return coordinator_.ReportProgress(name(), task_id); },
+                     [this, task_id](const absl::Status& status) {
+                       if (working_on_ != task_id) return;
+                       if (absl::IsFailedPrecondition(status)) {
+                         working_on_.clear();
+                         return Do(round_->OnWorkFailed(agent::WorkFailure::kAbandoned));
+                       }
+                       world_.After(task_->lease / 3, [this, life = life_, task_id] {
+                         if (life == life_ && alive_ && working_on_ == task_id) Heartbeat(task_id);
+                       });
+                     });
 }
 
 void SimSite::FinishWork(const coordinator::SiteTask& task) {
@@ -167,7 +172,8 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
   }
   Result result;
   result.key = {task.task_id, KindOf(task.kind), task.study, task.round};
-  if (task.kind == coordinator::TaskKind::kTrain || task.kind == coordinator::TaskKind::kInitialise) {
+  if (task.kind == coordinator::TaskKind::kTrain ||
+      task.kind == coordinator::TaskKind::kInitialise) {
     for (int i = 0; i < 3; ++i) {
       result.values.push_back(static_cast<float>(world_.random().Uniform(-1, 1)));
     }
@@ -180,8 +186,8 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
     update.sha256 = absl::StrCat(absl::Hex(world_.random().Next()));  // sealing is never the same
     update.labelled_cases = options_.labelled;
     update.unlabelled_cases = options_.unlabelled;
-    ledger_[coordinator::UploadId(update)] = {name(),        task.task_id,       task.study,
-                                              result.values, options_.labelled, options_.unlabelled};
+    ledger_[coordinator::UploadId(update)] = {
+        name(), task.task_id, task.study, result.values, options_.labelled, options_.unlabelled};
     result.update = std::move(update);
   }
   spool_[task.task_id] = std::move(result);
@@ -192,11 +198,15 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
 
 void SimSite::OnDelivery(const absl::Status& status) {
   if (round_->phase() != agent::SiteRound::Phase::kDelivering) return;
-  Do(status.ok() ? round_->OnDelivered()
-                 : round_->OnDeliveryFailed(agent::ClassifyFailure(status)));
+  if (!status.ok()) return Do(round_->OnDeliveryFailed(agent::ClassifyFailure(status)));
+  const bool held = spool_.at(delivering_).update.has_value();
+  if (held) delivered_.insert(delivering_);
+  Do(round_->OnDelivered(held ? agent::SiteRound::Delivery::kHeld
+                              : agent::SiteRound::Delivery::kDone));
 }
 
 void SimSite::Deliver(const std::string& task_id) {
+  delivering_ = task_id;
   const Result result = spool_.at(task_id);
   if (result.update) return DeliverUpdate(result);
   Call<absl::Status>(
@@ -217,14 +227,14 @@ void SimSite::Deliver(const std::string& task_id) {
 }
 
 void SimSite::DeliverUpdate(const Result& result) {
-  Call<absl::Status>(
-      [this, result] { return coordinator_.Upload(*result.update, result.values); },
-      [this, result](const absl::Status& begun) {
-        if (!begun.ok()) return OnDelivery(begun);
-        using Answer = absl::StatusOr<bool>;
-        Call<Answer>([this, result] { return coordinator_.CommitUpload(*result.update); },
-                     [this](const Answer& answer) { OnDelivery(answer.status()); });
-      });
+  Call<absl::Status>([this, result] { return coordinator_.Upload(*result.update, result.values); },
+                     [this, result](const absl::Status& begun) {
+                       if (!begun.ok()) return OnDelivery(begun);
+                       using Answer = absl::StatusOr<bool>;
+                       Call<Answer>(
+                           [this, result] { return coordinator_.CommitUpload(*result.update); },
+                           [this](const Answer& answer) { OnDelivery(answer.status()); });
+                     });
 }
 
 void SimSite::Decline(const std::string& task_id) {

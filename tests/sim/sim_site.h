@@ -1,11 +1,12 @@
-// A site of a simulated federation: the real SiteRound over a spool that survives a crash, a network
-// that loses, repeats and delays, and a machine that dies, hangs or cannot do the work.
+// A site of a simulated federation: the real SiteRound over a spool that survives a crash, a
+// network that loses, repeats and delays, and a machine that dies, hangs or cannot do the work.
 #ifndef CONSILIUM_TESTS_SIM_SIM_SITE_H_
 #define CONSILIUM_TESTS_SIM_SIM_SITE_H_
 
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,8 +60,8 @@ class SimSite {
   void DeliverUpdate(const Result& result);
   void Decline(const std::string& task_id);
   void OnDelivery(const absl::Status& status);
-  // Asks the coordinator; the answer, or UNAVAILABLE when there is none in time, comes once and only
-  // to the life that asked.
+  // Asks the coordinator; the answer, or UNAVAILABLE when there is none in time, comes once and
+  // only to the life that asked.
   template <typename T>
   void Call(std::function<T()> heard, std::function<void(const T&)> answered);
 
@@ -70,6 +71,7 @@ class SimSite {
   Ledger& ledger_;
   std::map<std::string, Result> spool_;  // survives, mostly
   std::vector<std::string> spool_order_;
+  std::set<std::string> delivered_;  // updates that were taken and should be spooled while needed
 
   uint64_t life_ = 0;
   bool alive_ = false;
@@ -77,6 +79,7 @@ class SimSite {
   std::optional<agent::SiteRound> round_;
   std::optional<coordinator::SiteTask> task_;
   std::string working_on_;  // empty: nothing
+  std::string delivering_;
 };
 
 }  // namespace consilium::sim

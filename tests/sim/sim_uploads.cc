@@ -39,7 +39,8 @@ absl::Status SimCoordinator::Upload(const Announcement& announcement, const Valu
   CSL_RETURN_IF_ERROR(Heard(announcement.site));
   const std::string id = UploadId(announcement);
   if (disk_.uploads.contains(id)) return absl::OkStatus();
-  if (absl::Status s = runs_.at(announcement.study)->CheckOffer(OfferOf(announcement), world_.now());
+  if (absl::Status s =
+          runs_.at(announcement.study)->CheckOffer(OfferOf(announcement), world_.now());
       !s.ok()) {
     ++world_.counts.late_updates;
     return s;
@@ -68,15 +69,14 @@ absl::StatusOr<bool> SimCoordinator::CommitUpload(const Announcement& announceme
       announcement.study,
       [&](StudyRun& run, coordinator::Step& step, Writes& writes, absl::Time now) -> absl::Status {
         CSL_RETURN_IF_ERROR(run.CheckOffer(OfferOf(announcement), now));
-        CSL_RETURN_IF_ERROR(run.OnUpdateVerified(
-            announcement.site,
-            {.upload_id = id,
-             .bytes = 1,
-             .labelled_cases = announcement.labelled_cases,
-             .unlabelled_cases = announcement.unlabelled_cases,
-             .weight_milli = 0,
-             .summary = {}},
-            now, step));
+        CSL_RETURN_IF_ERROR(run.OnUpdateVerified(announcement.site,
+                                                 {.upload_id = id,
+                                                  .bytes = 1,
+                                                  .labelled_cases = announcement.labelled_cases,
+                                                  .unlabelled_cases = announcement.unlabelled_cases,
+                                                  .weight_milli = 0,
+                                                  .summary = {}},
+                                                 now, step));
         writes.uploads.push_back(record);
         return absl::OkStatus();
       });
@@ -88,8 +88,8 @@ absl::StatusOr<bool> SimCoordinator::CommitUpload(const Announcement& announceme
 
 // One worker: first come, first served.
 void SimCoordinator::Queue(std::function<void()> work) {
-  worker_free_ = std::max(worker_free_, world_.now()) +
-                 world_.Between(absl::ZeroDuration(), kWorkMax);
+  worker_free_ =
+      std::max(worker_free_, world_.now()) + world_.Between(absl::ZeroDuration(), kWorkMax);
   world_.At(worker_free_, [this, life = life_, work = std::move(work)] {
     if (up_ && life == life_) work();
   });
@@ -97,9 +97,7 @@ void SimCoordinator::Queue(std::function<void()> work) {
 
 void SimCoordinator::Execute(const std::string& study, const std::vector<StudyEffect>& effects) {
   for (const StudyEffect& effect : effects) {
-    if (const auto* fold = std::get_if<StudyFold>(&effect)) {
-      Queue([this, study, f = *fold] { Fold(study, f.round, f.update); });
-    } else if (const auto* aggregate = std::get_if<StudyAggregate>(&effect)) {
+    if (const auto* aggregate = std::get_if<StudyAggregate>(&effect)) {
       Queue([this, study, round = aggregate->round] { Aggregate(study, round); });
     } else {
       Queue([this, study, drop = std::get<DropUploads>(effect)] { Drop(study, drop); });
@@ -108,9 +106,6 @@ void SimCoordinator::Execute(const std::string& study, const std::vector<StudyEf
 }
 
 void SimCoordinator::Drop(const std::string& study, const DropUploads& drop) {
-  if (const auto it = sums_.find(study); it != sums_.end() && it->second.round == drop.round) {
-    sums_.erase(it);
-  }
   std::erase_if(disk_.staged, [&](const auto& entry) {
     const auto& [of, round, upload] = entry.first;
     if (of != study) return false;
@@ -121,59 +116,53 @@ void SimCoordinator::Drop(const std::string& study, const DropUploads& drop) {
   });
 }
 
-void SimCoordinator::Fold(const std::string& study, int64_t round, const FoldUpdate& update) {
-  auto it = sums_.find(study);
-  const int64_t parameters = runs_.at(study)->record().parameters;
-  if (it == sums_.end() || it->second.round != round) {
-    it = sums_.insert_or_assign(study, Sum{round, aggregation::WeightedMean(parameters), {}, {}})
-             .first;
-  }
-  Sum& sum = it->second;
-  sum.folded.push_back(update.upload_id);
-  if (round == 0) {
-    sum.first = update;
-    return;
-  }
-  const int64_t staged_round = update.task_round == 0 ? round : update.task_round;
-  const auto staged = disk_.staged.find({study, staged_round, update.upload_id});
-  if (staged == disk_.staged.end()) {
-    return world_.Fail(absl::StrCat("an accepted update's bytes are gone: ", study, " round ", round));
-  }
-  const int times = bug_ == Bug::kFoldTwice && world_.Chance(0.02) ? 2 : 1;
-  for (int i = 0; i < times; ++i) {
-    if (!sum.mean.Begin(update.weight).ok()) return world_.Fail("a weight is out of range");
-    if (update.idle_weight > 0 && bug_ != Bug::kNoDiscount) {
-      sum.mean.AddIdle(update.idle_weight).IgnoreError();
+SimCoordinator::MadeModel SimCoordinator::MakeModel(const std::string& study, int64_t round,
+                                                    const std::vector<FoldUpdate>& accepted) {
+  MadeModel made;
+  aggregation::WeightedMean mean(runs_.at(study)->record().parameters);
+  for (const FoldUpdate& update : accepted) {
+    const int64_t staged_round = update.task_round == 0 ? round : update.task_round;
+    const auto staged = disk_.staged.find({study, staged_round, update.upload_id});
+    if (staged == disk_.staged.end()) {
+      if (bug_ != Bug::kIgnoreLost) made.lost.push_back(update.task_id);
+      continue;
     }
-    sum.mean.Fold(0, staged->second);
+    if (round == 0) {
+      made.values = staged->second;
+      return made;
+    }
+    const int times = bug_ == Bug::kFoldTwice && world_.Chance(0.02) ? 2 : 1;
+    for (int i = 0; i < times; ++i) {
+      if (!mean.Begin(update.weight).ok()) world_.Fail("a weight is out of range");
+      if (update.idle_weight > 0 && bug_ != Bug::kNoDiscount) {
+        mean.AddIdle(update.idle_weight).IgnoreError();
+      }
+      mean.Fold(0, staged->second);
+    }
   }
+  if (!made.lost.empty()) return made;
+  if (round > 0) made.values = disk_.models.at(runs_.at(study)->round()->record().base_sha256);
+  if (!mean.AddMeanTo(absl::MakeSpan(made.values)).ok()) {
+    world_.Fail(absl::StrCat("no model of round ", round, " of ", study));
+  }
+  return made;
 }
 
-std::optional<Values> SimCoordinator::MakeModel(const std::string& study, int64_t round,
-                                                const std::vector<FoldUpdate>& accepted) {
-  std::vector<std::string> wanted, folded;
-  for (const FoldUpdate& update : accepted) wanted.push_back(update.upload_id);
-  if (const auto it = sums_.find(study); it != sums_.end() && it->second.round == round) {
-    folded = it->second.folded;
-  }
-  std::sort(wanted.begin(), wanted.end());
-  std::sort(folded.begin(), folded.end());
-  if (wanted != folded) {
-    sums_.erase(study);
-    for (const FoldUpdate& update : accepted) Fold(study, round, update);
-  }
-  const auto it = sums_.find(study);
-  if (it == sums_.end()) return std::nullopt;
-  const Sum sum = it->second;
-  sums_.erase(it);
-  if (round == 0) {
-    const auto staged = disk_.staged.find({study, 0, sum.first.upload_id});
-    if (staged == disk_.staged.end()) return std::nullopt;
-    return staged->second;
-  }
-  Values model = disk_.models.at(runs_.at(study)->round()->record().base_sha256);
-  if (!sum.mean.AddMeanTo(absl::MakeSpan(model)).ok()) return std::nullopt;
-  return model;
+void SimCoordinator::AskAgain(const std::string& study, int64_t round,
+                              const std::vector<std::string>& lost) {
+  world_.counts.lost_updates += static_cast<int64_t>(lost.size());
+  Change(
+      study,
+      [&](StudyRun& run, coordinator::Step& step, Writes& writes, absl::Time now) -> absl::Status {
+        if (!run.round() || run.round()->record().number != round || !run.round()->under_way()) {
+          return absl::OkStatus();
+        }
+        for (const std::string& task_id : lost) {
+          writes.deleted_uploads.push_back(run.round()->FindTask(task_id)->upload_id);
+        }
+        return run.OnUpdatesLost(lost, now, step);
+      })
+      .IgnoreError();
 }
 
 void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
@@ -182,12 +171,9 @@ void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
       before->round()->phase() != RoundPhase::kAggregating) {
     return;
   }
-  std::vector<FoldUpdate> accepted;
-  for (const StudyEffect& effect : before->Resume()) {
-    if (const auto* fold = std::get_if<StudyFold>(&effect)) accepted.push_back(fold->update);
-  }
-  const std::optional<Values> model = MakeModel(study, round, accepted);
-  if (!model) return world_.Fail(absl::StrCat("no model of round ", round, " of ", study));
+  const MadeModel made = MakeModel(study, round, before->round()->Accepted());
+  if (!made.lost.empty()) return AskAgain(study, round, made.lost);
+  const Values* const model = &made.values;
   const absl::Status committed = Change(
       study,
       [&](StudyRun& run, coordinator::Step& step, Writes& writes, absl::Time now) -> absl::Status {
@@ -198,12 +184,10 @@ void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
         const std::string digest = DigestOf(*model);
         CSL_ASSIGN_OR_RETURN(
             const VersionRecord version,
-            run.OnModelReady({digest, 1, static_cast<int64_t>(model->size()), "layout"}, now, step));
+            run.OnModelReady({digest, 1, static_cast<int64_t>(model->size()), "layout"}, now,
+                             step));
         writes.versions.push_back(version);
         writes.models.emplace_back(digest, *model);
-        if (bug_ == Bug::kLoseStaged && world_.Chance(0.5)) {
-          std::erase_if(disk_.staged, [&](const auto& e) { return std::get<0>(e.first) == study; });
-        }
         return absl::OkStatus();
       });
   if (!committed.ok() && up_) world_.Fail(absl::StrCat("commit: ", committed.message()));
