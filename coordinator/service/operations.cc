@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/service/log_routes.h"
 #include "nlohmann/json.hpp"
 #include "privacy/crypto/certificate.h"
 #include "proto/base/file.h"
@@ -41,20 +42,18 @@ Operations::~Operations() {
 
 absl::Status Operations::Listen(const std::string& address) {
   if (address.empty()) return absl::OkStatus();
-  CSL_ASSIGN_OR_RETURN(
-      http_,
-      HttpServer::Start(
-          address,
-          {{"/healthz",
-            [this](absl::string_view) {
-              return Alive() ? HttpResponse{.body = "ok\n"}
-                             : HttpResponse{.status = 503, .body = "the tick loop stands still\n"};
-            }},
-           {"/readyz", [this](absl::string_view) { return Ready(); }},
-           {"/metrics", [this](absl::string_view) {
-              return HttpResponse{.content_type = kMetricsContentType,
-                                  .body = parts_.metrics.Scrape()};
-            }}}));
+  std::vector<HttpRoute> routes = LogRoutes(parts_.store, parts_.log);
+  routes.push_back({"/healthz", [this](absl::string_view) {
+                      return Alive() ? HttpResponse{.body = "ok\n"}
+                                     : HttpResponse{.status = 503,
+                                                    .body = "the tick loop stands still\n"};
+                    }});
+  routes.push_back({"/readyz", [this](absl::string_view) { return Ready(); }});
+  routes.push_back({"/metrics", [this](absl::string_view) {
+                      return HttpResponse{.content_type = kMetricsContentType,
+                                          .body = parts_.metrics.Scrape()};
+                    }});
+  CSL_ASSIGN_OR_RETURN(http_, HttpServer::Start(address, std::move(routes)));
   return absl::OkStatus();
 }
 
@@ -72,7 +71,8 @@ bool Operations::Alive() const {
          parts_.clock.Monotonic() - absl::Nanoseconds(ticked_ns_.load()) < kTickStallMax;
 }
 
-// The disk takes a small file, durably. What only the store would notice is counted where it writes.
+// The disk takes a small file, durably. What only the store would notice is counted where it
+// writes.
 absl::Status Operations::ProbeWrite() const {
   absl::MutexLock lock(&mutex_);
   const absl::Duration now = parts_.clock.Monotonic();

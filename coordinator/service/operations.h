@@ -42,7 +42,7 @@ class Operations {
     FederationDriver& driver;
     SiteRegistry& sites;
     Store& store;
-    const AuditLog& log;
+    AuditLog& log;
     Metrics& metrics;
     const Clock& clock;
   };

@@ -6,14 +6,19 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "coordinator/service/test_federation.h"
 #include "gmock/gmock.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "privacy/transparency/tile.h"
+#include "proto/base/bytes.h"
 
 namespace consilium::coordinator {
 namespace {
@@ -94,6 +99,43 @@ TEST(OperationsTest, MetricsShowWhatHappened) {
   EXPECT_EQ(std::system(("promtool check metrics < " + path).c_str()), 0) << text;
 }
 
+// What a monitor does that knows the log's key and nothing else.
+TEST(OperationsTest, AMonitorRebuildsTheLogsTreeFromItsTiles) {
+  TestFederation federation;
+  for (int i = 0; i < 300; ++i) {  // more than one tile
+    federation.Invite(absl::StrCat("site-", i));
+  }
+  const int port = federation.server().http_port();
+  const Reply note = Get(port, "/log/checkpoint");
+  EXPECT_THAT(note.head, StartsWith("HTTP/1.1 200"));
+  const std::vector<std::string> lines = absl::StrSplit(note.body, '\n');
+  ASSERT_GT(lines.size(), 4u) << note.body;
+  uint64_t size = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(lines[1], &size));
+  ASSERT_GT(size, 256u);
+  std::vector<privacy::Hash> leaves;
+  for (uint64_t n = 0; n * privacy::kTileWidth < size; ++n) {
+    const int width = privacy::TileWidthAt(0, n, size);
+    const Reply tile = Get(port, absl::StrCat("/log/", privacy::TilePath(0, n, width)));
+    EXPECT_THAT(tile.head, StartsWith("HTTP/1.1 200"));
+    ASSERT_EQ(tile.body.size(), static_cast<size_t>(width) * sizeof(privacy::Hash));
+    for (int i = 0; i < width; ++i) {
+      leaves.emplace_back();
+      std::memcpy(leaves.back().data(), tile.body.data() + i * sizeof(privacy::Hash),
+                  sizeof(privacy::Hash));
+    }
+  }
+  privacy::Frontier tree;
+  for (const privacy::Hash& leaf : leaves) tree.Append(leaf);
+  EXPECT_EQ(
+      Base64Encode({reinterpret_cast<const char*>(tree.Root().data()), sizeof(privacy::Hash)}),
+      lines[2]);
+  for (const char* path : {"/log/tile/0/001", "/log/tile/9/000", "/log/tile/entries/000",
+                           "/log/tile/0/../../x", "/log/tile/"}) {
+    EXPECT_THAT(Get(port, path).head, StartsWith("HTTP/1.1 404")) << path;
+  }
+}
+
 TEST(OperationsTest, ReadinessNamesEachCheck) {
   TestFederation federation;
   Reply reply = Get(federation.server().http_port(), "/readyz");
@@ -127,7 +169,8 @@ TEST(OperationsTest, APortThatIsTakenCostsTheMetricsOnly) {
 // grpc.health.v1.Health/Watch by hand: HealthCheckResponse {status = 1}; 1 SERVING, 2 NOT_SERVING.
 TEST(OperationsTest, GrpcHealthTurnsWhenTheDrainBegins) {
   TestFederation federation;
-  grpc::GenericStub stub(wire::ConnectTls(federation.address(), federation.admin_tls(), "localhost"));
+  grpc::GenericStub stub(
+      wire::ConnectTls(federation.address(), federation.admin_tls(), "localhost"));
   grpc::ClientContext context;
   context.set_deadline(wire::DeadlineIn(kTestPatience));
   grpc::CompletionQueue queue;
