@@ -46,6 +46,19 @@ TEST(WeightedMeanTest, OrderAndBlockSizeDoNotChangeABit) {
   EXPECT_EQ(a, b);
 }
 
+TEST(WeightedMeanTest, HalfAUnitGoesToTheEvenOne) {
+  const float unit = 0x1p-32f;
+  const std::vector<float> values = {0.5f * unit,  1.5f * unit,  2.5f * unit,   -0.5f * unit,
+                                     -1.5f * unit, 1.25f * unit, -1.75f * unit, kUpdateValueMax};
+  WeightedMean mean(static_cast<int64_t>(values.size()));
+  FoldWhole(mean, values, 1);
+  std::vector<float> sum(values.size(), 0.0f);
+  ASSERT_TRUE(mean.AddMeanTo(absl::MakeSpan(sum)).ok());
+  const std::vector<float> expected = {0,         2 * unit, 2 * unit,  0,
+                                       -2 * unit, unit,     -2 * unit, kUpdateValueMax};
+  EXPECT_EQ(sum, expected);
+}
+
 TEST(WeightedMeanTest, TheLargestAllowedSumDoesNotOverflow) {
   WeightedMean mean(1);
   FoldWhole(mean, {kUpdateValueMax}, kWeightTotalMaxMilli - 1);

@@ -88,18 +88,29 @@ absl::StatusOr<Aead> Aead::Create(AeadAlgorithm algorithm, absl::string_view key
 
 absl::StatusOr<std::string> Aead::Seal(absl::string_view nonce, absl::string_view aad,
                                        absl::string_view plaintext) {
-  CSL_RETURN_IF_ERROR(CheckSizes(nonce, plaintext.size()));
+  std::string message;
+  message.reserve(plaintext.size() + kAeadTagBytes);
+  message.append(plaintext.data(), plaintext.size());
+  message.append(kAeadTagBytes, '\0');
+  CSL_RETURN_IF_ERROR(SealInPlace(nonce, aad, absl::MakeSpan(message)));
+  return message;
+}
+
+absl::Status Aead::SealInPlace(absl::string_view nonce, absl::string_view aad,
+                               absl::Span<char> message) {
+  CSL_CHECK(message.size() >= kAeadTagBytes);
+  const absl::Span<char> body = message.subspan(0, message.size() - kAeadTagBytes);
+  CSL_RETURN_IF_ERROR(CheckSizes(nonce, body.size()));
   EVP_CIPHER_CTX* context = rep_->context.get();
   CSL_CHECK(EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, Bytes(nonce), 1) == 1);
-  std::string out(plaintext.size() + kAeadTagBytes, '\0');
   Update(context, aad, nullptr);
-  Update(context, plaintext, out.data());
+  Update(context, {body.data(), body.size()}, body.data());
   unsigned char nothing[16];
   int written = 0;
   CSL_CHECK(EVP_CipherFinal_ex(context, nothing, &written) == 1 && written == 0);
   CSL_CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kAeadTagBytes,
-                                out.data() + plaintext.size()) == 1);
-  return out;
+                                body.data() + body.size()) == 1);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> Aead::Open(absl::string_view nonce, absl::string_view aad,

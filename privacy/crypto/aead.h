@@ -33,6 +33,9 @@ class Aead {
   // the algorithm's 2^36 - 32 bytes of plaintext.
   absl::StatusOr<std::string> Seal(absl::string_view nonce, absl::string_view aad,
                                    absl::string_view plaintext);
+  // The same where the text lies: the last kAeadTagBytes bytes of `message` are room for the tag.
+  absl::Status SealInPlace(absl::string_view nonce, absl::string_view aad,
+                           absl::Span<char> message);
   // PERMISSION_DENIED: not what was sealed with this key, nonce and aad; nothing of the plaintext
   // stays in memory. INVALID_ARGUMENT: as Seal.
   absl::StatusOr<std::string> Open(absl::string_view nonce, absl::string_view aad,

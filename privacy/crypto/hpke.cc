@@ -49,6 +49,10 @@ absl::StatusOr<std::string> HpkeSender::Seal(absl::string_view aad, absl::string
   return rep_->messages.Seal(aad, plaintext);
 }
 
+absl::Status HpkeSender::SealInPlace(absl::string_view aad, absl::Span<char> message) {
+  return rep_->messages.SealInPlace(aad, message);
+}
+
 struct HpkeRecipient::Rep {
   HpkeMessages messages;
 };

@@ -42,6 +42,8 @@ class HpkeSender {
   ~HpkeSender();
   const std::string& enc() const;
   absl::StatusOr<std::string> Seal(absl::string_view aad, absl::string_view plaintext);
+  // The same where the text lies: the last kHpkeTagBytes bytes of `message` are room for the tag.
+  absl::Status SealInPlace(absl::string_view aad, absl::Span<char> message);
 
  private:
   struct Rep;

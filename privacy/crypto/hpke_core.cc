@@ -213,6 +213,13 @@ absl::StatusOr<std::string> HpkeMessages::Seal(absl::string_view aad, absl::stri
   return ciphertext;
 }
 
+absl::Status HpkeMessages::SealInPlace(absl::string_view aad, absl::Span<char> message) {
+  CSL_ASSIGN_OR_RETURN(const SecretBytes nonce, Nonce(sequence_));
+  CSL_RETURN_IF_ERROR(aead_.SealInPlace(nonce.view(), aad, message));
+  ++sequence_;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> HpkeMessages::Open(absl::string_view aad,
                                                absl::string_view ciphertext) {
   if (failed_) {

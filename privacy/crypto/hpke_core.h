@@ -62,6 +62,8 @@ class HpkeMessages {
                                              uint64_t messages_max);
   // RESOURCE_EXHAUSTED after `messages_max` messages.
   absl::StatusOr<std::string> Seal(absl::string_view aad, absl::string_view plaintext);
+  // As Aead::SealInPlace. RESOURCE_EXHAUSTED: as Seal.
+  absl::Status SealInPlace(absl::string_view aad, absl::Span<char> message);
   // PERMISSION_DENIED: not the next message. FAILED_PRECONDITION: an earlier Open failed.
   absl::StatusOr<std::string> Open(absl::string_view aad, absl::string_view ciphertext);
   // Message `number`, from 0, whatever was opened before; where Aead::OpenInPlace puts it.

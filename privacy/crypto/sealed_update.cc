@@ -42,12 +42,12 @@ absl::StatusOr<std::string> SealPieces(const PlaintextSource& source, uint64_t b
   CSL_RETURN_IF_ERROR(out.WriteAt(0, sender.enc()));
   hash.Update(sender.enc());
   const uint64_t pieces = Pieces(bytes);
-  std::string plaintext;
+  std::string sealed;
   for (uint64_t piece = 0; piece < pieces; ++piece) {
-    plaintext.resize(PieceBytes(piece, bytes));
-    CSL_RETURN_IF_ERROR(
-        source(piece * kSealedPieceBytes, plaintext.data(), plaintext.size()));
-    CSL_ASSIGN_OR_RETURN(const std::string sealed, sender.Seal(Aad(piece, pieces), plaintext));
+    const uint64_t size = PieceBytes(piece, bytes);
+    sealed.resize(size + kHpkeTagBytes);
+    CSL_RETURN_IF_ERROR(source(piece * kSealedPieceBytes, sealed.data(), size));
+    CSL_RETURN_IF_ERROR(sender.SealInPlace(Aad(piece, pieces), absl::MakeSpan(sealed)));
     CSL_RETURN_IF_ERROR(out.WriteAt(kHpkeKeyBytes + piece * kSealedPiece, sealed));
     hash.Update(sealed);
   }
