@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast and how small transport and rounds are, as ratios to floors measured in the same run.
 
-    transport_bench.py upload|stalled|round|sites --bin build/check/bin --bench build/check/tests/bench
+    transport_bench.py upload|line|round|sites|stalled --bin build/check/bin --bench build/check/tests/bench
 
 Prints one JSON object. Standard library only; every process is stopped by its pid.
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import pathlib
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,8 @@ MODEL_BYTES = 250_000_000
 ROUND_PARAMETERS = 62_000_000
 LINE_BYTES_PER_S = 125_000_000  # 1 Gbit/s
 ONE_WAY_MS = 50
+STALLED_UPLOADS = 32
+STALLED_PARAMETERS = 4_000_000
 
 STUDY = """name: bench
 task: {{labels: {{1: Anterior, 2: Posterior}}, codes: {{1: HIPPOCAMPUS_ANTERIOR}}}}
@@ -225,9 +228,41 @@ def sites(bench, arguments):
             "threads": len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))}
 
 
+def stalled(bench, arguments):
+    """32 uploads that stop half way, their senders alive: what the coordinator holds for them."""
+    federation = bench.federation
+    federation.start_coordinator()
+    pid = federation.coordinator.pid
+    homes = bench.folder / "homes"
+    sim = bench.start_sims("sim", homes, "--admin", federation.home / "admin", "--sites",
+                           STALLED_UPLOADS, "--parameters", STALLED_PARAMETERS)
+    wait_for(lambda: any(l["msg"] == "simulated sites run" for l in federation.log_lines("sim")),
+             "all are enrolled", arguments.seconds)
+    time.sleep(5)
+    connected = memory(pid, "VmRSS")
+    bench.start_study(STALLED_UPLOADS, 1)
+    staging = federation.home / "staging" / "bench" / "1"
+    whole = 4 * STALLED_PARAMETERS
+
+    def half_way():
+        sizes = [f.stat().st_size for f in staging.iterdir()] if staging.exists() else []
+        return len(sizes) == STALLED_UPLOADS and sum(sizes) > STALLED_UPLOADS * whole / 4
+    wait_for(half_way, "the uploads are under way", arguments.seconds, every=0.02)
+    sim.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(5)
+        held = memory(pid, "VmRSS")
+        under_way = sum(1 for f in staging.iterdir() if f.stat().st_size < whole)
+    finally:
+        sim.send_signal(signal.SIGCONT)
+    federation.wait_until_finished("bench", arguments.seconds)
+    return {"stalled_uploads": under_way, "rss_connected": connected, "rss_stalled": held,
+            "rss_peak": memory(pid, "VmHWM"), "mib_added": (held - connected) / 2**20}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    benches = {"upload": upload, "line": line, "round": round_, "sites": sites}
+    benches = {"upload": upload, "line": line, "round": round_, "sites": sites, "stalled": stalled}
     parser.add_argument("which", choices=benches)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--bench", required=True)

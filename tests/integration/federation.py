@@ -119,9 +119,9 @@ class Federation:
                     process.wait()
 
 
-def wait_for(condition, what, seconds):
+def wait_for(condition, what, seconds, every=0.3):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain until {what}")
-        time.sleep(0.3)
+        time.sleep(every)

@@ -5,10 +5,12 @@
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "consilium/v1/admin.grpc.pb.h"
 #include "coordinator/home.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "proto/base/thread_pool.h"
 #include "proto/wire/transport.h"
 #include "site_agent/uplink/enrol.h"
 #include "site_agent/uplink/invitation.h"
@@ -17,6 +19,7 @@ namespace consilium::simulated {
 namespace {
 
 constexpr uint64_t kPemBytesMax = 64 * 1024;
+constexpr int kEnrolledAtOnce = 16;
 
 absl::StatusOr<std::vector<std::string>> SortedEntries(const std::string& folder) {
   std::vector<std::string> paths;
@@ -101,16 +104,29 @@ absl::StatusOr<std::vector<std::string>> EnrolAsAdmin(const std::string& admin,
                                                       const std::string& homes, int count,
                                                       const Clock& clock) {
   CSL_ASSIGN_OR_RETURN(AdminConnection connection, AdminConnection::Open(admin));
-  std::vector<std::string> enrolled;
-  for (int i = 1; i <= count; ++i) {
-    const std::string site = absl::StrFormat("sim-%04d", i);
-    enrolled.push_back(JoinPath(homes, site));
-    if (IsEnrolled(enrolled.back())) continue;
+  const auto enrol = [&](const std::string& site, const std::string& home) -> absl::Status {
+    if (IsEnrolled(home)) return absl::OkStatus();
     CSL_ASSIGN_OR_RETURN(const agent::Invitation invitation,
                          connection.Invite(site, clock.Now()));
-    CSL_RETURN_IF_ERROR(EnrolHome(invitation, enrolled.back(), clock));
-    CSL_RETURN_IF_ERROR(connection.Approve(site));
+    CSL_RETURN_IF_ERROR(EnrolHome(invitation, home, clock));
+    return connection.Approve(site);
+  };
+  std::vector<std::string> enrolled;
+  absl::Mutex mutex;
+  absl::Status failed;
+  {
+    ThreadPool pool(kEnrolledAtOnce);  // each step waits for a disk
+    for (int i = 1; i <= count; ++i) {
+      const std::string site = absl::StrFormat("sim-%04d", i);
+      enrolled.push_back(JoinPath(homes, site));
+      pool.Schedule([&, site, home = enrolled.back()] {
+        const absl::Status status = enrol(site, home);
+        absl::MutexLock lock(&mutex);
+        failed.Update(status);
+      });
+    }
   }
+  CSL_RETURN_IF_ERROR(failed);
   return enrolled;
 }
 
