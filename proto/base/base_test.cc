@@ -21,6 +21,17 @@ TEST(Crc32cTest, MatchesRfc3720AppendixB4) {
   EXPECT_EQ(ExtendCrc32c(Crc32c("1234"), "56789"), 0xe3069283u);
 }
 
+TEST(Crc32cTest, OfManyBytesIsThatOfItsPieces) {
+  std::string bytes(100'003, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * i >> 7);
+  for (const size_t size : {size_t{12'287}, size_t{12'288}, size_t{24'577}, bytes.size()}) {
+    const absl::string_view whole = absl::string_view(bytes).substr(0, size);
+    uint32_t crc = 0;
+    for (size_t at = 0; at < size; at += 997) crc = ExtendCrc32c(crc, whole.substr(at, 997));
+    EXPECT_EQ(Crc32c(whole), crc) << size;
+  }
+}
+
 TEST(HexTest, RoundTripsAndRefusesBadText) {
   EXPECT_EQ(HexDecode("00fF10").value(), std::string("\x00\xff\x10", 3));
   EXPECT_EQ(HexEncode(std::string("\x00\xff\x10", 3)), "00ff10");
