@@ -1,4 +1,4 @@
-// What chunk_store.cc and chunk_writer.cc share about files. Not for others.
+// What the chunk_*.cc files share about files. Not for others.
 #ifndef CONSILIUM_COORDINATOR_STORE_CHUNK_FILES_H_
 #define CONSILIUM_COORDINATOR_STORE_CHUNK_FILES_H_
 
@@ -14,11 +14,12 @@
 namespace consilium::coordinator {
 
 inline constexpr const char* kIncomingFolder = "incoming";  // what is not yet under its digest
+inline constexpr size_t kDigestPrefix = 12;                 // of a digest in a message
 
 // The error in errno.
 inline absl::Status ChunkFileError(absl::string_view action, absl::string_view path) {
   const int error = errno;
-  const std::string message = absl::StrCat(action, " chunk ", BaseName(path).substr(0, 12), ": ",
+  const std::string message = absl::StrCat(action, " chunk ", BaseName(path).substr(0, kDigestPrefix), ": ",
                                            std::generic_category().message(error));
   switch (error) {
     case ENOENT:

@@ -8,15 +8,22 @@
 // lives. A crash at any point leaves at most files that no manifest names. A chunk that a writer
 // holds is never removed by Remove.
 // Integrity: every read checks the piece. The first one in a process by its SHA-256, later ones, as
-// long as inode, size and change time stay as they were, by a CRC-32C taken then (RFC 3720 B.4).
+// long as inode, size and change time stay as they were, by a CRC-32C taken then (RFC 3720 B.4). The
+// digest finds whatever happened to the file, on purpose too, while no process watched it; the CRC
+// finds what a disk, a cable or memory does to bytes that nobody wrote. Who can write beneath the file
+// system, without its change time, can deceive the CRC until the next start, and could as well change
+// the process. `Verify` takes the digest always.
 // Memory: readers share the chunks that they hold, so any number of readers of a model hold at most
-// that model; a writer holds kWriterChunks chunks.
+// that model; a writer holds kWriterChunks chunks. A reader that goes from front to back has up to
+// three chunks read ahead, all readers together at most 16.
 // Errors: DATA_LOSS: a chunk is damaged or missing; the message names chunk and model.
 // RESOURCE_EXHAUSTED: no space.
 #ifndef CONSILIUM_COORDINATOR_STORE_CHUNK_STORE_H_
 #define CONSILIUM_COORDINATOR_STORE_CHUNK_STORE_H_
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -29,11 +36,12 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "coordinator/store/chunk_buffers.h"
 #include "coordinator/store/records.h"
+#include "proto/base/thread_pool.h"
 
 namespace consilium::coordinator {
 
-inline constexpr size_t kChunkFileBytes = size_t{4} << 20;
 inline constexpr int kWriterChunks = 4;
 
 bool IsSha256Hex(absl::string_view text);  // 64 lower-case hex digits
@@ -44,15 +52,16 @@ absl::Status CheckManifest(const ManifestRecord& manifest);
 // A piece of a model in memory, checked. Shared by whoever reads it at the moment.
 class ChunkBytes {
  public:
-  ChunkBytes(std::unique_ptr<char[]> data, size_t size) : data_(std::move(data)), size_(size) {}
+  ChunkBytes(ChunkBuffers::Buffer data, size_t size) : data_(std::move(data)), size_(size) {}
   absl::string_view view() const { return {data_.get(), size_}; }
 
  private:
-  std::unique_ptr<char[]> data_;
+  ChunkBuffers::Buffer data_;
   size_t size_;
 };
 using ChunkPtr = std::shared_ptr<const ChunkBytes>;
 
+class ChunkAhead;
 class ChunkStore;
 
 // Reads one model and pins it: its chunks are not collected while the reader lives.
@@ -74,10 +83,15 @@ class ModelReader {
   friend class ChunkStore;
   ModelReader(ChunkStore* store, ManifestRecord manifest)
       : store_(store), manifest_(std::move(manifest)) {}
+  size_t ChunkBytesAt(size_t index) const;
+  void ReadAhead() const;
+  void DropAhead() const;
   ChunkStore* store_;
   ManifestRecord manifest_;
   mutable size_t held_index_ = SIZE_MAX;
   mutable ChunkPtr held_;
+  mutable size_t next_ = SIZE_MAX;  // the chunk after the one that was asked for last
+  mutable std::deque<std::shared_ptr<ChunkAhead>> ahead_;  // from next_ on
 };
 
 // Takes a file's bytes as they come.
@@ -136,8 +150,9 @@ class ChunkStore {
   const std::string& folder() const { return folder_; }
 
  private:
-  friend class ModelReader;
+  friend class ChunkAhead;
   friend class ChunkWriter;
+  friend class ModelReader;
   // What a file was when its bytes had its digest.
   struct Seen {
     uint64_t inode = 0;
@@ -147,13 +162,20 @@ class ChunkStore {
   };
   absl::StatusOr<ChunkPtr> Load(const std::string& sha256, size_t bytes,
                                 absl::string_view model) const;
+  absl::StatusOr<ChunkPtr> ReadChecked(const std::string& sha256, size_t bytes,
+                                       absl::string_view model) const;
+  ThreadPool& pool() const;
   void Remember(const std::string& sha256, const Seen& seen) const;
   void Unpin(const std::string& model_sha256);
   void Hold(const std::string& sha256);
   void LetGo(const std::vector<std::string>& sha256);
 
   const std::string folder_;
+  const std::shared_ptr<ChunkBuffers> buffers_ = std::make_shared<ChunkBuffers>();
+  mutable std::atomic<int> ahead_ = 0;  // chunks, of all readers
   mutable absl::Mutex mutex_;
+  mutable absl::CondVar load_ended_;
+  mutable std::set<std::string, std::less<>> loading_ ABSL_GUARDED_BY(mutex_);
   mutable std::map<std::string, Seen, std::less<>> seen_ ABSL_GUARDED_BY(mutex_);
   mutable std::map<std::string, std::weak_ptr<const ChunkBytes>, std::less<>> loaded_
       ABSL_GUARDED_BY(mutex_);
@@ -161,6 +183,7 @@ class ChunkStore {
   std::map<std::string, int, std::less<>> holds_ ABSL_GUARDED_BY(mutex_);  // chunks being written
   std::set<std::string, std::less<>> condemned_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string, std::less<>> let_go_ ABSL_GUARDED_BY(mutex_);  // since the last BeginSweep
+  mutable std::unique_ptr<ThreadPool> pool_ ABSL_GUARDED_BY(mutex_);  // last: joined first
 };
 
 }  // namespace consilium::coordinator

@@ -3,8 +3,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -92,6 +95,67 @@ TEST_F(ChunkStoreTest, ReadersShareOneCopyOfAChunk) {
   const auto a = store_.Open(manifest), b = store_.Open(manifest);
   const ChunkPtr first = *a->Chunk(1), second = *b->Chunk(1);
   EXPECT_EQ(first.get(), second.get());
+}
+
+TEST_F(ChunkStoreTest, ReadingFrontToBackJumpingAndLeavingEarlyGiveTheSameBytes) {
+  constexpr size_t kChunks = 9;
+  const std::string bytes = Bytes(kChunks * kChunkFileBytes - 5, 7);
+  const ManifestRecord manifest = Put(bytes);
+  ChunkStore fresh(store_.folder());  // one that has to check digests
+  for (ChunkStore* const store : {&store_, &fresh}) {
+    const auto piece = [&](size_t index) {
+      return absl::string_view(bytes).substr(index * kChunkFileBytes, kChunkFileBytes);
+    };
+    const auto reader = store->Open(manifest);
+    for (const size_t index : {0, 1, 2, 3, 7, 8, 2, 3, 3, 4, 5, 0, 1}) {
+      const auto chunk = reader->Chunk(index);
+      ASSERT_TRUE(chunk.ok()) << chunk.status();
+      EXPECT_TRUE((*chunk)->view() == piece(index)) << index;
+    }
+    for (size_t last = 1; last < kChunks; ++last) {
+      const auto leaves = store->Open(manifest);
+      for (size_t index = 0; index < last; ++index) ASSERT_TRUE(leaves->Chunk(index).ok());
+    }
+  }
+}
+
+TEST_F(ChunkStoreTest, ManyReadersAtOnceGetTheSameBytes) {
+  constexpr size_t kChunks = 6;
+  const std::string bytes = Bytes(kChunks * kChunkFileBytes, 8);
+  const ManifestRecord manifest = Put(bytes);
+  ChunkStore fresh(store_.folder());
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      const auto reader = fresh.Open(manifest);
+      std::string got(bytes.size(), '\0');
+      for (size_t at = 0; at < bytes.size(); at += 1'000'003) {
+        const size_t size = std::min<size_t>(1'000'003, bytes.size() - at);
+        if (!reader->ReadAt(at, got.data() + at, size).ok()) return;
+      }
+      right += got == bytes ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 8);
+}
+
+TEST_F(ChunkStoreTest, WhatIsReadAheadIsCheckedToo) {
+  const ManifestRecord manifest = Put(Bytes(8 * kChunkFileBytes, 9));
+  ChunkStore fresh(store_.folder());
+  for (ChunkStore* const store : {&store_, &fresh}) {
+    for (const bool damaged : {false, true, false}) {
+      if (damaged) Flip(store_.ChunkPath(manifest.chunks[4]), 4'000'000);
+      const auto reader = store->Open(manifest);
+      for (size_t index = 0; index < manifest.chunks.size(); ++index) {
+        const absl::Status status = reader->Chunk(index).status();
+        EXPECT_EQ(absl::IsDataLoss(status), damaged && index == 4) << index << ": " << status;
+        EXPECT_EQ(status.ok(), !damaged || index != 4) << index << ": " << status;
+      }
+      if (damaged) Flip(store_.ChunkPath(manifest.chunks[4]), 4'000'000);
+    }
+  }
 }
 
 TEST_F(ChunkStoreTest, FlippedBitShorterFileAndMissingFileAreDataLossThatNamesTheChunk) {
