@@ -51,6 +51,10 @@ size_t Utf8Length(absl::string_view text) {
 
 // At most kAuditTextBytesMax bytes of well-formed text; U+FFFD for each byte that is not.
 std::string Clean(absl::string_view text) {
+  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  if (text.size() <= kAuditTextBytesMax && std::all_of(text.begin(), text.end(), is_ascii)) {
+    return std::string(text);  // nearly all of it
+  }
   std::string clean;
   while (!text.empty()) {
     const size_t length = Utf8Length(text);
@@ -62,29 +66,35 @@ std::string Clean(absl::string_view text) {
   return clean;
 }
 
+void AppendEscaped(std::string& out, char c) {
+  constexpr char kHex[] = "0123456789abcdef";
+  switch (c) {
+    case '"': out += "\\\""; break;
+    case '\\': out += "\\\\"; break;
+    case '\b': out += "\\b"; break;
+    case '\t': out += "\\t"; break;
+    case '\n': out += "\\n"; break;
+    case '\f': out += "\\f"; break;
+    case '\r': out += "\\r"; break;
+    default:
+      out += "\\u00";
+      out.push_back(kHex[c >> 4]);
+      out.push_back(kHex[c & 15]);
+  }
+}
+
 // RFC 8785, section 3.2.2.2.
 void AppendJsonText(std::string& out, absl::string_view text) {
-  constexpr char kHex[] = "0123456789abcdef";
   out.push_back('"');
-  for (const char c : text) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\b': out += "\\b"; break;
-      case '\t': out += "\\t"; break;
-      case '\n': out += "\\n"; break;
-      case '\f': out += "\\f"; break;
-      case '\r': out += "\\r"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += "\\u00";
-          out.push_back(kHex[c >> 4]);
-          out.push_back(kHex[c & 15]);
-        } else {
-          out.push_back(c);
-        }
-    }
+  size_t written = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(text.data() + written, i - written);
+    AppendEscaped(out, c);
+    written = i + 1;
   }
+  out.append(text.data() + written, text.size() - written);
   out.push_back('"');
 }
 

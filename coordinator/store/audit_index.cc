@@ -50,6 +50,11 @@ std::string TimeKey(uint32_t run, const AuditStamp& stamp) {
   return TimePrefix(run, stamp.time_us) + BigEndian64(stamp.index);
 }
 
+absl::string_view IndexNeighbours(absl::string_view key) {
+  if (key.empty() || key[0] == static_cast<char>(IndexKind::kTime)) return key.substr(0, 1);
+  return key.substr(0, key.size() - std::min(key.size(), kNumberBytes));
+}
+
 bool ParseTimeKey(absl::string_view key, TimeKeyParts& parts) {
   if (key.size() != 1 + kRunBytes + 2 * kNumberBytes ||
       key[0] != static_cast<char>(IndexKind::kTime)) {

@@ -36,6 +36,9 @@ struct TimeKeyParts {
   int64_t time_us = 0;
   uint64_t index = 0;
 };
+// The part of a key that it shares with the keys that lie right before it: all of a kind's values of
+// time, else all but the entry's index.
+absl::string_view IndexNeighbours(absl::string_view key);
 // False: not the key of a time.
 bool ParseTimeKey(absl::string_view key, TimeKeyParts& parts);
 

@@ -4,11 +4,13 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/store/audit_index.h"
 #include "coordinator/store/store.h"
 #include "proto/base/bytes.h"
 #include "rocksdb/env.h"
 #include "rocksdb/file_checksum.h"
 #include "rocksdb/listener.h"
+#include "rocksdb/slice_transform.h"
 
 namespace consilium::coordinator {
 namespace {
@@ -29,6 +31,17 @@ class NoRecoveryByItself final : public rocksdb::EventListener {
                             bool* auto_recovery) override {
     *auto_recovery = false;
   }
+};
+
+// Where a key of the index goes in the memtable: after the last one of its value. Without this each
+// of an entry's keys is searched for from the top, half of what a write costs.
+class IndexPlaces final : public rocksdb::SliceTransform {
+ public:
+  const char* Name() const override { return "consilium.IndexPlaces"; }
+  rocksdb::Slice Transform(const rocksdb::Slice& key) const override {
+    return ToSlice(IndexNeighbours(ToView(key)));
+  }
+  bool InDomain(const rocksdb::Slice&) const override { return true; }
 };
 
 // Memtables of all families together. Going on after a full disk writes them out first, so the
@@ -58,6 +71,7 @@ rocksdb::DBOptions DbOptions() {
   options.info_log = std::make_shared<NoDiary>();
   options.listeners.push_back(std::make_shared<NoRecoveryByItself>());
   options.db_write_buffer_size = kMemtableBytes;
+  options.allow_concurrent_memtable_write = false;  // the store writes one batch at a time
   // One log for all families, so one synced write makes a batch durable in all of them.
   options.atomic_flush = true;
   return options;
@@ -67,6 +81,9 @@ rocksdb::ColumnFamilyOptions FamilyOptions(absl::string_view name) {
   rocksdb::ColumnFamilyOptions options;
   options.write_buffer_size = kMemtableBytes / 2;  // also what a log file reserves on disk
   if (name == "audit_tiles") options.compression = rocksdb::kNoCompression;  // hashes
+  if (name == "audit_index") {
+    options.memtable_insert_with_hint_prefix_extractor = std::make_shared<IndexPlaces>();
+  }
   return options;
 }
 

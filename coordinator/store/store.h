@@ -79,11 +79,11 @@ class Batch {
 struct AuditQuery {
   int64_t since_us = 0;
   int64_t until_us = INT64_MAX;
-  std::string actor;
-  std::string action;
-  std::string study;
+  std::string actor = {};
+  std::string action = {};
+  std::string study = {};
   int64_t round = -1;  // -1: any
-  std::string version;
+  std::string version = {};
   uint64_t from_index = 0;
   size_t count_max = 100;
 };
@@ -201,6 +201,7 @@ class Store {
   struct Rep;
   struct AuditState;
   struct Turn;
+  struct Group;
   explicit Store(std::unique_ptr<Rep> rep);
   template <typename Record>
   absl::StatusOr<Record> Get(Family family, const std::string& key) const;
@@ -213,6 +214,7 @@ class Store {
   absl::Status MigrateFrom1();
   absl::Status LoadAuditState();
   std::shared_ptr<const AuditState> State() const;
+  void Lead(Group& group);
   void CommitGroup(const std::vector<Turn*>& group);
   absl::Status WriteGroup(const std::vector<Turn*>& group);
   absl::Status LeaveFull();

@@ -1,4 +1,5 @@
 // Writing: commits that wait together are written together, by the one that waits longest.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,7 @@ namespace {
 // Of one write: enough to share a sync among many, little enough to keep the wait short.
 constexpr size_t kGroupTurnsMax = 256;
 constexpr size_t kGroupEntriesMax = 4096;
+constexpr absl::Duration kGatherMax = absl::Milliseconds(1);
 // Callers read the clock before they queue, so two of them may be a moment out of order. That is
 // not a clock that was set back: the later one gets the earlier one's time.
 constexpr int64_t kClockSlackUs = 1'000'000;
@@ -77,29 +79,46 @@ absl::StatusOr<uint64_t> Store::Commit(const Batch& batch, absl::Time now) {
   turn.drafts.reserve(batch.audit_.size());
   for (const AuditFacts& facts : batch.audit_) turn.drafts.emplace_back(facts, rep_->origin);
 
-  std::vector<Turn*> group;
+  std::shared_ptr<Group> group;
+  bool leads = false;
   {
     absl::MutexLock lock(&rep_->queue_mutex);
-    rep_->queue.push_back(&turn);
-    while (!turn.done && rep_->queue.front() != &turn) turn.wake.Wait(&rep_->queue_mutex);
-    if (turn.done) return turn.first;
-    size_t entries = 0;
-    for (Turn* waiting : rep_->queue) {
-      entries += waiting->drafts.size();
-      const bool too_much = group.size() == kGroupTurnsMax || entries > kGroupEntriesMax;
-      if (!group.empty() && too_much) break;
-      group.push_back(waiting);
+    leads = rep_->queue.empty() || rep_->queue.back()->turns.size() == kGroupTurnsMax ||
+            rep_->queue.back()->entries + turn.drafts.size() > kGroupEntriesMax;
+    if (leads) {
+      rep_->queue.push_back(std::make_shared<Group>());
+      rep_->queue.back()->before = std::exchange(rep_->newest, rep_->queue.back());
     }
+    group = rep_->queue.back();
+    group->turns.push_back(&turn);
+    group->entries += turn.drafts.size();
+    if (group->turns.size() == rep_->turns_expected) rep_->gathered.Signal();
   }
-  CommitGroup(group);
-  absl::MutexLock lock(&rep_->queue_mutex);
-  for (Turn* written : group) {
-    rep_->queue.pop_front();
-    written->done = true;
-    if (written != &turn) written->wake.Signal();
-  }
-  if (!rep_->queue.empty()) rep_->queue.front()->wake.Signal();
+  leads ? Lead(*group) : group->done.Await();
   return turn.first;
+}
+
+void Store::Lead(Group& group) {
+  if (group.before != nullptr) group.before->done.Await();
+  group.before.reset();
+  {
+    absl::MutexLock lock(&rep_->queue_mutex);
+    const absl::Time until = absl::Now() + std::min(rep_->last_write, kGatherMax);
+    while (group.turns.size() < rep_->turns_expected &&
+           !rep_->gathered.WaitWithDeadline(&rep_->queue_mutex, until)) {
+    }
+    rep_->queue.pop_front();  // it is the front: all before it are done
+  }
+  const absl::Duration start = Clock::System().Monotonic();
+  CommitGroup(group.turns);
+  {
+    absl::MutexLock lock(&rep_->queue_mutex);
+    rep_->last_write = Clock::System().Monotonic() - start;
+    rep_->turns_expected = group.turns.size();
+    for (const auto& waiting : rep_->queue) rep_->turns_expected += waiting->turns.size();
+    rep_->turns_expected = std::min(rep_->turns_expected, kGroupTurnsMax);
+  }
+  group.done.Announce();
 }
 
 void Store::CommitGroup(const std::vector<Turn*>& group) {

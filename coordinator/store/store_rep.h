@@ -2,6 +2,12 @@
 #ifndef CONSILIUM_COORDINATOR_STORE_STORE_REP_H_
 #define CONSILIUM_COORDINATOR_STORE_STORE_REP_H_
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <climits>
 #include <deque>
 #include <memory>
 #include <string>
@@ -32,10 +38,38 @@ struct Store::Turn {
   const Batch* batch = nullptr;
   absl::Time now;
   std::vector<AuditDraft> drafts;
-  // Below: guarded by the queue's mutex once the turn is queued.
   absl::StatusOr<uint64_t> first = absl::InternalError("not written yet");
-  bool done = false;
-  absl::CondVar wake;
+};
+
+// Something that happens once, for many threads that wait: they sleep on the word itself and on no
+// mutex, so that waking all is one call of the system and none waits for another to run. Not
+// std::atomic::wait, which yields the processor several times before it sleeps.
+class Happening {
+ public:
+  void Await() const {
+    while (word_.load(std::memory_order_acquire) == 0) Futex(FUTEX_WAIT_PRIVATE, 0);
+  }
+  void Announce() {
+    word_.store(1, std::memory_order_release);
+    Futex(FUTEX_WAKE_PRIVATE, INT_MAX);
+  }
+
+ private:
+  // An error (interrupted, or it has happened by now) leaves it to the caller's loop.
+  void Futex(int operation, int value) const {
+    (void)::syscall(SYS_futex, &word_, operation, value, nullptr, nullptr, 0);
+  }
+  std::atomic<int> word_ = 0;
+  static_assert(sizeof(std::atomic<int>) == sizeof(int));
+};
+
+// Commits that share one write and one sync. The first to come leads: it waits for the group before,
+// writes, and lets all others go at once.
+struct Store::Group {
+  std::vector<Turn*> turns;  // guarded by the queue's mutex until the group is out of the queue
+  size_t entries = 0;        // likewise
+  std::shared_ptr<Group> before;  // the leader's
+  Happening done;  // turns and what they point to are their callers' again
 };
 
 struct Store::Rep {
@@ -46,7 +80,13 @@ struct Store::Rep {
   std::function<void(const CommitNotice&)> observer;
 
   absl::Mutex queue_mutex;
-  std::deque<Turn*> queue ABSL_GUARDED_BY(queue_mutex);  // the front is the one that writes
+  std::deque<std::shared_ptr<Group>> queue ABSL_GUARDED_BY(queue_mutex);  // not yet being written
+  std::shared_ptr<Group> newest ABSL_GUARDED_BY(queue_mutex);
+  // Who committed lately: so many turns the next group is worth waiting for, for as long as the last
+  // write took, because each that misses it costs a sync of its own.
+  size_t turns_expected ABSL_GUARDED_BY(queue_mutex) = 1;
+  absl::Duration last_write ABSL_GUARDED_BY(queue_mutex);
+  absl::CondVar gathered;
 
   // Held for a moment only, never while the disk works.
   mutable absl::Mutex state_mutex;
