@@ -1,5 +1,7 @@
+#include <atomic>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -153,6 +155,50 @@ TEST_F(StoreAuditTest, WritersAtOnceGetOneIndexEachAndNothingIsLost) {
   }
   const auto store = Open();
   EXPECT_EQ(store->AuditSize(), uint64_t{2 * kThreads * kEach});
+  EXPECT_TRUE(store->VerifyAudit().ok());
+}
+
+TEST_F(StoreAuditTest, MoreCommitsThanOneWriteTakesFollowInTheNext) {
+  constexpr size_t kSmall = 300, kLarge = 4, kEntriesOfLarge = 3000;
+  const auto store = Open();
+  std::vector<uint64_t> first(kSmall + kLarge);
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < kSmall + kLarge; ++t) {
+    threads.emplace_back([&, t] {
+      Batch batch;
+      for (size_t i = 0; i < (t < kSmall ? 1 : kEntriesOfLarge); ++i) batch.Audit(Facts("write"));
+      first[t] = store->Commit(batch, kNow).value();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::map<uint64_t, size_t> entries;
+  for (size_t t = 0; t < first.size(); ++t) entries[first[t]] = t < kSmall ? 1 : kEntriesOfLarge;
+  uint64_t next = 0;
+  for (const auto& [index, count] : entries) {
+    EXPECT_EQ(index, next);
+    next = index + count;
+  }
+  EXPECT_EQ(next, kSmall + kLarge * kEntriesOfLarge);
+  EXPECT_EQ(store->AuditSize(), next);
+  EXPECT_TRUE(store->VerifyAudit().ok());
+}
+
+TEST_F(StoreAuditTest, EveryWaitingWriterLearnsThatTheLogIsFrozen) {
+  constexpr int kThreads = 12;
+  const auto store = Open();
+  std::atomic<uint64_t> written = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      Batch batch;
+      batch.Audit(Facts("write"));
+      while (store->Commit(batch, kNow).ok()) ++written;
+    });
+  }
+  while (written < 5 * kThreads) std::this_thread::yield();
+  store->Freeze(absl::DataLossError("forked"));
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(store->AuditSize(), written);
   EXPECT_TRUE(store->VerifyAudit().ok());
 }
 

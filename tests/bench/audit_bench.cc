@@ -6,6 +6,7 @@
 // put in before proofs are timed. Prints one line a figure; ratios are against fdatasync of 4 KiB
 // on the same disk in the same run.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "coordinator/store/store.h"
 #include "privacy/transparency/merkle.h"
 #include "proto/base/clock.h"
@@ -26,12 +28,14 @@
 namespace {
 
 using consilium::coordinator::AuditFacts;
+using consilium::coordinator::AuditQuery;
 using consilium::coordinator::Batch;
 using consilium::coordinator::Store;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr double kSeconds = 3;
 constexpr int kProofs = 2000;
+constexpr uint64_t kSearches = 100;
 constexpr int kFillBatch = 1000;
 constexpr int kFillWriters = 2;
 
@@ -39,14 +43,24 @@ double Since(SteadyClock::time_point start) {
   return std::chrono::duration<double>(SteadyClock::now() - start).count();
 }
 
-AuditFacts Facts() {
+// A day of a federation as one would look: forty sites, five studies, and among the sites' updates a
+// round committed, now and then an administrator.
+AuditFacts Facts(uint64_t number = 0) {
+  constexpr uint64_t kSites = 40, kStudies = 5, kEntriesOfRound = 100, kEntriesOfAdmin = 1000;
+  const uint64_t round = number / kEntriesOfRound;
   AuditFacts facts;
-  facts.actor = facts.site = "hospital-north";
-  facts.role = "site";
-  facts.action = "update.accept";
-  facts.study = "hippocampus";
-  facts.round = 17;
+  facts.study = absl::StrCat("study-", round % kStudies);
+  facts.round = static_cast<int64_t>(round / kStudies);
   facts.digest = std::string(64, 'a');
+  if (number % kEntriesOfAdmin == 1) {
+    facts.actor = "alice", facts.role = "admin", facts.action = "study.update";
+  } else if (number % kEntriesOfRound == kEntriesOfRound - 1) {
+    facts.actor = facts.role = "coordinator", facts.action = "round.commit";
+    facts.version = absl::StrCat(facts.study, "/", *facts.round);
+  } else {
+    facts.actor = facts.site = absl::StrCat("hospital-", number * 2654435761u % kSites);
+    facts.role = "site", facts.action = "update.accept";
+  }
   return facts;
 }
 
@@ -66,8 +80,23 @@ double Fdatasyncs(const std::string& path) {
   return count / Since(start);
 }
 
-double DurableEntries(Store& store, int writers) {
+double CpuSeconds() {
+  rusage usage;
+  if (::getrusage(RUSAGE_SELF, &usage) != 0) std::abort();
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+struct Rate {
+  double per_second = 0;
+  double cpu_us = 0;  // of the whole process, for one entry
+};
+
+Rate DurableEntries(Store& store, int writers) {
   std::atomic<int64_t> count = 0;
+  const double cpu = CpuSeconds();
   const auto start = SteadyClock::now();
   std::vector<std::thread> threads;
   for (int t = 0; t < writers; ++t) {
@@ -82,22 +111,30 @@ double DurableEntries(Store& store, int writers) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  return static_cast<double>(count) / Since(start);
+  const auto entries = static_cast<double>(count);
+  return {entries / Since(start), 1e6 * (CpuSeconds() - cpu) / entries};
 }
 
 void Fill(Store& store, uint64_t entries) {
   std::vector<std::thread> threads;
+  std::atomic<uint64_t> number = 0;
   for (int t = 0; t < kFillWriters; ++t) {
     threads.emplace_back([&] {
-      const AuditFacts facts = Facts();
       while (store.AuditSize() < entries) {
         Batch batch;
-        for (int i = 0; i < kFillBatch; ++i) batch.Audit(facts);
+        for (int i = 0; i < kFillBatch; ++i) batch.Audit(Facts(number++));
         if (!store.Commit(batch, consilium::Clock::System().Now()).ok()) std::abort();
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+void Print(const std::string& what, std::vector<double>& seconds) {
+  std::sort(seconds.begin(), seconds.end());
+  std::printf("%s: median %.3f ms, p99 %.3f ms, most %.3f ms\n", what.c_str(),
+              1e3 * seconds[seconds.size() / 2], 1e3 * seconds[seconds.size() * 99 / 100],
+              1e3 * seconds.back());
 }
 
 void Proofs(const Store& store) {
@@ -119,10 +156,37 @@ void Proofs(const Store& store) {
       std::abort();
     }
   }
-  std::sort(times.begin(), times.end());
-  std::printf("inclusion proof of %llu entries: median %.3f ms, p99 %.3f ms, most %.3f ms\n",
-              static_cast<unsigned long long>(size), 1e3 * times[kProofs / 2],
-              1e3 * times[kProofs * 99 / 100], 1e3 * times.back());
+  Print(absl::StrCat("inclusion proof of ", size, " entries"), times);
+}
+
+// Pages of 100 from places all over the log, by each index and by several at once.
+void Searches(const Store& store) {
+  struct Case {
+    const char* name;
+    AuditQuery query;
+  };
+  const std::vector<Case> cases = {
+      {"any", {}},
+      {"actor", {.actor = "hospital-7"}},
+      {"rare actor", {.actor = "alice"}},
+      {"action", {.action = "round.commit"}},
+      {"study", {.study = "study-3"}},
+      {"round", {.round = 100}},
+      {"version", {.version = "study-3/100"}},
+      {"actor, action, study", {.actor = "hospital-7", .action = "update.accept", .study = "study-3"}},
+      {"never together", {.actor = "hospital-7", .action = "round.commit"}},
+      {"no such actor", {.actor = "nobody"}}};
+  for (const Case& one : cases) {
+    std::vector<double> times;
+    for (uint64_t i = 0; i < kSearches; ++i) {
+      AuditQuery query = one.query;
+      query.from_index = store.AuditSize() / kSearches * i;
+      const auto start = SteadyClock::now();
+      if (!store.SearchAudit(query).ok()) std::abort();
+      times.push_back(Since(start));
+    }
+    Print(absl::StrCat("search by ", one.name), times);
+  }
 }
 
 }  // namespace
@@ -142,10 +206,10 @@ int main(int argc, char** argv) {
   if (!store.ok()) std::abort();
   const double disk = Fdatasyncs(folder + "/disk");
   std::printf("fdatasync of 4 KiB: %.0f /s\n", disk);
-  for (const int writers : {1, 16}) {
-    const double rate = DurableEntries(**store, writers);
-    std::printf("durable entries, %d writers: %.0f /s, %.2f of the disk's syncs\n", writers, rate,
-                rate / disk);
+  for (const int writers : {1, 16, 64}) {
+    const Rate rate = DurableEntries(**store, writers);
+    std::printf("durable entries, %2d writers: %.0f /s, %.2f of the disk's syncs, %.0f us of CPU each\n",
+                writers, rate.per_second, rate.per_second / disk, rate.cpu_us);
   }
   if (entries > 0) {
     const uint64_t before = (*store)->AuditSize();
@@ -154,6 +218,7 @@ int main(int argc, char** argv) {
     std::printf("filled in batches of %d: %.0f entries/s\n", kFillBatch,
                 static_cast<double>((*store)->AuditSize() - before) / Since(start));
     Proofs(**store);
+    Searches(**store);
     store->reset();
     const auto opening = SteadyClock::now();
     store = Store::Open(folder + "/store");
