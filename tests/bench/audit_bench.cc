@@ -196,6 +196,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: audit_bench FOLDER [ENTRIES]\n");
     return 2;
   }
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a long run
   const std::string folder = argv[1];
   const uint64_t entries = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 10'000'000;
   if (!std::filesystem::create_directory(folder)) {
