@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -244,6 +246,26 @@ TEST_F(StoreAuditTest, SearchUsesWhatIsGivenAndReturnsTheOrderOfTheLog) {
               }),
               ElementsAre(40));
   EXPECT_THAT(search([](AuditQuery& q) { q.action = "nothing"; }), IsEmpty());
+}
+
+TEST_F(StoreAuditTest, SearchFindsWhatStandsTogetherNearAndFar) {
+  constexpr int kEntries = 500, kTogether[] = {0, 3, 44, 45, 300, 499};
+  const auto store = Open();
+  Batch batch;
+  for (int i = 0; i < kEntries; ++i) {
+    const bool together = std::count(std::begin(kTogether), std::end(kTogether), i) > 0;
+    AuditFacts facts = Facts(together || i % 3 == 1 ? "round.commit" : "round.open");
+    facts.study = together || i % 100 == 60 ? "rare" : "hippo";
+    batch.Audit(facts);
+  }
+  ASSERT_TRUE(store->Commit(batch, kNow).ok());
+  const AuditQuery query = {.action = "round.commit", .study = "rare", .from_index = 1};
+  std::vector<int> found;
+  const std::vector<AuditLine> lines = store->SearchAudit(query).value();
+  for (const AuditLine& line : lines) {
+    found.push_back(static_cast<int>(line.index));
+  }
+  EXPECT_THAT(found, ElementsAre(3, 44, 45, 160, 300, 460, 499));
 }
 
 TEST_F(StoreAuditTest, AClockSetBackIsFlaggedAndTimesAreStillFound) {
