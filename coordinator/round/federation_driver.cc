@@ -121,9 +121,7 @@ std::vector<FederationDriver::RunPtr> FederationDriver::RunsLocked() const {
 std::vector<SiteView> FederationDriver::SiteViews() const {
   std::vector<SiteView> sites = sites_.Views();
   absl::MutexLock lock(&mutex_);
-  for (SiteView& site : sites) {
-    if (const auto it = heard_.find(site.name); it != heard_.end()) site.heard = it->second;
-  }
+  liveness_.Fill(sites);
   return sites;
 }
 

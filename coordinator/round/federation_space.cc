@@ -58,7 +58,8 @@ void FederationDriver::WatchSpace() {
   }
 }
 
-void FederationDriver::CutStalledUploads() {
+// Cuts what hangs. A site whose update is being checked waits for us, so it is not standing still.
+void FederationDriver::WatchUploads() {
   const absl::Duration now = clock_.Monotonic();
   std::vector<std::shared_ptr<Upload>> uploads;
   {
@@ -67,6 +68,7 @@ void FederationDriver::CutStalledUploads() {
   }
   for (const std::shared_ptr<Upload>& upload : uploads) {
     upload->CutIfStalled(now, wire::kTransferIdle);
+    if (upload->claimed()) SignOfProgress(upload->announcement().site);
   }
 }
 

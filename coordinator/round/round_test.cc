@@ -171,12 +171,12 @@ TEST(RoundTest, PauseMovesTheDeadline) {
 
 TEST(RoundTest, QuorumDoesNotWaitForSitesThatAreAllSilent) {
   Round round = MakeRound(2);
-  const absl::Duration lease = absl::Minutes(1);
+  const Round::Idle west = {"west", "silent for 1m"};
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({"west", "south"}, lease, kStart), IsEmpty()) << "no quorum";
+  EXPECT_THAT(round.OnSilence({west, {"south", ""}}, kStart), IsEmpty()) << "no quorum";
   ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({}, lease, kStart), IsEmpty()) << "west is working";
-  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"west"}, lease, kStart)));
+  EXPECT_THAT(round.OnSilence({}, kStart), IsEmpty()) << "west is working";
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({west}, kStart)));
   EXPECT_EQ(round.Find("west")->outcome, Outcome::kMissing);
   EXPECT_EQ(round.Find("west")->reason, "silent for 1m");
   EXPECT_EQ(round.record().reason, "closed early: west silent for 1m");
@@ -187,9 +187,9 @@ TEST(RoundTest, QuorumDoesNotWaitForSitesThatAreAllSilent) {
 TEST(RoundTest, SilentSiteThatComesBackBeforeTheEndIsTaken) {
   Round round = MakeRound(2);
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({"south", "west"}, absl::Minutes(1), kStart), IsEmpty());
+  EXPECT_THAT(round.OnSilence({{"south", "silent"}, {"west", "silent"}}, kStart), IsEmpty());
   ASSERT_TRUE(round.OnUpdateVerified("west", Update("u2"), kStart).ok());
-  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"south"}, absl::Minutes(1), kStart)));
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({{"south", "silent"}}, kStart)));
   EXPECT_EQ(round.Find("west")->outcome, Outcome::kAccepted);
 }
 
@@ -218,7 +218,7 @@ Round RequiringWest() {
 TEST(RoundTest, RequiredSiteIsWaitedForAndItsAbsenceFailsTheRound) {
   Round round = RequiringWest();
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({"west"}, absl::Minutes(1), kStart), IsEmpty());
+  EXPECT_THAT(round.OnSilence({{"west", "silent"}}, kStart), IsEmpty());
   EXPECT_TRUE(Has<RoundFailed>(round.OnTime(kStart + kDeadline + absl::Seconds(1))));
   EXPECT_EQ(round.record().reason, "the study requires west (no update before the deadline)");
   EXPECT_EQ(round.Find("north")->reason, "dropped with the failed round");

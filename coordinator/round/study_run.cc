@@ -186,29 +186,43 @@ bool StudyRun::IsSilent(absl::string_view site, absl::Time now) const {
   return now - std::max(heard, leases_from_) > spec_.lease;
 }
 
+bool StudyRun::IsStalled(absl::string_view site, absl::Time now) const {
+  const SiteView* view = FindSite(sites_, site);
+  if (view == nullptr || view->advanced == absl::InfiniteFuture()) return false;
+  return now - std::max(view->advanced, leases_from_) > spec_.stall;
+}
+
+std::string StudyRun::WhyIdle(absl::string_view site, absl::Time now) const {
+  if (IsSilent(site, now)) return absl::StrCat("silent for ", absl::FormatDuration(spec_.lease));
+  if (!IsStalled(site, now)) return "";
+  return absl::StrCat("made no progress for ", absl::FormatDuration(spec_.stall), " (",
+                      FindSite(sites_, site)->counters, ")");
+}
+
 void StudyRun::OnSilence(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   if (!round_ || !round_->open()) return;
-  std::vector<std::string> silent;
+  std::vector<Round::Idle> idle;
   for (const ContributionRecord& contribution : round_->record().contributions) {
-    if (contribution.outcome != Outcome::kAwaited || !IsSilent(contribution.site, now)) continue;
-    silent.push_back(contribution.site);
+    if (contribution.outcome != Outcome::kAwaited) continue;
+    std::string why = WhyIdle(contribution.site, now);
+    if (!why.empty()) idle.push_back({contribution.site, std::move(why)});
   }
-  const std::string why = absl::StrCat("silent for ", absl::FormatDuration(spec_.lease));
   if (record_.stage == Stage::kInitialising) {
     const bool another = std::any_of(sites.begin(), sites.end(), [&](const SiteView& site) {
       const CohortRecord* cohort = Cohort(site.name);
-      return cohort != nullptr && CanInitialise(*cohort, sites) && !IsSilent(site.name, now);
+      return cohort != nullptr && CanInitialise(*cohort, sites) &&
+             WhyIdle(site.name, now).empty();
     });
-    if (another && !silent.empty()) OnSiteGone(silent.front(), why, now, step);
+    if (another && !idle.empty()) OnSiteGone(idle.front().site, idle.front().why, now, step);
     return;
   }
-  const RoundEffects effects = round_->OnSilence(silent, spec_.lease, now);
+  const RoundEffects effects = round_->OnSilence(idle, now);
   if (effects.empty()) return;
-  for (const std::string& site : silent) {
+  for (const Round::Idle& one : idle) {
     AuditFacts facts = Facts("round.drop");
     facts.round = round_->record().number;
-    facts.site = site;
-    facts.reason = why;
+    facts.site = one.site;
+    facts.reason = one.why;
     step.audit.push_back(std::move(facts));
   }
   Apply(effects, now, step);

@@ -22,17 +22,18 @@
 // coordinator was down does count, but after a restart an open round or evaluation has at least
 // kRestartWindow left, or the study's whole deadline if that is shorter.
 //
-// A site of which nothing is heard for the study's lease is silent: a round that has its quorum and
-// its required sites does not wait for it, and takes it up again when it comes back before the round
-// closes. Silence is measured by the driver on the monotonic clock and is not durable: after a
-// restart or a pause every site has a whole lease. The site that makes the first weights is replaced
-// when it falls silent and another one is there. A site whose software lacks what the study needs is
+// A site of which nothing is heard for the study's lease is silent, one that is heard of but whose
+// counters stand still for the study's `stall` is stalled: a round that has its quorum and its required
+// sites waits for neither, and takes them up again when they come back before the round closes. Both
+// are measured by the driver on the monotonic clock and are not durable: after a restart or a pause
+// every site has its whole time. The site that makes the first weights is replaced
+// when it falls silent or stalls and another one is there. A site whose software lacks what the study needs is
 // not asked for anything.
 //
 // An evaluation asks every approved site that has cases for it. An evaluator the study names and
 // that cannot take part is recorded as missing, with the reason; the last evaluation also waits for
 // connected evaluators that are still preparing. A report that is wrong ends the site's part. Once
-// somebody has reported, it does not wait for sites that are all silent.
+// somebody has reported, it does not wait for sites that are all silent or stalled.
 //
 // Order: OnTime before any other event of that moment. Thread-compatible; copy it, apply an event to
 // the copy, persist what `step` says, then put it in place of the old one. An event that returns an
@@ -92,6 +93,9 @@ struct SiteView {
   absl::string_view state = "";  // in words, for a reason; a constant
   uint32_t capabilities = kEveryCapability;
   absl::Time heard = absl::InfinitePast();  // the last sign of life of its work, for the lease
+  // Since when its task's counters stand still; InfiniteFuture: it does not count, or has no task.
+  absl::Time advanced = absl::InfiniteFuture();
+  std::string counters = "";  // "step 120 of 200"
 };
 
 // nullptr: no such site.
@@ -208,6 +212,8 @@ class StudyRun {
   absl::Status CheckOffer(const Offer& offer, absl::Time now) const;
   // Nothing was heard of the site for the study's lease.
   bool IsSilent(absl::string_view site, absl::Time now) const;
+  // It is heard of, but its counters stand still for the study's `stall`.
+  bool IsStalled(absl::string_view site, absl::Time now) const;
   // Rounds whose staged uploads are still needed.
   std::set<int64_t> StagedRounds() const;
   // What an active study waits for, in words; empty: nothing out of the ordinary. Not durable.
@@ -253,6 +259,8 @@ class StudyRun {
   bool AwaitsCarried(const ContributionRecord& contribution) const;
   void EndCarried(absl::string_view reason, Step& step);
   DropUploads UploadsToDrop() const;
+  // Why nothing is to be expected of the site now: silent or stalled. Empty: it works.
+  std::string WhyIdle(absl::string_view site, absl::Time now) const;
   void OnSilence(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OpenEvaluation(absl::Time now, Step& step);
   void SettleEvaluation(absl::Time now, Step& step);
@@ -279,7 +287,7 @@ class StudyRun {
   std::vector<SiteView> sites_;
   std::string waiting_;
   std::map<std::string, absl::Time, std::less<>> prepared_;  // when a site last reported its cohort
-  absl::Time leases_from_ = absl::InfiniteFuture();  // no lease began earlier
+  absl::Time leases_from_ = absl::InfiniteFuture();  // no lease and no stall began earlier
 };
 
 // One change of a study: time, the event, and what time makes of that. Returns the event's error.

@@ -16,7 +16,7 @@ using ::testing::SizeIs;
 constexpr const char* kYaml = R"(name: hippo
 task: {labels: {1: Anterior}}
 aggregation: {min_sites: 2, unlabelled_after: 1}
-rounds: {count: 2, deadline: 10m, quorum: 1}
+rounds: {count: 2, deadline: 10m, quorum: 1, stall: 2m}
 sites: {evaluators: [reader]}
 )";
 
@@ -388,6 +388,45 @@ TEST_F(StudyRunTest, SilentSiteCostsTheRoundItsLeaseAndNoMore) {
   ASSERT_THAT(step.audit, SizeIs(2));
   EXPECT_EQ(step.audit[0].reason, "silent for 1m");
   EXPECT_EQ(step.audit[0].site, "b");
+}
+
+TEST_F(StudyRunTest, StalledSiteIsLeftOutWithWhereItStandsAndTakenUpWhenItAdvances) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  const auto advances = [&] {
+    sites_[1].heard = now_ + absl::Minutes(3);  // heartbeats go on
+    sites_[1].advanced = now_;
+    sites_[1].counters = "step 120 of 200";
+  };
+  advances();
+  EXPECT_FALSE(Tick(absl::Seconds(121)).changed()) << "the quorum is not there";
+  EXPECT_TRUE(run_->IsStalled("b", now_));
+  EXPECT_TRUE(run_->TaskFor("b", now_).has_value()) << "stalled is not out";
+  advances();
+  Tick();
+  EXPECT_FALSE(run_->IsStalled("b", now_)) << "it advances again";
+  ASSERT_TRUE(Submit("a").ok()) << "the quorum is 1";
+  EXPECT_FALSE(Tick(absl::Minutes(2)).changed());
+  const Step step = Tick(absl::Seconds(1));
+  EXPECT_EQ(run_->round()->phase(), RoundPhase::kAggregating);
+  ASSERT_THAT(step.audit, SizeIs(2));
+  EXPECT_EQ(step.audit[0].reason, "made no progress for 2m (step 120 of 200)");
+  EXPECT_EQ(run_->round()->record().reason,
+            "closed early: b made no progress for 2m (step 120 of 200)");
+}
+
+TEST_F(StudyRunTest, SiteWithoutCountersIsJudgedByItsHeartbeatAlone) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  ASSERT_TRUE(Submit("a").ok());
+  for (int minute = 0; minute < 9; ++minute) {
+    sites_[1].heard = now_;
+    EXPECT_FALSE(Tick(absl::Seconds(59)).changed());
+  }
 }
 
 TEST_F(StudyRunTest, RestartGivesEverySiteAWholeLease) {

@@ -360,6 +360,34 @@ TEST(TaskMonitorTest, HeartbeatsGoOutWithoutProgress) {
   EXPECT_EQ(remote.last.done, 5);
 }
 
+TEST(TaskMonitorTest, HeartbeatsCountWhatAdvancedAndNothingElse) {
+  HeartbeatFederation remote;
+  FakeClock clock;
+  const std::atomic<bool> stop{false};
+  SiteTask task;
+  task.lease = absl::Milliseconds(30);
+  TaskMonitor monitor(task, remote, stop, clock);
+  const auto counted = [&](int heartbeats) {
+    int seen = 0;
+    {
+      absl::MutexLock lock(&remote.mutex);
+      seen = remote.count;
+    }
+    remote.AwaitCount(seen + heartbeats);  // the first may have been on its way
+    absl::MutexLock lock(&remote.mutex);
+    return remote.last.advances;
+  };
+  monitor.Report(TaskPhase::kTrain, 5, 10);
+  const uint64_t stands = counted(2);
+  EXPECT_GT(stands, 0u);
+  monitor.Report(TaskPhase::kTrain, 5, 10);
+  EXPECT_EQ(counted(3), stands) << "a repeat is not progress";
+  monitor.Report(TaskPhase::kTrain, 6, 10);
+  EXPECT_EQ(counted(2), stands + 1);
+  monitor.Advance();
+  EXPECT_EQ(counted(2), stands + 2);
+}
+
 TEST(TaskMonitorTest, AnswerThatTheResultIsNotAwaitedHaltsTheWork) {
   HeartbeatFederation remote;
   remote.answer = absl::FailedPreconditionError("gone");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace consilium::sim {
@@ -80,6 +81,9 @@ void Checker::CheckVersions(const std::string& study) {
       return world_.Fail(absl::StrCat("version ", version.version, " has no committed round"));
     }
     if (!round->second.reason.empty()) ++world_.counts.closed_early;
+    if (absl::StrContains(round->second.reason, "made no progress")) {
+      ++world_.counts.left_out_stalled;
+    }
     for (const ContributionRecord& c : round->second.contributions) {
       if (c.outcome == Outcome::kRefused && c.staleness > 0) ++world_.counts.stale_refusals;
       if (c.outcome != Outcome::kFolded) continue;

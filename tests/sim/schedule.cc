@@ -29,6 +29,7 @@ Faults DrawFaults(phantom::Random& random) {
   faults.crash_at_commit = some(0.1);
   faults.site_crash = some(0.03);
   faults.site_hang = some(0.02);
+  faults.site_stall = some(0.05);
   faults.spool_lost = some(0.5);
   faults.work_fails = some(0.15);
   return faults;
@@ -52,10 +53,10 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
       "name: %s\ntask: {labels: {1: A}}\n"
       "plan: {patch_xyz: [16, 16, 16], strides_xyz: [[1,1,1],[2,2,2]], features: [8,16], "
       "steps_per_round: 10, spacing_xyz_mm: [1, 1, 1]}\n"
-      "aggregation: {%s}\nrounds: {count: %d, deadline: %ds, quorum: %d, lease: %ds}\n"
+      "aggregation: {%s}\nrounds: {count: %d, deadline: %ds, quorum: %d, lease: %ds, stall: %ds}\n"
       "sites: {evaluators: []%s}\nevaluation: {every: %d}\n",
       name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum,
-      10 + random.Index(30), required, random.Index(3));
+      10 + random.Index(30), 30 + random.Index(60), required, random.Index(3));
 }
 
 // Reading a study file takes longer than the rest of its schedule, so there are only so many.
@@ -121,6 +122,7 @@ class Chaos {
     for (SimSite& site : sites_) {
       if (world_.Chance(world_.faults().site_crash)) site.Crash();
       if (world_.Chance(world_.faults().site_hang)) site.Hang();
+      if (world_.Chance(world_.faults().site_stall)) site.Stall();
     }
     if (world_.Chance(0.002) && sites_.size() > 2) {
       ++world_.counts.revocations;
@@ -160,6 +162,7 @@ Outcome RunSchedule(uint64_t seed, Bug bug) {
     options.unlabelled = options.labelled == 0 ? 5 : draw.Index(10);
     options.held_out = draw.Index(2);
     options.training = absl::Seconds(5 + draw.Index(draw.Uniform() < 0.2 ? 120 : 30));
+    options.counts = draw.Uniform() < 0.8;
     coordinator.Approve(options.name);
     sites.emplace_back(std::move(options), world, coordinator, ledger);
   }

@@ -41,11 +41,11 @@ std::vector<SiteView> SimCoordinator::Views() const {
   for (const auto& [site, approved] : disk_.approved) {
     SiteView view = {site, approved, false, Name(approved ? SiteState::kApproved : SiteState::kRevoked)};
     if (const auto it = heard_.find(site); it != heard_.end()) {
-      view.heard = it->second;
       view.connected = approved && world_.now() - it->second < kConnectedFor;
     }
     views.push_back(std::move(view));
   }
+  liveness_.Fill(views);
   return views;
 }
 
@@ -53,6 +53,7 @@ absl::Status SimCoordinator::Heard(const std::string& site) {
   if (!up_) return Down();
   if (!disk_.approved.at(site)) return absl::PermissionDeniedError("revoked");
   heard_[site] = world_.now();
+  liveness_.Heard(site, world_.now());
   return absl::OkStatus();
 }
 
@@ -102,6 +103,7 @@ void SimCoordinator::Crash() {
   ++life_;
   runs_.clear();
   heard_.clear();
+  liveness_ = {};
   sums_.clear();
   world_.After(world_.Between(absl::Seconds(1), kDownMax), [this] { Restart(); });
 }
@@ -165,6 +167,7 @@ void SimCoordinator::Revoke(const std::string& site) {
 
 absl::StatusOr<std::optional<SiteTask>> SimCoordinator::NextTask(const std::string& site) {
   CSL_RETURN_IF_ERROR(Heard(site));
+  liveness_.Rests(site);
   std::optional<SiteTask> oldest;
   for (const auto& [name, run] : runs_) {
     std::optional<SiteTask> task = run->TaskFor(site, world_.now());
@@ -196,10 +199,13 @@ absl::Status SimCoordinator::ReportEvaluation(const std::string& site, const std
   return absl::FailedPreconditionError("no such task");
 }
 
-absl::Status SimCoordinator::ReportProgress(const std::string& site, const std::string& task_id) {
+absl::Status SimCoordinator::ReportProgress(const std::string& site,
+                                            const SiteProgress& progress) {
   CSL_RETURN_IF_ERROR(Heard(site));
   for (const auto& [name, run] : runs_) {
-    if (run->Awaits(site, task_id, world_.now())) return absl::OkStatus();
+    if (!run->Awaits(site, progress.task_id, world_.now())) continue;
+    liveness_.Report(site, name, progress, world_.now());
+    return absl::OkStatus();
   }
   return absl::FailedPreconditionError("not awaited");
 }

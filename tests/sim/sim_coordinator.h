@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "aggregation/weighted_mean.h"
+#include "coordinator/round/liveness.h"
 #include "coordinator/round/study_run.h"
 #include "coordinator/round/upload.h"
 #include "tests/sim/world.h"
@@ -59,7 +60,7 @@ class SimCoordinator {
   absl::Status ReportCohort(const coordinator::CohortRecord& report, const std::string& task_id);
   absl::Status ReportEvaluation(const std::string& site, const std::string& task_id,
                                 const std::vector<coordinator::CaseDiceRecord>& cases);
-  absl::Status ReportProgress(const std::string& site, const std::string& task_id);
+  absl::Status ReportProgress(const std::string& site, const coordinator::SiteProgress& progress);
   absl::Status Decline(const std::string& site, const std::string& task_id);
   absl::Status Upload(const coordinator::Announcement& announcement, const Values& values);
   absl::StatusOr<bool> CommitUpload(const coordinator::Announcement& announcement);
@@ -102,6 +103,7 @@ class SimCoordinator {
   uint64_t life_ = 0;
   std::map<std::string, std::shared_ptr<const coordinator::StudyRun>> runs_;
   std::map<std::string, absl::Time> heard_;
+  coordinator::Liveness liveness_;
   std::map<std::string, Sum> sums_;
   absl::Time worker_free_ = absl::InfinitePast();
 };

@@ -12,6 +12,7 @@ constexpr absl::Duration kCallTimeout = absl::Seconds(10);
 constexpr absl::Duration kIdleQuestion = absl::Seconds(5);
 constexpr absl::Duration kAwayMax = absl::Seconds(60);
 constexpr absl::Duration kHangMax = absl::Seconds(150);
+constexpr int64_t kSteps = 8;  // of a task
 constexpr absl::Duration kRefusedWait = absl::Seconds(60);
 
 agent::TaskKind KindOf(coordinator::TaskKind kind) {
@@ -83,6 +84,12 @@ void SimSite::Hang() {
   hangs_until_ = world_.now() + world_.Between(absl::Seconds(5), kHangMax);
 }
 
+void SimSite::Stall() {
+  if (!alive_ || working_on_.empty()) return;
+  ++world_.counts.stalls;
+  stalls_until_ = world_.now() + world_.Between(absl::Seconds(5), kHangMax);
+}
+
 void SimSite::Do(const std::vector<agent::Effect>& effects) {
   for (const agent::Effect& effect : effects) {
     if (std::holds_alternative<agent::AskForTask>(effect)) {
@@ -130,23 +137,31 @@ void SimSite::Work() {
   const bool trains = task_->kind == coordinator::TaskKind::kTrain;
   const absl::Duration takes = trains ? world_.Between(options_.training / 2, options_.training * 2)
                                       : world_.Between(absl::Seconds(1), absl::Seconds(5));
+  steps_ = 0;
   Heartbeat(working_on_);
-  world_.After(takes, [this, life = life_, task = *task_] {
+  DoStep(*task_, takes / kSteps);
+}
+
+void SimSite::DoStep(const coordinator::SiteTask& task, absl::Duration takes) {
+  const absl::Time stands_until = std::max(hangs_until_, stalls_until_);
+  world_.At(std::max(world_.now(), stands_until) + takes, [this, life = life_, task, takes] {
     if (life != life_ || !alive_ || working_on_ != task.task_id) return;
-    if (world_.now() < hangs_until_) {
-      world_.At(hangs_until_, [this, life, task] {
-        if (life == life_ && alive_ && working_on_ == task.task_id) FinishWork(task);
-      });
-      return;
-    }
-    FinishWork(task);
+    if (world_.now() < std::max(hangs_until_, stalls_until_)) return DoStep(task, takes);
+    if (++steps_ == kSteps) return FinishWork(task);
+    DoStep(task, takes);
   });
 }
 
 // The monitor's thread: it also notices that the result is no longer awaited.
 void SimSite::Heartbeat(const std::string& task_id) {
+  coordinator::SiteProgress progress;
+  progress.phase = "train";
+  progress.task_id = task_id;
+  progress.done = steps_;
+  progress.total = kSteps;
+  progress.advances = options_.counts ? static_cast<uint64_t>(1 + steps_) : 0;
   Call<absl::Status>(
-      [this, task_id] { return coordinator_.ReportProgress(name(), task_id); },
+      [this, progress] { return coordinator_.ReportProgress(name(), progress); },
       [this, task_id](const absl::Status& status) {
         if (working_on_ != task_id) return;
         if (absl::IsFailedPrecondition(status)) {

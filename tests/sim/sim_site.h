@@ -34,6 +34,7 @@ class SimSite {
     int64_t unlabelled = 0;
     int64_t held_out = 1;
     absl::Duration training = absl::Seconds(20);  // about so long
+    bool counts = true;  // false: an agent of before, whose heartbeats have no counters
   };
   SimSite(Options options, World& world, SimCoordinator& coordinator, Ledger& ledger)
       : options_(std::move(options)), world_(world), coordinator_(coordinator), ledger_(ledger) {}
@@ -43,6 +44,8 @@ class SimSite {
   // Comes back by itself after a while.
   void Crash();
   void Hang();
+  // The work stands still for a while; heartbeats go on.
+  void Stall();
 
  private:
   struct Result {
@@ -53,6 +56,7 @@ class SimSite {
   void Do(const std::vector<agent::Effect>& effects);
   void Ask();
   void Work();
+  void DoStep(const coordinator::SiteTask& task, absl::Duration takes);
   void FinishWork(const coordinator::SiteTask& task);
   void Heartbeat(const std::string& task_id);
   void Deliver(const std::string& task_id);
@@ -77,6 +81,8 @@ class SimSite {
   std::optional<agent::SiteRound> round_;
   std::optional<coordinator::SiteTask> task_;
   std::string working_on_;  // empty: nothing
+  int64_t steps_ = 0;       // of that, done
+  absl::Time stalls_until_ = absl::InfinitePast();
 };
 
 }  // namespace consilium::sim

@@ -9,7 +9,8 @@ void Counts::Add(const Counts& other) {
       &Counts::lost_spools,   &Counts::declines,     &Counts::revocations,
       &Counts::pauses,        &Counts::versions,     &Counts::failed_rounds,
       &Counts::closed_early,  &Counts::stale_folds,  &Counts::stale_refusals,
-      &Counts::late_updates,  &Counts::acknowledged};
+      &Counts::late_updates,  &Counts::acknowledged, &Counts::stalls,
+      &Counts::left_out_stalled};
   for (const auto member : kAll) this->*member += other.*member;
 }
 

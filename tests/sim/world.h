@@ -25,6 +25,7 @@ struct Faults {
   double crash_at_commit = 0;  // of the coordinator, before or after it
   double site_crash = 0;       // in each tick
   double site_hang = 0;
+  double site_stall = 0;       // of its work alone
   double spool_lost = 0;       // of a crash
   double work_fails = 0;
 };
@@ -33,7 +34,7 @@ struct Counts {
   int64_t events = 0, drops = 0, duplicates = 0, coordinator_crashes = 0, site_crashes = 0,
           hangs = 0, lost_spools = 0, declines = 0, revocations = 0, pauses = 0, versions = 0,
           failed_rounds = 0, closed_early = 0, stale_folds = 0, stale_refusals = 0,
-          late_updates = 0, acknowledged = 0;
+          late_updates = 0, acknowledged = 0, stalls = 0, left_out_stalled = 0;
   void Add(const Counts& other);
 };
 
