@@ -132,8 +132,8 @@ std::string ShellQuoted(const std::string& word) {
 // Run beside the layout: podman takes the path of "oci:" for the image's name, in which it allows
 // neither capitals nor "_" at a part's end.
 std::string RunCommand(const PublishArguments& arguments) {
-  const fs::path dir(
-      absl::StripSuffix(fs::absolute(arguments.to).lexically_normal().string(), "/"));
+  fs::path dir = fs::absolute(arguments.to).lexically_normal();
+  if (!dir.has_filename()) dir = dir.parent_path();  // "to/" is "to"
   return absl::StrCat(
       "cd ", ShellQuoted(dir.parent_path().string()),
       " && podman run --rm --network none --read-only --cap-drop all --user $(id -u):$(id -g) "
