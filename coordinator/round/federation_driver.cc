@@ -135,6 +135,7 @@ absl::Status FederationDriver::Change(absl::string_view study, const Caller& cal
   Batch batch;
   const absl::Time now = Now();
   const std::vector<SiteView> sites = SiteViews();
+  run.NoteRoom(RoomFor(study));
   const absl::Status result =
       TakeTurn(run, sites, now, step, [&](StudyRun& changing, Step& out) {
         return event(changing, out, batch, now);

@@ -196,6 +196,8 @@ class FederationDriver {
 
   // Room for uploads (federation_space.cc).
   void WatchSpace();
+  // What is free above the floor, less what the rounds of other studies may still write.
+  std::optional<uint64_t> RoomFor(absl::string_view study) const ABSL_LOCKS_EXCLUDED(mutex_);
   void WatchUploads();
   absl::Status Admit(const Announcement& announcement) const;
 

@@ -32,6 +32,17 @@ absl::StatusOr<FederationDriver::Space> FederationDriver::MeasureSpace() const {
   return Space{space.available, space.capacity, options_.disk_floor_bytes};
 }
 
+std::optional<uint64_t> FederationDriver::RoomFor(absl::string_view study) const {
+  const absl::StatusOr<Space> space = MeasureSpace();
+  if (!space.ok()) return std::nullopt;  // readiness says so
+  uint64_t taken = space->floor;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [name, run] : studies_) {
+    if (name != study) taken += run->BytesAhead();
+  }
+  return space->free > taken ? space->free - taken : 0;
+}
+
 void FederationDriver::WatchSpace() {
   const absl::StatusOr<Space> space = MeasureSpace();
   if (!space.ok()) return;  // readiness says so

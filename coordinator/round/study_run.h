@@ -171,6 +171,11 @@ class StudyRun {
   absl::Status OnControl(absl::string_view action, absl::string_view reason, absl::Time now,
                          Step& step);
   void OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  // How many bytes above the disk's floor are not spoken for; no round opens that needs more. Before
+  // OnTime; not durable. nullopt, as at first: not known, and not judged.
+  void NoteRoom(std::optional<uint64_t> bytes) { room_ = bytes; }
+  // What an open round may still write: the updates that are awaited, and the new version.
+  uint64_t BytesAhead() const;
   // The process started anew. Needs no record: the next start comes to the same.
   void OnRestart(absl::Time now);
   // Idempotent. FAILED_PRECONDITION: not the site's PREPARE task. INVALID_ARGUMENT: no such cohort.
@@ -250,6 +255,9 @@ class StudyRun {
   // Who is asked, and who is not and why.
   std::vector<Round::Invitee> Invitees(const std::vector<SiteView>& sites) const;
   std::string AbsentRequired(const std::vector<Round::Invitee>& invitees) const;
+  int64_t AwaitedCount() const;
+  // Whether so many updates and a version fit; else says so, and audits it once.
+  bool HasRoom(int64_t updates, Step& step);
   bool WarmingUp(const std::vector<SiteView>& sites) const;
   // Asynchronous studies (study_buffer.cc).
   void OpenBuffer(const std::vector<Round::Invitee>& invitees, absl::Time now, Step& step);
@@ -286,6 +294,8 @@ class StudyRun {
   // Not durable; each OnTime sets the first two anew.
   std::vector<SiteView> sites_;
   std::string waiting_;
+  std::optional<uint64_t> room_;
+  bool wants_room_ = false;  // and it was audited
   std::map<std::string, absl::Time, std::less<>> prepared_;  // when a site last reported its cohort
   absl::Time leases_from_ = absl::InfiniteFuture();  // no lease and no stall began earlier
 };

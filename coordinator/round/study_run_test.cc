@@ -429,6 +429,35 @@ TEST_F(StudyRunTest, SiteWithoutCountersIsJudgedByItsHeartbeatAlone) {
   }
 }
 
+TEST_F(StudyRunTest, RoundOpensByItselfWhenThereIsRoomForIt) {
+  Report("a", 10, 10, 2);
+  Report("b", 10, 10);
+  Report("reader", 4, 4, 4);
+  Tick();
+  run_->NoteRoom(0);  // below the floor
+  Tick(kGrace * 2);
+  EXPECT_NE(run_->record().stage, Stage::kInitialising);
+  EXPECT_THAT(run_->waiting(), testing::HasSubstr("room on the coordinator's disk"));
+  run_->NoteRoom(1);  // the model's size is not known yet: the floor is what counts
+  Tick();
+  ASSERT_EQ(run_->record().stage, Stage::kInitialising);
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();  // 100 bytes
+  run_->NoteRoom(299);
+  Step step = Tick();
+  ASSERT_EQ(run_->record().stage, Stage::kBetweenRounds);
+  EXPECT_THAT(run_->waiting(), testing::HasSubstr("may write 300 (2 updates and a version)"));
+  ASSERT_THAT(step.audit, SizeIs(1));
+  EXPECT_EQ(step.audit[0].action, "disk.low");
+  EXPECT_FALSE(Tick(absl::Minutes(1)).changed()) << "once, not each tick";
+  EXPECT_EQ(run_->BytesAhead(), 0u);
+  run_->NoteRoom(300);
+  Tick();
+  EXPECT_EQ(run_->record().stage, Stage::kRound);
+  EXPECT_EQ(run_->BytesAhead(), 300u) << "for the rounds of other studies to leave alone";
+  EXPECT_EQ(run_->waiting(), "");
+}
+
 TEST_F(StudyRunTest, RestartGivesEverySiteAWholeLease) {
   OpenFirstRound();
   ASSERT_TRUE(Submit("a").ok());
