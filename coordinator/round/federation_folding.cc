@@ -48,10 +48,7 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
     worker_.Forget(context.study, context.round);
     return;  // stopped or failed meanwhile
   }
-  std::vector<FoldUpdate> accepted;
-  for (const StudyEffect& effect : before->Resume()) {
-    if (const auto* fold = std::get_if<StudyFold>(&effect)) accepted.push_back(fold->update);
-  }
+  const std::vector<FoldUpdate> accepted = before->Accepted();
   const absl::Duration began = clock_.Monotonic();
   const absl::StatusOr<MadeModel> made = worker_.Aggregate(context, accepted);
   if (options_.metrics != nullptr) options_.metrics->Aggregated(clock_.Monotonic() - began);
@@ -62,6 +59,8 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
             run.round()->phase() != RoundPhase::kAggregating) {
           return absl::OkStatus();  // stopped or failed meanwhile
         }
+        // A site was revoked meanwhile: what is left is aggregated anew, as was asked with that.
+        if (run.Accepted().size() != accepted.size()) return absl::OkStatus();
         if (!made.ok()) {
           run.OnAggregationFailed(
               absl::StrCat("the model could not be made: ", made.status().message()), now, step);

@@ -165,6 +165,35 @@ RoundEffects Round::OnSiteGone(absl::string_view site, absl::string_view reason,
   return EndPart(site, Outcome::kMissing, reason, now).value_or(RoundEffects());
 }
 
+Round::Withdrawal Round::OnRevoked(absl::string_view site, absl::string_view reason,
+                                   absl::Time now) {
+  Withdrawal withdrawal;
+  const bool aggregating = phase() == RoundPhase::kAggregating;
+  if (!open() && !aggregating) return withdrawal;
+  for (ContributionRecord& contribution : record_.contributions) {
+    if (contribution.site != site || contribution.outcome != Outcome::kAccepted) continue;
+    withdrawal.parts.push_back(contribution);
+    contribution.outcome = Outcome::kRefused;
+    contribution.reason = std::string(reason);
+  }
+  if (withdrawal.parts.empty()) return withdrawal;
+  if (!aggregating) {
+    Settle(now, withdrawal.effects);
+    return withdrawal;
+  }
+  const int64_t accepted = Count(Outcome::kAccepted);
+  if (const std::string lost = LostRequired(); !lost.empty()) {
+    Fail(absl::StrCat("the study requires ", lost), now, withdrawal.effects);
+  } else if (accepted < record_.quorum) {
+    Fail(absl::StrCat(accepted, " updates where the quorum is ", record_.quorum, ", as ", site,
+                      " was revoked"),
+         now, withdrawal.effects);
+  } else {
+    withdrawal.effects.push_back(Aggregate{});  // anew, of what is left
+  }
+  return withdrawal;
+}
+
 RoundEffects Round::OnSilence(const std::vector<Idle>& idle, absl::Time now) {
   RoundEffects effects;
   if (!open() || now > deadline()) return effects;

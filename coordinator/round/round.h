@@ -12,8 +12,9 @@
 // fails if not. It also fails as soon as the quorum can no longer be reached, or a required site
 // can no longer deliver. Sites of which nothing was heard for their lease, or whose work does not
 // advance, are idle, not out: only when the quorum and every required site have delivered and all that
-// is still awaited is idle does the round close without them. A site that declines counts as missing. An update accepted
-// before its site was suspended stays in.
+// is still awaited is idle does the round close without them. A site that declines counts as missing.
+// An update accepted before its site was suspended stays in; one of a site that is revoked before the
+// round is committed does not, and the quorum is reckoned again.
 //
 // A buffer (asynchronous studies, study_buffer.cc) is a round that closes with its `buffer`-th
 // update. A site may have several contributions in it, one a task and at most one of them awaited;
@@ -120,6 +121,13 @@ class Round {
   RoundEffects OnSilence(const std::vector<Idle>& idle, absl::Time now);
   // Suspended, revoked. Nothing happens if nothing is awaited from it.
   RoundEffects OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now);
+  // Revoked, for good: what it gave is refused, and what else was accepted goes on if that is enough.
+  // `parts` empty: it had given nothing, and nothing happened.
+  struct Withdrawal {
+    std::vector<ContributionRecord> parts;  // as they were
+    RoundEffects effects;
+  };
+  Withdrawal OnRevoked(absl::string_view site, absl::string_view reason, absl::Time now);
   RoundEffects OnTime(absl::Time now);
   // Ends the round from outside: the study was stopped, or folding failed.
   RoundEffects OnFailure(absl::string_view reason, absl::Time now);

@@ -145,6 +145,34 @@ TEST(RoundTest, SuspensionAfterAcceptanceKeepsTheUpdate) {
   EXPECT_EQ(round.Find("north")->outcome, Outcome::kAccepted);
 }
 
+TEST(RoundTest, RevocationTakesAnAcceptedUpdateOutAndTheQuorumIsReckonedAgain) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_THAT(round.OnRevoked("south", "revoked", kStart).parts, IsEmpty()) << "gave nothing";
+  const Round::Withdrawal withdrawal = round.OnRevoked("north", "the site was revoked", kStart);
+  ASSERT_THAT(withdrawal.parts, SizeIs(1));
+  EXPECT_EQ(withdrawal.parts[0].upload_id, "u1");
+  EXPECT_THAT(withdrawal.effects, IsEmpty()) << "south and west are enough";
+  EXPECT_EQ(round.Find("north")->outcome, Outcome::kRefused);
+  EXPECT_EQ(round.Find("north")->reason, "the site was revoked");
+  EXPECT_THAT(round.Resume(), IsEmpty());
+  ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
+  EXPECT_TRUE(Has<RoundFailed>(round.OnRevoked("south", "revoked", kStart).effects))
+      << "west alone is less than the quorum";
+}
+
+TEST(RoundTest, RevocationWhileItAggregatesStartsThatAnewOrFailsTheRound) {
+  Round round = MakeRound(2);
+  for (const char* site : {"north", "south", "west"}) {
+    ASSERT_TRUE(round.OnUpdateVerified(site, Update(site), kStart).ok());
+  }
+  ASSERT_EQ(round.phase(), RoundPhase::kAggregating);
+  EXPECT_TRUE(Has<Aggregate>(round.OnRevoked("north", "revoked", kStart).effects));
+  EXPECT_THAT(round.Resume(), SizeIs(3)) << "two updates, and the aggregation";
+  EXPECT_TRUE(Has<RoundFailed>(round.OnRevoked("west", "revoked", kStart).effects));
+  EXPECT_EQ(round.phase(), RoundPhase::kFailed);
+}
+
 TEST(RoundTest, RestartFromPersistedBytesFoldsWhatWasAccepted) {
   Round round = MakeRound(2);
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());

@@ -216,6 +216,15 @@ void StudyRun::OnAggregationFailed(absl::string_view reason, absl::Time now, Ste
   if (round_) Apply(round_->OnFailure(reason, now), now, step);
 }
 
+std::vector<FoldUpdate> StudyRun::Accepted() const {
+  std::vector<FoldUpdate> accepted;
+  if (!round_) return accepted;
+  for (RoundEffect& effect : round_->Resume()) {
+    if (auto* fold = std::get_if<FoldUpdate>(&effect)) accepted.push_back(std::move(*fold));
+  }
+  return accepted;
+}
+
 std::vector<StudyEffect> StudyRun::Resume() const {
   std::vector<StudyEffect> effects;
   if (!round_) return effects;

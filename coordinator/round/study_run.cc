@@ -180,6 +180,35 @@ void StudyRun::DropUnapproved(const std::vector<SiteView>& sites, absl::Time now
   for (const auto& [site, reason] : gone) OnSiteGone(site, reason, now, step);
 }
 
+// What a revoked site gave does not go into a version that is yet to be made.
+void StudyRun::DropRevoked(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  if (!round_) return;
+  std::set<std::string> revoked;
+  for (const ContributionRecord& contribution : round_->record().contributions) {
+    if (contribution.outcome != Outcome::kAccepted) continue;
+    const SiteView* site = FindSite(sites, contribution.site);
+    if (site != nullptr && site->state == Name(SiteState::kRevoked)) revoked.insert(site->name);
+  }
+  for (const std::string& site : revoked) {
+    const Round::Withdrawal withdrawal = round_->OnRevoked(site, WhyGone(sites, site), now);
+    if (withdrawal.parts.empty()) continue;
+    DropUploads drop = {.round = round_->record().number, .what = DropUploads::What::kTasks};
+    for (const ContributionRecord& part : withdrawal.parts) {
+      drop.tasks.push_back({round_->TaskRound(part), part.task_id, part.upload_id});
+      AuditFacts facts = Facts("update.drop");
+      facts.round = drop.round;
+      facts.site = site;
+      facts.digest = part.upload_id;
+      facts.outcome = "refused";
+      facts.reason = WhyGone(sites, site);
+      step.audit.push_back(std::move(facts));
+    }
+    step.rounds.push_back(round_->record());
+    step.effects.push_back(std::move(drop));  // also the sum that it is part of
+    Apply(withdrawal.effects, now, step);
+  }
+}
+
 bool StudyRun::IsSilent(absl::string_view site, absl::Time now) const {
   const SiteView* view = FindSite(sites_, site);
   const absl::Time heard = view == nullptr ? absl::InfinitePast() : view->heard;
@@ -231,6 +260,7 @@ void StudyRun::OnSilence(const std::vector<SiteView>& sites, absl::Time now, Ste
 void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   sites_ = sites;
   waiting_.clear();
+  DropRevoked(sites, now, step);  // also in a pause: a model may be on its way
   if (record_.state != StudyState::kPreparing && record_.state != StudyState::kRunning) return;
   switch (record_.stage) {
     case Stage::kIdle:

@@ -189,6 +189,7 @@ class StudyRun {
   // is not awaited. INVALID_ARGUMENT: the reason is not a short plain text.
   absl::Status OnDeclined(absl::string_view site, absl::string_view task_id,
                           absl::string_view reason, absl::Time now, Step& step);
+  // Nothing more is awaited from it. What a revoked site gave, OnTime takes out of an open round.
   void OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now, Step& step);
   // The round's model is on disk. Returns the version to commit in the same batch.
   // FAILED_PRECONDITION: the round ended meanwhile; the file is not needed.
@@ -223,6 +224,8 @@ class StudyRun {
   std::set<int64_t> StagedRounds() const;
   // What an active study waits for, in words; empty: nothing out of the ordinary. Not durable.
   const std::string& waiting() const { return waiting_; }
+  // What the round's model is to be made of; it only ever gets fewer once the round aggregates.
+  std::vector<FoldUpdate> Accepted() const;
   // Effects of a round that was under way when the process ended.
   std::vector<StudyEffect> Resume() const;
   // The id of a task that this study gave or gives to the site; kinds and rounds never share one.
@@ -245,6 +248,7 @@ class StudyRun {
   // The time as deadlines see it: it stands still in a pause.
   absl::Time DeadlineTime(absl::Time now) const;
   void DropUnapproved(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  void DropRevoked(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OnEvaluationTime(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void AddAbsentEvaluators(bool last, EvaluationRecord& evaluation, Step& step) const;
   void MarkMissing(SiteEvaluationRecord& entry, absl::string_view reason, Step& step) const;

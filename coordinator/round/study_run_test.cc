@@ -458,6 +458,30 @@ TEST_F(StudyRunTest, RoundOpensByItselfWhenThereIsRoomForIt) {
   EXPECT_EQ(run_->waiting(), "");
 }
 
+TEST_F(StudyRunTest, RevokedSitesUpdateIsOutAlsoInAPause) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  ASSERT_TRUE(Submit("a").ok());
+  Step step;
+  ASSERT_TRUE(run_->OnControl("pause", "", now_, step).ok());
+  sites_[0].approved = false;
+  sites_[0].state = Name(SiteState::kSuspended);
+  EXPECT_FALSE(Tick().changed()) << "a suspension is not for good";
+  sites_[0].state = Name(SiteState::kRevoked);
+  step = Tick();
+  EXPECT_EQ(run_->round()->Find("a")->outcome, Outcome::kRefused);
+  EXPECT_THAT(run_->Accepted(), IsEmpty());
+  ASSERT_THAT(step.audit, SizeIs(1));
+  EXPECT_EQ(step.audit[0].action, "update.drop");
+  ASSERT_THAT(step.effects, SizeIs(1));
+  const auto& drop = std::get<DropUploads>(step.effects[0]);
+  EXPECT_EQ(drop.what, DropUploads::What::kTasks);
+  EXPECT_EQ(drop.tasks.at(0).upload_id, "a");
+  EXPECT_FALSE(Tick().changed());
+}
+
 TEST_F(StudyRunTest, RestartGivesEverySiteAWholeLease) {
   OpenFirstRound();
   ASSERT_TRUE(Submit("a").ok());

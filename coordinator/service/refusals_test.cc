@@ -173,9 +173,9 @@ TEST_F(RefusalsTest, UpdatesBeyondTheBytesInFlightWaitAndAreTakenLater) {
 }
 
 TEST_F(RefusalsTest, RevocationCutsTheOpenCallAndTheRoundGoesOn) {
-  OpenRound({"a", "b", "c"});
+  OpenRound({"a", "b", "c", "d"});
   // A call of the site that would last: nothing to do once its update is in.
-  EXPECT_TRUE(sites_[0]->Train(tasks_[0], 1.0f, 10).accepted());
+  EXPECT_TRUE(sites_[0]->Train(tasks_[0], 3.0f, 10).accepted());
   grpc::Status held;
   std::thread waiting([&] {
     v1::Task task;
@@ -200,7 +200,9 @@ TEST_F(RefusalsTest, RevocationCutsTheOpenCallAndTheRoundGoesOn) {
   EXPECT_EQ(sites_[0]->NextTask(task).error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_EQ(sites_[2]->NextTask(task).error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_FALSE(federation_.SetState("a", "approved").ok()) << "revoked is for good";
-  ExpectRoundEndsUnharmed({1});
+  ExpectRoundEndsUnharmed({1, 3});
+  EXPECT_EQ(Outcome("a"), "refused: the site was revoked") << "it had delivered";
+  EXPECT_THAT(federation_.Audit("update.drop"), SizeIs(1));
   EXPECT_THAT(Outcome("c"), HasSubstr("missing: the site was suspended"));
   EXPECT_THAT(federation_.Audit("task.next"), SizeIs(2));
 }

@@ -85,8 +85,15 @@ void Checker::CheckVersions(const std::string& study) {
       ++world_.counts.left_out_stalled;
     }
     for (const ContributionRecord& c : round->second.contributions) {
-      if (c.outcome == Outcome::kRefused && c.staleness > 0) ++world_.counts.stale_refusals;
+      const bool withdrawn = c.outcome == Outcome::kRefused && !c.upload_id.empty();
+      if (withdrawn) ++world_.counts.withdrawn;
+      if (c.outcome == Outcome::kRefused && c.staleness > 0 && !withdrawn) {
+        ++world_.counts.stale_refusals;
+      }
       if (c.outcome != Outcome::kFolded) continue;
+      if (!disk.approved.at(c.site)) {
+        return world_.Fail(absl::StrCat(version.version, " has an update of a revoked site"));
+      }
       if (!seen.folded_tasks.insert(c.task_id).second) {
         return world_.Fail(absl::StrCat("task ", c.task_id, " was folded twice"));
       }
@@ -164,7 +171,8 @@ void Checker::CheckAcknowledged() {
         const bool named = it->second.phase == RoundPhase::kFailed && !c.reason.empty();
         const bool under_way = it->second.phase == RoundPhase::kCollecting ||
                                it->second.phase == RoundPhase::kAggregating;
-        settled = c.outcome == Outcome::kFolded || named;
+        const bool withdrawn = c.outcome == Outcome::kRefused && !disk.approved.at(c.site);
+        settled = c.outcome == Outcome::kFolded || named || withdrawn;
         if (!settled && !(under_way && c.outcome == Outcome::kAccepted)) {
           return world_.Fail(absl::StrCat("an acknowledged update of ", c.site, " is neither folded "
                                           "nor named as dropped, in round ", it->second.number));

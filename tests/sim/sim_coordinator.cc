@@ -39,7 +39,8 @@ const StudyRun* SimCoordinator::Run(const std::string& study) const {
 std::vector<SiteView> SimCoordinator::Views() const {
   std::vector<SiteView> views;
   for (const auto& [site, approved] : disk_.approved) {
-    SiteView view = {site, approved, false, Name(approved ? SiteState::kApproved : SiteState::kRevoked)};
+    const SiteState gone = bug_ == Bug::kKeepRevoked ? SiteState::kSuspended : SiteState::kRevoked;
+    SiteView view = {site, approved, false, Name(approved ? SiteState::kApproved : gone)};
     if (const auto it = heard_.find(site); it != heard_.end()) {
       view.connected = approved && world_.now() - it->second < kConnectedFor;
     }

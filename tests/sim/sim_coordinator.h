@@ -21,7 +21,7 @@ namespace consilium::sim {
 using Values = std::vector<float>;
 
 // A planted fault of the program, which a run has to find.
-enum class Bug { kNone, kFoldTwice, kForgetAccepted, kNoDiscount, kLoseStaged };
+enum class Bug { kNone, kFoldTwice, kForgetAccepted, kNoDiscount, kLoseStaged, kKeepRevoked };
 
 // What survives a crash.
 struct Disk {

@@ -24,7 +24,7 @@ TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
   }
   std::printf("%llu schedules: %lld events, %lld versions, %lld acknowledged updates\n"
               "lost messages %lld, repeated %lld, coordinator crashes %lld, site crashes %lld, "
-              "hangs %lld, stalls %lld, lost spools %lld\ndeclines %lld, revocations %lld, pauses %lld, "
+              "hangs %lld, stalls %lld, lost spools %lld\ndeclines %lld, revocations %lld (of an update: %lld), pauses %lld, "
               "failed rounds %lld, closed early %lld (without a stalled site %lld), folded stale %lld, refused as stale %lld, "
               "offered late %lld\n",
               static_cast<unsigned long long>(schedules), static_cast<long long>(all.events),
@@ -34,7 +34,8 @@ TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
               static_cast<long long>(all.site_crashes), static_cast<long long>(all.hangs),
               static_cast<long long>(all.stalls),
               static_cast<long long>(all.lost_spools), static_cast<long long>(all.declines),
-              static_cast<long long>(all.revocations), static_cast<long long>(all.pauses),
+              static_cast<long long>(all.revocations),
+              static_cast<long long>(all.withdrawn), static_cast<long long>(all.pauses),
               static_cast<long long>(all.failed_rounds), static_cast<long long>(all.closed_early),
               static_cast<long long>(all.left_out_stalled),
               static_cast<long long>(all.stale_folds), static_cast<long long>(all.stale_refusals),
@@ -44,7 +45,7 @@ TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
   for (const int64_t met :
        {all.drops, all.duplicates, all.coordinator_crashes, all.site_crashes, all.hangs,
         all.lost_spools, all.declines, all.revocations, all.pauses, all.failed_rounds,
-        all.closed_early, all.stalls, all.left_out_stalled, all.stale_folds, all.stale_refusals, all.late_updates}) {
+        all.closed_early, all.stalls, all.left_out_stalled, all.withdrawn, all.stale_folds, all.stale_refusals, all.late_updates}) {
     EXPECT_GT(met, 0);
   }
 }
@@ -66,7 +67,7 @@ TEST_P(PlantedBugTest, IsFound) {
 
 INSTANTIATE_TEST_SUITE_P(All, PlantedBugTest,
                          testing::Values(Bug::kFoldTwice, Bug::kForgetAccepted, Bug::kNoDiscount,
-                                         Bug::kLoseStaged));
+                                         Bug::kLoseStaged, Bug::kKeepRevoked));
 
 }  // namespace
 }  // namespace consilium::sim

@@ -182,10 +182,7 @@ void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
       before->round()->phase() != RoundPhase::kAggregating) {
     return;
   }
-  std::vector<FoldUpdate> accepted;
-  for (const StudyEffect& effect : before->Resume()) {
-    if (const auto* fold = std::get_if<StudyFold>(&effect)) accepted.push_back(fold->update);
-  }
+  const std::vector<FoldUpdate> accepted = before->Accepted();
   const std::optional<Values> model = MakeModel(study, round, accepted);
   if (!model) return world_.Fail(absl::StrCat("no model of round ", round, " of ", study));
   const absl::Status committed = Change(
@@ -195,6 +192,7 @@ void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
             run.round()->phase() != RoundPhase::kAggregating) {
           return absl::OkStatus();
         }
+        if (run.Accepted().size() != accepted.size()) return absl::OkStatus();
         const std::string digest = DigestOf(*model);
         CSL_ASSIGN_OR_RETURN(
             const VersionRecord version,

@@ -10,7 +10,7 @@ void Counts::Add(const Counts& other) {
       &Counts::pauses,        &Counts::versions,     &Counts::failed_rounds,
       &Counts::closed_early,  &Counts::stale_folds,  &Counts::stale_refusals,
       &Counts::late_updates,  &Counts::acknowledged, &Counts::stalls,
-      &Counts::left_out_stalled};
+      &Counts::left_out_stalled, &Counts::withdrawn};
   for (const auto member : kAll) this->*member += other.*member;
 }
 

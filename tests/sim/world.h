@@ -34,7 +34,7 @@ struct Counts {
   int64_t events = 0, drops = 0, duplicates = 0, coordinator_crashes = 0, site_crashes = 0,
           hangs = 0, lost_spools = 0, declines = 0, revocations = 0, pauses = 0, versions = 0,
           failed_rounds = 0, closed_early = 0, stale_folds = 0, stale_refusals = 0,
-          late_updates = 0, acknowledged = 0, stalls = 0, left_out_stalled = 0;
+          late_updates = 0, acknowledged = 0, stalls = 0, left_out_stalled = 0, withdrawn = 0;
   void Add(const Counts& other);
 };
 
