@@ -113,6 +113,13 @@ static std::string WorkText(const v1::Site& site, absl::Time now) {
   return absl::StrCat(site.working_on(), ", advanced ", FormatAge(site.advanced_unix(), now));
 }
 
+static std::string ProcessesText(const v1::Site& site, absl::Time now) {
+  if (site.second_process_unix() == 0) return "";
+  return absl::StrCat("two with this identity, the older refused ",
+                      FormatAge(site.second_process_unix(), now),
+                      "; stop one of them (a copied home?)");
+}
+
 std::string FormatSite(const v1::Site& site, absl::Time now) {
   return Pairs({{"site", site.name()},
                 {"state", site.state()},
@@ -123,7 +130,8 @@ std::string FormatSite(const v1::Site& site, absl::Time now) {
                 {"software", site.software_version()},
                 {"can", absl::StrJoin(site.capabilities(), ", ")},
                 {"clock", FormatSkew(site.clock_skew_ms())},
-                {"works on", WorkText(site, now)}});
+                {"works on", WorkText(site, now)},
+                {"processes", ProcessesText(site, now)}});
 }
 
 std::string FormatRounds(const v1::ListRoundsReply& reply) {

@@ -167,6 +167,9 @@ v1::Site ToMessage(const SiteStatus& status, const std::optional<Liveness::Work>
     out.add_capabilities(capability);
   }
   out.set_clock_skew_ms(absl::ToInt64Milliseconds(status.clock_skew));
+  if (status.second_process != absl::InfinitePast()) {
+    out.set_second_process_unix(absl::ToUnixSeconds(status.second_process));
+  }
   if (work) {
     out.set_working_on(absl::StrCat(work->study, ": ", CountersText(work->progress)));
     out.set_advanced_unix(absl::ToUnixSeconds(work->progress.advanced));

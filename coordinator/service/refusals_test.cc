@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "privacy/crypto/sha256.h"
+#include "proto/wire/retry.h"
 #include "proto/wire/safetensors.h"
 
 namespace consilium::coordinator {
@@ -168,6 +169,7 @@ TEST_F(RefusalsTest, UpdatesBeyondTheBytesInFlightWaitAndAreTakenLater) {
   const grpc::Status status = sites_[1]->Begin(second, reply);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(status.error_message(), HasSubstr("try again"));
+  EXPECT_EQ(wire::RetryAfter(wire::FromGrpc(status)), absl::Seconds(10));
   EXPECT_TRUE(sites_[0]->Submit(first).accepted());
   EXPECT_TRUE(sites_[1]->Submit(second).accepted());
 }
