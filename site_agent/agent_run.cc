@@ -121,6 +121,7 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   DriverOptions driver_options;
   driver_options.delay = [&](int failures) { return backoff.Delay(failures); };
   driver_options.sleep = [&](absl::Duration duration) { return stop.Sleep(duration); };
+  driver_options.uniform = Uniform;
   RoundDriver driver(client, spool, work, clock, stop.requested(), driver_options);
   CSL_RETURN_IF_ERROR(log->Record({.action = "agent.start"}));
   Log(LogLevel::kInfo, "agent started", {LogField(LogField::Key::kSite, options.site)});

@@ -41,7 +41,9 @@ class AuditExportStream {
 
 class AdminClient {
  public:
-  // Reads the credentials; `address` (host:port) replaces the one of endpoint.json unless empty.
+  // Reads the credentials; `address` (host:port) replaces the one of endpoint.json unless empty. Who
+  // answers there must have a certificate of the credentials' CA for endpoint.json's server_name, so
+  // that another address reaches the same coordinator or none; our own is shown to nobody else.
   // NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT: the credentials do not read.
   static absl::StatusOr<std::unique_ptr<AdminClient>> Connect(const std::string& credentials_dir,
                                                               const std::string& address);

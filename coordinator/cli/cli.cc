@@ -27,7 +27,9 @@ void AddGlobalOptions(CLI::App& app, Cli& cli) {
   app.add_option("--home", cli.home, "The coordinator's home on this machine; uses DIR/admin")
       ->envname("CONSILIUM_HOME")
       ->type_name("DIR");
-  app.add_option("--coordinator", cli.coordinator, "Address of the coordinator, with --credentials")
+  app.add_option("--coordinator", cli.coordinator,
+                 "Another address of the coordinator than the credentials have, such as inside a "
+                 "cluster; its certificate must still be of their CA and have their server name")
       ->type_name("HOST:PORT");
   app.add_option("--credentials", cli.credentials,
                  "Folder with client.crt, client.key, ca.crt and endpoint.json")
@@ -44,8 +46,8 @@ void AddGlobalOptions(CLI::App& app, Cli& cli) {
 
 absl::StatusOr<std::string> Cli::CredentialsFolder() const {
   if (!credentials.empty()) return credentials;
-  if (!coordinator.empty()) {
-    return absl::InvalidArgumentError("--coordinator needs --credentials DIR");
+  if (home.empty() && !coordinator.empty()) {
+    return absl::InvalidArgumentError("--coordinator needs --home DIR or --credentials DIR");
   }
   if (home.empty()) {
     return absl::InvalidArgumentError(

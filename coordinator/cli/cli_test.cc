@@ -300,6 +300,26 @@ TEST_F(CliTest, ForeignAuthorityIsNotTrusted) {
       3);
 }
 
+// Inside a cluster the coordinator has another address than the one its home was made with.
+TEST_F(CliTest, HomeReachesItsCoordinatorAtAnotherAddressAndNoOther) {
+  EXPECT_EQ(RunBare({"--home", home_, "site", "list"}), 3) << "nobody at the home's own address";
+  ASSERT_EQ(RunBare({"--home", home_, "--coordinator", address_, "site", "list"}), 0) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("umc"));
+  ::setenv("CONSILIUM_HOME", home_.c_str(), 1);
+  EXPECT_EQ(RunBare({"--coordinator", address_, "site", "list"}), 0) << err_.str();
+  ::unsetenv("CONSILIUM_HOME");
+  CoordinatorOptions options;
+  options.federation = "trial";  // the same name, another CA
+  ASSERT_TRUE(InitHome(Path("other"), options).ok());
+  EXPECT_EQ(RunBare({"--home", Path("other"), "--coordinator", address_, "site", "list"}), 3);
+  // The right CA, but the server's certificate does not have the name that the home knows.
+  const std::string endpoint = JoinPath(home_, "admin/endpoint.json");
+  nlohmann::json json = nlohmann::json::parse(Read("admin/endpoint.json"));
+  json["server_name"] = "elsewhere.example.org";
+  ASSERT_TRUE(WriteFileAtomic(endpoint, json.dump()).ok());
+  EXPECT_EQ(RunBare({"--home", home_, "--coordinator", address_, "site", "list"}), 3);
+}
+
 TEST_F(CliTest, HelpOfEveryCommandHasAnExample) {
   for (const std::vector<std::string>& command :
        std::vector<std::vector<std::string>>{{},

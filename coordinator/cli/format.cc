@@ -108,6 +108,18 @@ static std::string FormatSkew(int64_t skew_ms) {
                          std::abs(seconds) > 60 ? "; set it by NTP" : "");
 }
 
+static std::string WorkText(const v1::Site& site, absl::Time now) {
+  if (site.working_on().empty()) return "";
+  return absl::StrCat(site.working_on(), ", advanced ", FormatAge(site.advanced_unix(), now));
+}
+
+static std::string ProcessesText(const v1::Site& site, absl::Time now) {
+  if (site.second_process_unix() == 0) return "";
+  return absl::StrCat("two with this identity, the older refused ",
+                      FormatAge(site.second_process_unix(), now),
+                      "; stop one of them (a copied home?)");
+}
+
 std::string FormatSite(const v1::Site& site, absl::Time now) {
   return Pairs({{"site", site.name()},
                 {"state", site.state()},
@@ -117,7 +129,9 @@ std::string FormatSite(const v1::Site& site, absl::Time now) {
                 {"key sha256", site.key_sha256()},
                 {"software", site.software_version()},
                 {"can", absl::StrJoin(site.capabilities(), ", ")},
-                {"clock", FormatSkew(site.clock_skew_ms())}});
+                {"clock", FormatSkew(site.clock_skew_ms())},
+                {"works on", WorkText(site, now)},
+                {"processes", ProcessesText(site, now)}});
 }
 
 std::string FormatRounds(const v1::ListRoundsReply& reply) {
@@ -155,7 +169,8 @@ std::string FormatRound(const v1::Round& round) {
                absl::StrFormat("%.4f", summary.mean_loss()),
                absl::StrFormat("%.4f", summary.mean_supervised_loss()),
                absl::StrFormat("%.4f", summary.mean_consistency_loss()),
-               absl::StrCat(part.staleness()), part.reason()});
+               absl::StrCat(part.staleness()),
+               part.reason().empty() ? part.progress() : part.reason()});
   }
   if (!table.empty()) absl::StrAppend(&text, "\n", table.Text());
   return text;

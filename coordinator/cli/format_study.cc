@@ -38,8 +38,9 @@ std::string RoundText(const v1::Study& study) {
 std::string ProgressText(const v1::StudySite& site) {
   // Steps, cases or bytes, by phase; a share can be read without knowing which.
   if (site.total() <= 0) return "";
-  return absl::StrFormat("%.0f %%", 100.0 * static_cast<double>(site.done()) /
-                                        static_cast<double>(site.total()));
+  const std::string share = absl::StrFormat("%.0f %%", 100.0 * static_cast<double>(site.done()) /
+                                                           static_cast<double>(site.total()));
+  return site.counters().empty() ? share : absl::StrCat(share, ", ", site.counters());
 }
 
 std::string LossText(const v1::StudySite& site) {
@@ -199,7 +200,11 @@ std::map<std::string, std::string> WatchFacts(const v1::Study& study) {
         site.total() > 0 ? std::clamp<int64_t>(site.done() * 10 / site.total(), 0, 10) : 0;
     std::string& fact = facts[absl::StrCat("2 ", site.name())];
     fact = absl::StrCat("site ", Clean(site.name()), ": ", Clean(site.phase()));
-    if (site.total() > 0) absl::StrAppend(&fact, " ", tenth * 10, " %");
+    if (site.phase() == "stalled") {
+      absl::StrAppend(&fact, " at ", Clean(site.counters()));
+    } else if (site.total() > 0) {
+      absl::StrAppend(&fact, " ", tenth * 10, " %");
+    }
     if (!loss.empty()) absl::StrAppend(&fact, ", loss ", loss);
   }
   for (const v1::Evaluation& evaluation : study.evaluations()) {

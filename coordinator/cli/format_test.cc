@@ -95,6 +95,19 @@ TEST(WatchFactsTest, ChangeWithPhaseAndEachTenthOnly) {
   EXPECT_NE(WatchFacts(study), before);
 }
 
+TEST(FormatStudyTest, CountersAreShownAndAStalledSiteSaysWhereItStands) {
+  v1::Study study = SomeStudy();
+  study.mutable_sites(0)->set_counters("step 12 of 20");
+  EXPECT_THAT(FormatStudy(study), HasSubstr("60 %, step 12 of 20"));
+  study.mutable_sites(0)->set_phase("stalled");
+  EXPECT_EQ(WatchFacts(study).at("2 amc"), "site amc: stalled at step 12 of 20, loss 0.4123");
+  v1::Site site;
+  site.set_working_on("hippocampus: step 12 of 20");
+  site.set_advanced_unix(1'700'000'000);
+  EXPECT_THAT(FormatSite(site, absl::FromUnixSeconds(1'700'000'600)),
+              HasSubstr("hippocampus: step 12 of 20, advanced 10 min ago"));
+}
+
 TEST(FormatTest, TimesAndAges) {
   const absl::Time now = absl::FromUnixSeconds(1'700'000'000);
   EXPECT_EQ(FormatTime(1'700'000'000), "2023-11-14 22:13:20Z");

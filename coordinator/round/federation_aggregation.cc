@@ -82,7 +82,8 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
   const RunPtr before = Find(context.study);
   if (before == nullptr || !IsAggregating(*before, context.round)) return;  // stopped meanwhile
   const absl::Duration began = clock_.Monotonic();
-  auto made = worker_.Aggregate(context, before->round()->Accepted());
+  const std::vector<FoldUpdate> accepted = before->round()->Accepted();
+  auto made = worker_.Aggregate(context, accepted);
   if (options_.metrics != nullptr) options_.metrics->Aggregated(clock_.Monotonic() - began);
   if (made.ok() && std::holds_alternative<LostUpdates>(*made)) {
     AskAgain(context, *before, std::get<LostUpdates>(*made));
@@ -92,6 +93,8 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
       context.study, CoordinatorCaller(),
       [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
         if (!IsAggregating(run, context.round)) return absl::OkStatus();  // stopped meanwhile
+        // A site was revoked meanwhile: what is left is aggregated anew, as was asked with that.
+        if (run.round()->Accepted().size() != accepted.size()) return absl::OkStatus();
         if (!made.ok()) {
           run.OnAggregationFailed(
               absl::StrCat("the model could not be made: ", made.status().message()), now, step);

@@ -39,7 +39,8 @@ uint64_t FederationDriver::AskTask(absl::string_view site, absl::Duration wait, 
   {
     absl::MutexLock lock(&mutex_);
     seen = revision_;
-    heard_.insert_or_assign(std::string(site), Now());
+    liveness_.Heard(site, Now());
+    liveness_.Rests(site);
     if (!draining_) runs = RunsLocked();
   }
   std::optional<SiteTask> task = TaskNow(runs, site);
@@ -109,7 +110,7 @@ void FederationDriver::SweepNow() {
     swept_ = now;
   }
   ExpireWaiters(now);
-  CutStalledUploads();
+  WatchUploads();
   WatchSpace();
 }
 
@@ -117,7 +118,7 @@ void FederationDriver::ExpireWaiters(absl::Duration now) {
   const absl::Time heard = Now();
   absl::MutexLock lock(&mutex_);
   // Who waits is there: its connection is probed, and a dead one cancels the question.
-  for (const auto& [id, site] : waiters_.List()) heard_.insert_or_assign(site, heard);
+  for (const auto& [id, site] : waiters_.List()) liveness_.Heard(site, heard);
   for (TaskAnswer& answer : waiters_.TakeExpired(now)) {
     waker_.Schedule([answer = std::move(answer)] { answer(std::nullopt); });
   }

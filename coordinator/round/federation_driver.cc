@@ -124,9 +124,7 @@ std::vector<FederationDriver::RunPtr> FederationDriver::RunsLocked() const {
 std::vector<SiteView> FederationDriver::SiteViews() const {
   std::vector<SiteView> sites = sites_.Views();
   absl::MutexLock lock(&mutex_);
-  for (SiteView& site : sites) {
-    if (const auto it = heard_.find(site.name); it != heard_.end()) site.heard = it->second;
-  }
+  liveness_.Fill(sites);
   return sites;
 }
 
@@ -140,6 +138,7 @@ absl::Status FederationDriver::Change(absl::string_view study, const Caller& cal
   Batch batch;
   const absl::Time now = Now();
   const std::vector<SiteView> sites = SiteViews();
+  run.NoteRoom(RoomFor(study));
   const absl::Status result =
       TakeTurn(run, sites, now, step, [&](StudyRun& changing, Step& out) {
         return event(changing, out, batch, now);

@@ -26,6 +26,7 @@
 #include "absl/synchronization/mutex.h"
 #include "coordinator/metrics/metrics.h"
 #include "coordinator/round/aggregation_worker.h"
+#include "coordinator/round/liveness.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/round/study_run.h"
 #include "coordinator/round/task_waiters.h"
@@ -49,17 +50,6 @@ struct Caller {
   std::string role;
 };
 const Caller& CoordinatorCaller();
-
-// What a site says about its work in a study. Not durable.
-struct SiteProgress {
-  std::string phase;  // prepare | download | train | evaluate | upload; empty: said nothing yet
-  std::string task_id;
-  int64_t done = 0;
-  int64_t total = 0;
-  double loss = 0;
-  int64_t bytes_up = 0;
-  int64_t bytes_down = 0;
-};
 
 // A study at one moment.
 struct StudyView {
@@ -114,6 +104,11 @@ class FederationDriver {
   // Something was heard of the site's work: its leases begin anew. Cheap. The calls above and below
   // see to it themselves.
   void SignOfLife(absl::string_view site);
+  // We see ourselves that its work goes on, such as an update that is being checked: its counters have
+  // moved, too.
+  void SignOfProgress(absl::string_view site);
+  // What the site works on, if its program counts.
+  std::optional<Liveness::Work> WorkOf(absl::string_view site) const;
   // The shortest lease of the active studies, for a site that has no task yet.
   absl::Duration ShortestLease() const;
   // A registered model; pinned while the reader lives. NOT_FOUND: none, or its weights are gone.
@@ -207,7 +202,9 @@ class FederationDriver {
 
   // Room for uploads (federation_space.cc).
   void WatchSpace();
-  void CutStalledUploads();
+  // What is free above the floor, less what the rounds of other studies may still write.
+  std::optional<uint64_t> RoomFor(absl::string_view study) const ABSL_LOCKS_EXCLUDED(mutex_);
+  void WatchUploads();
   absl::Status Admit(const Announcement& announcement) const;
 
   // Held questions (federation_asking.cc).
@@ -241,8 +238,7 @@ class FederationDriver {
   std::map<std::string, RunPtr, std::less<>> studies_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::map<std::string, SiteProgress>> progress_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Upload>, std::less<>> uploads_ ABSL_GUARDED_BY(mutex_);
-  // When something was last heard of a site's work. Not durable.
-  std::map<std::string, absl::Time, std::less<>> heard_ ABSL_GUARDED_BY(mutex_);
+  Liveness liveness_ ABSL_GUARDED_BY(mutex_);
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   TaskWaiters waiters_ ABSL_GUARDED_BY(mutex_);

@@ -61,7 +61,18 @@ absl::Status FederationDriver::Decline(absl::string_view site, absl::string_view
 void FederationDriver::SignOfLife(absl::string_view site) {
   const absl::Time now = Now();
   absl::MutexLock lock(&mutex_);
-  heard_.insert_or_assign(std::string(site), now);
+  liveness_.Heard(site, now);
+}
+
+void FederationDriver::SignOfProgress(absl::string_view site) {
+  const absl::Time now = Now();
+  absl::MutexLock lock(&mutex_);
+  liveness_.Moved(site, now);
+}
+
+std::optional<Liveness::Work> FederationDriver::WorkOf(absl::string_view site) const {
+  absl::MutexLock lock(&mutex_);
+  return liveness_.WorkOf(site);
 }
 
 absl::Duration FederationDriver::ShortestLease() const {
@@ -84,7 +95,7 @@ absl::Status FederationDriver::ReportProgress(absl::string_view site,
   }
   const absl::Time now = Now();
   absl::MutexLock lock(&mutex_);
-  heard_.insert_or_assign(std::string(site), now);
+  liveness_.Heard(site, now);
   for (const auto& [name, run] : studies_) {
     if (!run->Awaits(site, progress.task_id, now)) continue;
     SiteProgress& stored = progress_[name][std::string(site)];
@@ -95,6 +106,7 @@ absl::Status FederationDriver::ReportProgress(absl::string_view site,
     if (progress.phase == "upload") stored.loss = trained_loss;
     stored.bytes_up = up;
     stored.bytes_down = down;
+    stored.advanced = liveness_.Report(site, name, progress, now);
     ++revision_;
     changed_.SignalAll();
     return absl::OkStatus();
@@ -108,7 +120,7 @@ void FederationDriver::CountBytes(absl::string_view site, int64_t up, int64_t do
   }
   const absl::Time now = Now();
   absl::MutexLock lock(&mutex_);
-  heard_.insert_or_assign(std::string(site), now);
+  liveness_.Moved(site, now);
   for (const auto& [name, run] : studies_) {
     if (!run->TaskFor(site, now)) continue;
     SiteProgress& progress = progress_[name][std::string(site)];

@@ -32,6 +32,17 @@ absl::StatusOr<FederationDriver::Space> FederationDriver::MeasureSpace() const {
   return Space{space.available, space.capacity, options_.disk_floor_bytes};
 }
 
+std::optional<uint64_t> FederationDriver::RoomFor(absl::string_view study) const {
+  const absl::StatusOr<Space> space = MeasureSpace();
+  if (!space.ok()) return std::nullopt;  // readiness says so
+  uint64_t taken = space->floor;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [name, run] : studies_) {
+    if (name != study) taken += run->BytesAhead();
+  }
+  return space->free > taken ? space->free - taken : 0;
+}
+
 void FederationDriver::WatchSpace() {
   const absl::StatusOr<Space> space = MeasureSpace();
   if (!space.ok()) return;  // readiness says so
@@ -58,7 +69,8 @@ void FederationDriver::WatchSpace() {
   }
 }
 
-void FederationDriver::CutStalledUploads() {
+// Cuts what hangs. A site whose update is being checked waits for us, so it is not standing still.
+void FederationDriver::WatchUploads() {
   const absl::Duration now = clock_.Monotonic();
   std::vector<std::shared_ptr<Upload>> uploads;
   {
@@ -67,6 +79,7 @@ void FederationDriver::CutStalledUploads() {
   }
   for (const std::shared_ptr<Upload>& upload : uploads) {
     upload->CutIfStalled(now, wire::kTransferIdle);
+    if (upload->claimed()) SignOfProgress(upload->announcement().site);
   }
 }
 

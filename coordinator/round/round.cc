@@ -165,27 +165,58 @@ RoundEffects Round::OnSiteGone(absl::string_view site, absl::string_view reason,
   return EndPart(site, Outcome::kMissing, reason, now).value_or(RoundEffects());
 }
 
-RoundEffects Round::OnSilence(const std::vector<std::string>& silent, absl::Duration lease,
-                              absl::Time now) {
+Round::Withdrawal Round::OnRevoked(absl::string_view site, absl::string_view reason,
+                                   absl::Time now) {
+  Withdrawal withdrawal;
+  const bool aggregating = phase() == RoundPhase::kAggregating;
+  if (!under_way()) return withdrawal;
+  for (ContributionRecord& contribution : record_.contributions) {
+    if (contribution.site != site || contribution.outcome != Outcome::kAccepted) continue;
+    withdrawal.parts.push_back(contribution);
+    contribution.outcome = Outcome::kRefused;
+    contribution.reason = std::string(reason);
+  }
+  if (withdrawal.parts.empty()) return withdrawal;
+  if (!aggregating) {
+    Settle(now, withdrawal.effects);
+    return withdrawal;
+  }
+  const int64_t accepted = Count(Outcome::kAccepted);
+  if (const std::string lost = LostRequired(); !lost.empty()) {
+    Fail(absl::StrCat("the study requires ", lost), now, withdrawal.effects);
+  } else if (accepted < record_.quorum) {
+    Fail(absl::StrCat(accepted, " updates where the quorum is ", record_.quorum, ", as ", site,
+                      " was revoked"),
+         now, withdrawal.effects);
+  } else {
+    withdrawal.effects.push_back(Aggregate{});  // anew, of what is left
+  }
+  return withdrawal;
+}
+
+RoundEffects Round::OnSilence(const std::vector<Idle>& idle, absl::Time now) {
   RoundEffects effects;
   if (!open() || now > deadline()) return effects;
-  std::vector<std::string> names;
+  std::vector<Idle> left_out;
   for (const ContributionRecord& contribution : record_.contributions) {
     if (contribution.outcome != Outcome::kAwaited) continue;
-    if (std::find(silent.begin(), silent.end(), contribution.site) == silent.end()) return effects;
-    names.push_back(contribution.site);
+    const auto it = std::find_if(idle.begin(), idle.end(),
+                                 [&](const Idle& one) { return one.site == contribution.site; });
+    if (it == idle.end()) return effects;
+    left_out.push_back(*it);
   }
   if (Count(Outcome::kAccepted) < record_.quorum || !RequiredDelivered()) return effects;
-  if (names.empty() && !is_buffer()) return effects;  // Settle has seen to it
-  const std::string why = absl::StrCat("silent for ", absl::FormatDuration(lease));
-  record_.reason = names.empty()
-                       ? "closed early: no site has more to give"
-                       : absl::StrCat("closed early: ", absl::StrJoin(names, ", "), " ", why);
+  if (left_out.empty() && !is_buffer()) return effects;  // Settle has seen to it
+  const std::string who = absl::StrJoin(left_out, ", ", [](std::string* out, const Idle& one) {
+    absl::StrAppend(out, one.site, " ", one.why);
+  });
+  record_.reason =
+      absl::StrCat("closed early: ", left_out.empty() ? "no site has more to give" : who);
   if (!is_buffer()) {
-    for (const std::string& name : names) {
-      ContributionRecord* contribution = FindMutable(name);
+    for (const Idle& one : left_out) {
+      ContributionRecord* contribution = FindMutable(one.site);
       contribution->outcome = Outcome::kMissing;
-      contribution->reason = why;
+      contribution->reason = one.why;
     }
   }
   Close(effects);

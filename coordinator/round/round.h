@@ -12,10 +12,11 @@
 //
 // Straggler policy: at the deadline the round goes on with what it has if that is the quorum, and
 // fails if not. It also fails as soon as the quorum can no longer be reached, or a required site
-// can no longer deliver. Sites of which nothing was heard for their lease are silent, not out: only
-// when the quorum and every required site have delivered and all that is still awaited is silent
-// does the round close without them. A site that declines counts as missing. An update accepted
-// before its site was suspended stays in.
+// can no longer deliver. Sites of which nothing was heard for their lease, or whose work does not
+// advance, are idle, not out: only when the quorum and every required site have delivered and all that
+// is still awaited is idle does the round close without them. A site that declines counts as missing.
+// An update accepted before its site was suspended stays in; one of a site that is revoked before the
+// round is committed does not, and the quorum is reckoned again.
 //
 // A buffer (asynchronous studies, study_buffer.cc) is a round that closes with its `buffer`-th
 // update. A site may have several contributions in it, one a task and at most one of them awaited;
@@ -114,12 +115,22 @@ class Round {
   // The site says that it cannot. As above.
   absl::StatusOr<RoundEffects> OnDeclined(absl::string_view site, absl::string_view reason,
                                           absl::Time now);
-  // `silent`: awaited sites of which nothing was heard for `lease`. Closes the round if there is
-  // nobody else to wait for and it has what it needs.
-  RoundEffects OnSilence(const std::vector<std::string>& silent, absl::Duration lease,
-                         absl::Time now);
+  // An awaited site from which nothing is to be expected now.
+  struct Idle {
+    std::string site;
+    std::string why;  // "silent for 1m"
+  };
+  // Closes the round if there is nobody but these to wait for and it has what it needs.
+  RoundEffects OnSilence(const std::vector<Idle>& idle, absl::Time now);
   // Suspended, revoked. Nothing happens if nothing is awaited from it.
   RoundEffects OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now);
+  // Revoked, for good: what it gave is refused, and what else was accepted goes on if that is enough.
+  // `parts` empty: it had given nothing, and nothing happened.
+  struct Withdrawal {
+    std::vector<ContributionRecord> parts;  // as they were
+    RoundEffects effects;
+  };
+  Withdrawal OnRevoked(absl::string_view site, absl::string_view reason, absl::Time now);
   RoundEffects OnTime(absl::Time now);
   // While it is under way: awaits the updates of these tasks again.
   void OnUpdatesLost(const std::vector<std::string>& task_ids);

@@ -145,6 +145,34 @@ TEST(RoundTest, SuspensionAfterAcceptanceKeepsTheUpdate) {
   EXPECT_EQ(round.Find("north")->outcome, Outcome::kAccepted);
 }
 
+TEST(RoundTest, RevocationTakesAnAcceptedUpdateOutAndTheQuorumIsReckonedAgain) {
+  Round round = MakeRound(2);
+  ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
+  EXPECT_THAT(round.OnRevoked("south", "revoked", kStart).parts, IsEmpty()) << "gave nothing";
+  const Round::Withdrawal withdrawal = round.OnRevoked("north", "the site was revoked", kStart);
+  ASSERT_THAT(withdrawal.parts, SizeIs(1));
+  EXPECT_EQ(withdrawal.parts[0].upload_id, "u1");
+  EXPECT_THAT(withdrawal.effects, IsEmpty()) << "south and west are enough";
+  EXPECT_EQ(round.Find("north")->outcome, Outcome::kRefused);
+  EXPECT_EQ(round.Find("north")->reason, "the site was revoked");
+  EXPECT_THAT(round.Accepted(), IsEmpty());
+  ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
+  EXPECT_TRUE(Has<RoundFailed>(round.OnRevoked("south", "revoked", kStart).effects))
+      << "west alone is less than the quorum";
+}
+
+TEST(RoundTest, RevocationWhileItAggregatesStartsThatAnewOrFailsTheRound) {
+  Round round = MakeRound(2);
+  for (const char* site : {"north", "south", "west"}) {
+    ASSERT_TRUE(round.OnUpdateVerified(site, Update(site), kStart).ok());
+  }
+  ASSERT_EQ(round.phase(), RoundPhase::kAggregating);
+  EXPECT_TRUE(Has<Aggregate>(round.OnRevoked("north", "revoked", kStart).effects));
+  EXPECT_THAT(round.Accepted(), SizeIs(2));
+  EXPECT_TRUE(Has<RoundFailed>(round.OnRevoked("west", "revoked", kStart).effects));
+  EXPECT_EQ(round.phase(), RoundPhase::kFailed);
+}
+
 TEST(RoundTest, RestartFromPersistedBytesKnowsWhatWasAccepted) {
   Round round = MakeRound(2);
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
@@ -166,7 +194,7 @@ TEST(RoundTest, ALostUpdateIsAwaitedAgainAndTheOthersStay) {
   Round round = MakeRound(2);
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
   ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
-  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"west"}, absl::Minutes(1), kStart)));
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({{"west", "silent for 1m"}}, kStart)));
   round.OnUpdatesLost({"t-south"});
   EXPECT_TRUE(round.open());
   EXPECT_EQ(round.record().reason, "") << "it is not closed early any more";
@@ -189,12 +217,12 @@ TEST(RoundTest, PauseMovesTheDeadline) {
 
 TEST(RoundTest, QuorumDoesNotWaitForSitesThatAreAllSilent) {
   Round round = MakeRound(2);
-  const absl::Duration lease = absl::Minutes(1);
+  const Round::Idle west = {"west", "silent for 1m"};
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({"west", "south"}, lease, kStart), IsEmpty()) << "no quorum";
+  EXPECT_THAT(round.OnSilence({west, {"south", ""}}, kStart), IsEmpty()) << "no quorum";
   ASSERT_TRUE(round.OnUpdateVerified("south", Update("u2"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({}, lease, kStart), IsEmpty()) << "west is working";
-  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"west"}, lease, kStart)));
+  EXPECT_THAT(round.OnSilence({}, kStart), IsEmpty()) << "west is working";
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({west}, kStart)));
   EXPECT_EQ(round.Find("west")->outcome, Outcome::kMissing);
   EXPECT_EQ(round.Find("west")->reason, "silent for 1m");
   EXPECT_EQ(round.record().reason, "closed early: west silent for 1m");
@@ -205,9 +233,9 @@ TEST(RoundTest, QuorumDoesNotWaitForSitesThatAreAllSilent) {
 TEST(RoundTest, SilentSiteThatComesBackBeforeTheEndIsTaken) {
   Round round = MakeRound(2);
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({"south", "west"}, absl::Minutes(1), kStart), IsEmpty());
+  EXPECT_THAT(round.OnSilence({{"south", "silent"}, {"west", "silent"}}, kStart), IsEmpty());
   ASSERT_TRUE(round.OnUpdateVerified("west", Update("u2"), kStart).ok());
-  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({"south"}, absl::Minutes(1), kStart)));
+  EXPECT_TRUE(Has<Aggregate>(round.OnSilence({{"south", "silent"}}, kStart)));
   EXPECT_EQ(round.Find("west")->outcome, Outcome::kAccepted);
 }
 
@@ -236,7 +264,7 @@ Round RequiringWest() {
 TEST(RoundTest, RequiredSiteIsWaitedForAndItsAbsenceFailsTheRound) {
   Round round = RequiringWest();
   ASSERT_TRUE(round.OnUpdateVerified("north", Update("u1"), kStart).ok());
-  EXPECT_THAT(round.OnSilence({"west"}, absl::Minutes(1), kStart), IsEmpty());
+  EXPECT_THAT(round.OnSilence({{"west", "silent"}}, kStart), IsEmpty());
   EXPECT_TRUE(Has<RoundFailed>(round.OnTime(kStart + kDeadline + absl::Seconds(1))));
   EXPECT_EQ(round.record().reason, "the study requires west (no update before the deadline)");
   EXPECT_EQ(round.Find("north")->reason, "dropped with the failed round");

@@ -310,6 +310,10 @@ SiteStatus SiteRegistry::StatusOf(const SiteRecord& record) const {
   if (const auto skew = skew_.find(record.name); skew != skew_.end()) {
     status.clock_skew = skew->second;
   }
+  if (const auto two = processes_.find(record.name);
+      two != processes_.end() && two->second.refused != -absl::InfiniteDuration()) {
+    status.second_process = clock_.Now() - (clock_.Monotonic() - two->second.refused);
+  }
   const auto it = seen_.find(record.name);
   if (it != seen_.end()) {
     const absl::Duration ago = clock_.Monotonic() - it->second;

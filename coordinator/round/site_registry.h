@@ -13,6 +13,7 @@
 #ifndef CONSILIUM_COORDINATOR_ROUND_SITE_REGISTRY_H_
 #define CONSILIUM_COORDINATOR_ROUND_SITE_REGISTRY_H_
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -36,12 +37,16 @@ inline constexpr absl::Duration kInvitationMax = absl::Hours(24 * 30);
 inline constexpr absl::Duration kVersionEvery = absl::Minutes(1);
 inline constexpr absl::Duration kClockSkewMax = absl::Seconds(60);
 inline constexpr size_t kSitesMax = 10'000;
+inline constexpr size_t kIncarnationBytesMax = 64;
+inline constexpr size_t kSupersededMax = 64;  // processes remembered of a site; the oldest goes first
 
 struct SiteStatus {
   SiteRecord record;
   absl::Time last_seen;
   bool connected = false;
   absl::Duration clock_skew;  // its clock less ours, as last said; not durable
+  // When a second process with the site's identity was last refused; InfinitePast: never. Not durable.
+  absl::Time second_process = absl::InfinitePast();
 };
 
 class SiteRegistry {
@@ -87,6 +92,14 @@ class SiteRegistry {
   std::vector<SiteView> Views() const;
   // The site is there now. Not durable.
   void Seen(absl::string_view site);
+  // Which of the site's processes calls: `incarnation` is random and new at each start of an agent;
+  // empty: an agent that does not say. The process that said Hello last is the site's; one that called
+  // after it was superseded is a second one (a copied home), audited as `site.duplicate`, at most one
+  // entry in kVersionEvery. After our own restart the first to call is the site's.
+  // FAILED_PRECONDITION: another process is; the message says what to do. INVALID_ARGUMENT: too long.
+  enum class ProcessCall { kHello, kOther };
+  absl::Status AdmitProcess(absl::string_view site, absl::string_view incarnation,
+                            ProcessCall call);
   // What a site's program said it is. Audits a change, at most one in kVersionEvery: two programs of
   // one site may take turns.
   struct Software {
@@ -109,6 +122,15 @@ class SiteRegistry {
   absl::Status Commit(const SiteRecord& record, Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The processes that called with a site's identity.
+  struct Processes {
+    std::string current;
+    std::deque<std::string> superseded;
+    absl::Duration refused = -absl::InfiniteDuration();  // on the monotonic clock, as below
+    absl::Duration audited = -absl::InfiniteDuration();
+  };
+  absl::Status RefuseProcess(absl::string_view site) ABSL_LOCKS_EXCLUDED(mutex_);
+
   const Options options_;
   Store& store_;
   const Clock& clock_;
@@ -118,6 +140,7 @@ class SiteRegistry {
   std::map<std::string, AdminRecord, std::less<>> admins_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, absl::Duration, std::less<>> seen_ ABSL_GUARDED_BY(mutex_);  // monotonic
   std::map<std::string, absl::Duration, std::less<>> version_set_ ABSL_GUARDED_BY(turn_);
+  std::map<std::string, Processes, std::less<>> processes_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, absl::Duration, std::less<>> skew_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string, std::less<>> skewed_ ABSL_GUARDED_BY(mutex_);  // in an audited incident
 };

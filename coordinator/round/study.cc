@@ -20,6 +20,8 @@ constexpr size_t kEvaluatorsMax = 1000;
 constexpr size_t kRequiredMax = 1000;
 constexpr absl::Duration kLeaseMin = absl::Seconds(10);
 constexpr absl::Duration kLeaseMax = absl::Hours(1);
+constexpr absl::Duration kStallMin = absl::Seconds(30);
+constexpr absl::Duration kStallMax = absl::Hours(24);
 constexpr absl::Duration kDeadlineMin = absl::Seconds(1);
 constexpr absl::Duration kDeadlineMax = absl::Hours(24 * 30);
 
@@ -178,6 +180,7 @@ absl::Status ReadRounds(const YAML::Node& node, const std::string& path, StudySp
   reader.Get("local_epochs", spec.local_epochs);
   reader.Get("deadline", spec.deadline);
   reader.Get("lease", spec.lease);
+  reader.Get("stall", spec.stall);
   int64_t value = 0;
   if (reader.Get("quorum", value)) quorum = value;
   return reader.Finish();
@@ -230,6 +233,8 @@ absl::Status Check(bool holds, absl::string_view key, absl::string_view what) {
 absl::Status CheckRequired(const StudySpec& spec) {
   CSL_RETURN_IF_ERROR(Check(spec.lease >= kLeaseMin && spec.lease <= kLeaseMax, "rounds.lease",
                             "must be between 10s and 1h"));
+  CSL_RETURN_IF_ERROR(Check(spec.stall >= kStallMin && spec.stall <= kStallMax, "rounds.stall",
+                            "must be between 30s and 24h"));
   CSL_RETURN_IF_ERROR(
       Check(spec.required.size() <= kRequiredMax, "sites.required", "has too many names"));
   CSL_RETURN_IF_ERROR(Check(spec.required.empty() || spec.strategy == Strategy::kFedAvg,
@@ -456,6 +461,7 @@ std::string StudyToYaml(const StudySpec& spec) {
   key("deadline") << absl::FormatDuration(spec.deadline);
   key("quorum") << spec.quorum;
   key("lease") << absl::FormatDuration(spec.lease);
+  key("stall") << absl::FormatDuration(spec.stall);
   out << YAML::EndMap;
   key("sites") << YAML::BeginMap;
   key("evaluators");

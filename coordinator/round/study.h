@@ -36,6 +36,7 @@ struct PlanSpec {
 enum class Strategy { kFedAvg, kFedBuff };
 
 inline constexpr absl::Duration kLeaseDefault = absl::Seconds(60);
+inline constexpr absl::Duration kStallDefault = absl::Minutes(10);
 
 struct StudySpec {
   std::string name;
@@ -56,6 +57,8 @@ struct StudySpec {
   // A site of which nothing was heard for so long is silent: a round that has its quorum does not
   // wait for it.
   absl::Duration lease = kLeaseDefault;
+  // A site whose task's counters stand still for so long is not waited for either, though it is heard of.
+  absl::Duration stall = kStallDefault;
   std::vector<std::string> evaluators;  // sites that only evaluate
   std::vector<std::string> required;    // without one of them no round is committed
   Strategy strategy = Strategy::kFedAvg;

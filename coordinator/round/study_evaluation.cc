@@ -89,19 +89,17 @@ void StudyRun::OpenEvaluation(absl::Time now, Step& step) {
 
 void StudyRun::OnEvaluationTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   const bool over = absl::ToUnixMicros(now) > evaluation_->deadline_us;
-  bool reported = false, all_silent = true;
+  bool reported = false, all_idle = true;
   for (const SiteEvaluationRecord& entry : evaluation_->sites) {
     if (entry.state == ReportState::kReported) reported = true;
-    if (entry.state == ReportState::kAwaited && !IsSilent(entry.site, now)) all_silent = false;
+    if (entry.state == ReportState::kAwaited && WhyIdle(entry.site, now).empty()) all_idle = false;
   }
   bool dropped = false;
   for (SiteEvaluationRecord& entry : evaluation_->sites) {
     if (entry.state != ReportState::kAwaited) continue;
     std::string reason = WhyGone(sites, entry.site);
     if (reason.empty() && over) reason = "no report before the deadline";
-    if (reason.empty() && reported && all_silent) {
-      reason = absl::StrCat("silent for ", absl::FormatDuration(spec_.lease));
-    }
+    if (reason.empty() && reported && all_idle) reason = WhyIdle(entry.site, now);
     if (reason.empty()) continue;
     MarkMissing(entry, reason, step);
     dropped = true;

@@ -82,6 +82,7 @@ void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time
     waiting_ = "waiting for a connected site with cases to make the first weights";
     return;
   }
+  if (!HasRoom(1, step)) return;
   const std::string& chosen = candidates[static_cast<size_t>(record_.attempt) % candidates.size()];
   ++record_.attempt;
   round_ = Round::Open({.study = record_.name,
@@ -102,6 +103,46 @@ void StudyRun::OpenInitialisation(const std::vector<SiteView>& sites, absl::Time
   facts.site = chosen;
   step.audit.push_back(std::move(facts));
   step.rounds.push_back(round_->record());
+}
+
+int64_t StudyRun::AwaitedCount() const {
+  if (!round_) return 0;
+  const auto& parts = round_->record().contributions;
+  return std::count_if(parts.begin(), parts.end(), [](const ContributionRecord& part) {
+    return part.outcome == Outcome::kAwaited;
+  });
+}
+
+uint64_t StudyRun::BytesAhead() const {
+  if (!round_ || ended()) return 0;
+  const bool makes_version = round_->open() || round_->phase() == RoundPhase::kAggregating;
+  return static_cast<uint64_t>(AwaitedCount() + (makes_version ? 1 : 0)) *
+         static_cast<uint64_t>(record_.latest_bytes);
+}
+
+bool StudyRun::HasRoom(int64_t updates, Step& step) {
+  const uint64_t need = static_cast<uint64_t>(updates + 1) *
+                        static_cast<uint64_t>(record_.latest_bytes);
+  // Before there is a model nobody knows its size: the floor alone counts.
+  if (!room_ || (*room_ >= need && *room_ > 0)) {
+    wants_room_ = false;
+    return true;
+  }
+  waiting_ = "waiting for room on the coordinator's disk: ";
+  absl::StrAppend(&waiting_, *room_, " bytes are free above disk_floor_bytes");
+  if (need > 0) {
+    absl::StrAppend(&waiting_, " where the next round may write ", need, " (", updates,
+                    " updates and a version)");
+  }
+  absl::StrAppend(&waiting_, "; make room, or lower it");
+  // Below the floor itself the disk's own entry says so already.
+  if (!wants_room_ && *room_ > 0) {
+    AuditFacts facts = Facts("disk.low");
+    facts.reason = waiting_;
+    step.audit.push_back(std::move(facts));
+  }
+  wants_room_ = true;
+  return false;
 }
 
 // Without enough sites with labels there is nothing to warm up with: all join at once.
@@ -183,6 +224,8 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
   const bool waits = !buffered() || record_.round == 0;  // the next buffer waits for nobody
   if (waits && connected < could && now < absl::FromUnixMicros(record_.ready_us) + kGrace) return;
 
+  // Of a buffer also what was begun in earlier ones and goes on.
+  if (!HasRoom(std::max(invited, AwaitedCount()), step)) return;
   leases_from_ = now;
   if (buffered()) {
     OpenBuffer(invitees, now, step);

@@ -185,35 +185,78 @@ void StudyRun::DropUnapproved(const std::vector<SiteView>& sites, absl::Time now
   for (const auto& [site, reason] : gone) OnSiteGone(site, reason, now, step);
 }
 
+// What a revoked site gave does not go into a version that is yet to be made.
+void StudyRun::DropRevoked(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  if (!round_) return;
+  std::set<std::string> revoked;
+  for (const ContributionRecord& contribution : round_->record().contributions) {
+    if (contribution.outcome != Outcome::kAccepted) continue;
+    const SiteView* site = FindSite(sites, contribution.site);
+    if (site != nullptr && site->state == Name(SiteState::kRevoked)) revoked.insert(site->name);
+  }
+  for (const std::string& site : revoked) {
+    const Round::Withdrawal withdrawal = round_->OnRevoked(site, WhyGone(sites, site), now);
+    if (withdrawal.parts.empty()) continue;
+    DropUploads drop = {.round = round_->record().number, .what = DropUploads::What::kTasks};
+    for (const ContributionRecord& part : withdrawal.parts) {
+      drop.tasks.push_back({round_->TaskRound(part), part.task_id, part.upload_id});
+      AuditFacts facts = Facts("update.drop");
+      facts.round = drop.round;
+      facts.site = site;
+      facts.digest = part.upload_id;
+      facts.outcome = "refused";
+      facts.reason = WhyGone(sites, site);
+      step.audit.push_back(std::move(facts));
+    }
+    step.rounds.push_back(round_->record());
+    step.effects.push_back(std::move(drop));
+    Apply(withdrawal.effects, now, step);
+  }
+}
+
 bool StudyRun::IsSilent(absl::string_view site, absl::Time now) const {
   const SiteView* view = FindSite(sites_, site);
   const absl::Time heard = view == nullptr ? absl::InfinitePast() : view->heard;
   return now - std::max(heard, leases_from_) > spec_.lease;
 }
 
+bool StudyRun::IsStalled(absl::string_view site, absl::Time now) const {
+  const SiteView* view = FindSite(sites_, site);
+  if (view == nullptr || view->advanced == absl::InfiniteFuture()) return false;
+  return now - std::max(view->advanced, leases_from_) > spec_.stall;
+}
+
+std::string StudyRun::WhyIdle(absl::string_view site, absl::Time now) const {
+  if (IsSilent(site, now)) return absl::StrCat("silent for ", absl::FormatDuration(spec_.lease));
+  if (!IsStalled(site, now)) return "";
+  return absl::StrCat("made no progress for ", absl::FormatDuration(spec_.stall), " (",
+                      FindSite(sites_, site)->counters, ")");
+}
+
 void StudyRun::OnSilence(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   if (!round_ || !round_->open()) return;
-  std::vector<std::string> silent;
+  std::vector<Round::Idle> idle;
   for (const ContributionRecord& contribution : round_->record().contributions) {
-    if (contribution.outcome != Outcome::kAwaited || !IsSilent(contribution.site, now)) continue;
-    silent.push_back(contribution.site);
+    if (contribution.outcome != Outcome::kAwaited) continue;
+    std::string why = WhyIdle(contribution.site, now);
+    if (!why.empty()) idle.push_back({contribution.site, std::move(why)});
   }
-  const std::string why = absl::StrCat("silent for ", absl::FormatDuration(spec_.lease));
   if (record_.stage == Stage::kInitialising) {
     const bool another = std::any_of(sites.begin(), sites.end(), [&](const SiteView& site) {
       const CohortRecord* cohort = Cohort(site.name);
-      return cohort != nullptr && CanInitialise(*cohort, sites) && !IsSilent(site.name, now);
+      return cohort != nullptr && CanInitialise(*cohort, sites) &&
+             WhyIdle(site.name, now).empty();
     });
-    if (another && !silent.empty()) OnSiteGone(silent.front(), why, now, step);
+    if (another && !idle.empty()) OnSiteGone(idle.front().site, idle.front().why, now, step);
     return;
   }
-  const RoundEffects effects = round_->OnSilence(silent, spec_.lease, now);
+  const RoundEffects effects = round_->OnSilence(idle, now);
   if (effects.empty()) return;
-  for (const std::string& site : silent) {
+  for (const Round::Idle& one : idle) {
     AuditFacts facts = Facts("round.drop");
     facts.round = round_->record().number;
-    facts.site = site;
-    facts.reason = why;
+    facts.site = one.site;
+    facts.reason = one.why;
     step.audit.push_back(std::move(facts));
   }
   Apply(effects, now, step);
@@ -222,6 +265,7 @@ void StudyRun::OnSilence(const std::vector<SiteView>& sites, absl::Time now, Ste
 void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   sites_ = sites;
   waiting_.clear();
+  DropRevoked(sites, now, step);  // also in a pause: a model may be on its way
   if (record_.state != StudyState::kPreparing && record_.state != StudyState::kRunning) return;
   switch (record_.stage) {
     case Stage::kIdle:

@@ -22,17 +22,18 @@
 // coordinator was down does count, but after a restart an open round or evaluation has at least
 // kRestartWindow left, or the study's whole deadline if that is shorter.
 //
-// A site of which nothing is heard for the study's lease is silent: a round that has its quorum and
-// its required sites does not wait for it, and takes it up again when it comes back before the round
-// closes. Silence is measured by the driver on the monotonic clock and is not durable: after a
-// restart or a pause every site has a whole lease. The site that makes the first weights is replaced
-// when it falls silent and another one is there. A site whose software lacks what the study needs is
+// A site of which nothing is heard for the study's lease is silent, one that is heard of but whose
+// counters stand still for the study's `stall` is stalled: a round that has its quorum and its required
+// sites waits for neither, and takes them up again when they come back before the round closes. Both
+// are measured by the driver on the monotonic clock and are not durable: after a restart or a pause
+// every site has its whole time. The site that makes the first weights is replaced
+// when it falls silent or stalls and another one is there. A site whose software lacks what the study needs is
 // not asked for anything.
 //
 // An evaluation asks every approved site that has cases for it. An evaluator the study names and
 // that cannot take part is recorded as missing, with the reason; the last evaluation also waits for
 // connected evaluators that are still preparing. A report that is wrong ends the site's part. Once
-// somebody has reported, it does not wait for sites that are all silent.
+// somebody has reported, it does not wait for sites that are all silent or stalled.
 //
 // Order: OnTime before any other event of that moment. Thread-compatible; copy it, apply an event to
 // the copy, persist what `step` says, then put it in place of the old one. An event that returns an
@@ -92,6 +93,9 @@ struct SiteView {
   absl::string_view state = "";  // in words, for a reason; a constant
   uint32_t capabilities = kEveryCapability;
   absl::Time heard = absl::InfinitePast();  // the last sign of life of its work, for the lease
+  // Since when its task's counters stand still; InfiniteFuture: it does not count, or has no task.
+  absl::Time advanced = absl::InfiniteFuture();
+  std::string counters = "";  // "step 120 of 200"
 };
 
 // nullptr: no such site.
@@ -163,6 +167,11 @@ class StudyRun {
   absl::Status OnControl(absl::string_view action, absl::string_view reason, absl::Time now,
                          Step& step);
   void OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  // How many bytes above the disk's floor are not spoken for; no round opens that needs more. Before
+  // OnTime; not durable. nullopt, as at first: not known, and not judged.
+  void NoteRoom(std::optional<uint64_t> bytes) { room_ = bytes; }
+  // What an open round may still write: the updates that are awaited, and the new version.
+  uint64_t BytesAhead() const;
   // The process started anew. Needs no record: the next start comes to the same.
   void OnRestart(absl::Time now);
   // Idempotent. FAILED_PRECONDITION: not the site's PREPARE task. INVALID_ARGUMENT: no such cohort.
@@ -176,6 +185,7 @@ class StudyRun {
   // is not awaited. INVALID_ARGUMENT: the reason is not a short plain text.
   absl::Status OnDeclined(absl::string_view site, absl::string_view task_id,
                           absl::string_view reason, absl::Time now, Step& step);
+  // Nothing more is awaited from it. What a revoked site gave, OnTime takes out of an open round.
   void OnSiteGone(absl::string_view site, absl::string_view reason, absl::Time now, Step& step);
   // The round's model is on disk. Returns the version to commit in the same batch.
   // FAILED_PRECONDITION: the round ended meanwhile; the file is not needed.
@@ -210,6 +220,8 @@ class StudyRun {
   absl::Status CheckOffer(const Offer& offer, absl::Time now) const;
   // Nothing was heard of the site for the study's lease.
   bool IsSilent(absl::string_view site, absl::Time now) const;
+  // It is heard of, but its counters stand still for the study's `stall`.
+  bool IsStalled(absl::string_view site, absl::Time now) const;
   // Rounds whose staged uploads are still needed.
   std::set<int64_t> StagedRounds() const;
   // What an active study waits for, in words; empty: nothing out of the ordinary. Not durable.
@@ -238,6 +250,7 @@ class StudyRun {
   // The time as deadlines see it: it stands still in a pause.
   absl::Time DeadlineTime(absl::Time now) const;
   void DropUnapproved(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  void DropRevoked(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OnEvaluationTime(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void AddAbsentEvaluators(bool last, EvaluationRecord& evaluation, Step& step) const;
   void MarkMissing(SiteEvaluationRecord& entry, absl::string_view reason, Step& step) const;
@@ -248,6 +261,9 @@ class StudyRun {
   // Who is asked, and who is not and why.
   std::vector<Round::Invitee> Invitees(const std::vector<SiteView>& sites) const;
   std::string AbsentRequired(const std::vector<Round::Invitee>& invitees) const;
+  int64_t AwaitedCount() const;
+  // Whether so many updates and a version fit; else says so, and audits it once.
+  bool HasRoom(int64_t updates, Step& step);
   bool WarmingUp(const std::vector<SiteView>& sites) const;
   // Asynchronous studies (study_buffer.cc).
   void OpenBuffer(const std::vector<Round::Invitee>& invitees, absl::Time now, Step& step);
@@ -257,6 +273,8 @@ class StudyRun {
   bool AwaitsCarried(const ContributionRecord& contribution) const;
   void EndCarried(absl::string_view reason, Step& step);
   DropUploads UploadsToDrop() const;
+  // Why nothing is to be expected of the site now: silent or stalled. Empty: it works.
+  std::string WhyIdle(absl::string_view site, absl::Time now) const;
   void OnSilence(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OpenEvaluation(absl::Time now, Step& step);
   void SettleEvaluation(absl::Time now, Step& step);
@@ -282,8 +300,10 @@ class StudyRun {
   // Not durable; each OnTime sets the first two anew.
   std::vector<SiteView> sites_;
   std::string waiting_;
+  std::optional<uint64_t> room_;
+  bool wants_room_ = false;  // and it was audited
   std::map<std::string, absl::Time, std::less<>> prepared_;  // when a site last reported its cohort
-  absl::Time leases_from_ = absl::InfiniteFuture();  // no lease began earlier
+  absl::Time leases_from_ = absl::InfiniteFuture();  // no lease and no stall began earlier
 };
 
 // One change of a study: time, the event, and what time makes of that. Returns the event's error.

@@ -16,7 +16,7 @@ using ::testing::SizeIs;
 constexpr const char* kYaml = R"(name: hippo
 task: {labels: {1: Anterior}}
 aggregation: {min_sites: 2, unlabelled_after: 1}
-rounds: {count: 2, deadline: 10m, quorum: 1}
+rounds: {count: 2, deadline: 10m, quorum: 1, stall: 2m}
 sites: {evaluators: [reader]}
 )";
 
@@ -388,6 +388,98 @@ TEST_F(StudyRunTest, SilentSiteCostsTheRoundItsLeaseAndNoMore) {
   ASSERT_THAT(step.audit, SizeIs(2));
   EXPECT_EQ(step.audit[0].reason, "silent for 1m");
   EXPECT_EQ(step.audit[0].site, "b");
+}
+
+TEST_F(StudyRunTest, StalledSiteIsLeftOutWithWhereItStandsAndTakenUpWhenItAdvances) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  const auto advances = [&] {
+    sites_[1].heard = now_ + absl::Minutes(3);  // heartbeats go on
+    sites_[1].advanced = now_;
+    sites_[1].counters = "step 120 of 200";
+  };
+  advances();
+  EXPECT_FALSE(Tick(absl::Seconds(121)).changed()) << "the quorum is not there";
+  EXPECT_TRUE(run_->IsStalled("b", now_));
+  EXPECT_TRUE(run_->TaskFor("b", now_).has_value()) << "stalled is not out";
+  advances();
+  Tick();
+  EXPECT_FALSE(run_->IsStalled("b", now_)) << "it advances again";
+  ASSERT_TRUE(Submit("a").ok()) << "the quorum is 1";
+  EXPECT_FALSE(Tick(absl::Minutes(2)).changed());
+  const Step step = Tick(absl::Seconds(1));
+  EXPECT_EQ(run_->round()->phase(), RoundPhase::kAggregating);
+  ASSERT_THAT(step.audit, SizeIs(2));
+  EXPECT_EQ(step.audit[0].reason, "made no progress for 2m (step 120 of 200)");
+  EXPECT_EQ(run_->round()->record().reason,
+            "closed early: b made no progress for 2m (step 120 of 200)");
+}
+
+TEST_F(StudyRunTest, SiteWithoutCountersIsJudgedByItsHeartbeatAlone) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  ASSERT_TRUE(Submit("a").ok());
+  for (int minute = 0; minute < 9; ++minute) {
+    sites_[1].heard = now_;
+    EXPECT_FALSE(Tick(absl::Seconds(59)).changed());
+  }
+}
+
+TEST_F(StudyRunTest, RoundOpensByItselfWhenThereIsRoomForIt) {
+  Report("a", 10, 10, 2);
+  Report("b", 10, 10);
+  Report("reader", 4, 4, 4);
+  Tick();
+  run_->NoteRoom(0);  // below the floor
+  Tick(kGrace * 2);
+  EXPECT_NE(run_->record().stage, Stage::kInitialising);
+  EXPECT_THAT(run_->waiting(), testing::HasSubstr("room on the coordinator's disk"));
+  run_->NoteRoom(1);  // the model's size is not known yet: the floor is what counts
+  Tick();
+  ASSERT_EQ(run_->record().stage, Stage::kInitialising);
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();  // 100 bytes
+  run_->NoteRoom(299);
+  Step step = Tick();
+  ASSERT_EQ(run_->record().stage, Stage::kBetweenRounds);
+  EXPECT_THAT(run_->waiting(), testing::HasSubstr("may write 300 (2 updates and a version)"));
+  ASSERT_THAT(step.audit, SizeIs(1));
+  EXPECT_EQ(step.audit[0].action, "disk.low");
+  EXPECT_FALSE(Tick(absl::Minutes(1)).changed()) << "once, not each tick";
+  EXPECT_EQ(run_->BytesAhead(), 0u);
+  run_->NoteRoom(300);
+  Tick();
+  EXPECT_EQ(run_->record().stage, Stage::kRound);
+  EXPECT_EQ(run_->BytesAhead(), 300u) << "for the rounds of other studies to leave alone";
+  EXPECT_EQ(run_->waiting(), "");
+}
+
+TEST_F(StudyRunTest, RevokedSitesUpdateIsOutAlsoInAPause) {
+  OpenFirstRound();
+  ASSERT_TRUE(Submit("a").ok());
+  CommitModel();
+  Tick();
+  ASSERT_TRUE(Submit("a").ok());
+  Step step;
+  ASSERT_TRUE(run_->OnControl("pause", "", now_, step).ok());
+  sites_[0].approved = false;
+  sites_[0].state = Name(SiteState::kSuspended);
+  EXPECT_FALSE(Tick().changed()) << "a suspension is not for good";
+  sites_[0].state = Name(SiteState::kRevoked);
+  step = Tick();
+  EXPECT_EQ(run_->round()->Find("a")->outcome, Outcome::kRefused);
+  EXPECT_THAT(run_->round()->Accepted(), IsEmpty());
+  ASSERT_THAT(step.audit, SizeIs(1));
+  EXPECT_EQ(step.audit[0].action, "update.drop");
+  ASSERT_THAT(step.effects, SizeIs(1));
+  const auto& drop = std::get<DropUploads>(step.effects[0]);
+  EXPECT_EQ(drop.what, DropUploads::What::kTasks);
+  EXPECT_EQ(drop.tasks.at(0).upload_id, "a");
+  EXPECT_FALSE(Tick().changed());
 }
 
 TEST_F(StudyRunTest, RestartGivesEverySiteAWholeLease) {

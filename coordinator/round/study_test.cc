@@ -112,6 +112,12 @@ TEST(StudyTest, RequiredSitesAndLeaseAreReadAndJudged) {
               HasSubstr("only evaluates"));
   EXPECT_THAT(ErrorOf(With("sites: {required: [amc, amc]}\n")), HasSubstr("twice"));
   EXPECT_THAT(ErrorOf(Replaced("quorum: 2", "quorum: 2, lease: 2s")), HasSubstr("rounds.lease"));
+  EXPECT_EQ(spec->stall, kStallDefault);
+  EXPECT_EQ(ParseStudy(Replaced("quorum: 2", "quorum: 2, stall: 45m"))->stall, absl::Minutes(45));
+  for (const char* wrong : {"29s", "25h"}) {
+    EXPECT_THAT(ErrorOf(Replaced("quorum: 2", absl::StrCat("quorum: 2, stall: ", wrong).c_str())),
+                HasSubstr("rounds.stall"));
+  }
 }
 
 TEST(StudyTest, AsynchronousStudyIsReadAndJudged) {

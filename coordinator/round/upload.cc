@@ -86,6 +86,11 @@ bool Upload::stalled() const {
   return stalled_;
 }
 
+bool Upload::claimed() const {
+  absl::MutexLock lock(&mutex_);
+  return claimed_;
+}
+
 absl::Status Upload::HashUpTo(uint64_t end) {
   std::string piece;
   while (hashed_ < end) {

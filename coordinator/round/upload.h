@@ -72,6 +72,8 @@ class Upload {
   bool CutIfStalled(absl::Duration now, absl::Duration idle);
   // As CutIfStalled found last.
   bool stalled() const;
+  // It is being checked.
+  bool claimed() const;
 
   // Takes the complete file for the check. FAILED_PRECONDITION: not all
   // there. UNAVAILABLE: someone else is at it.

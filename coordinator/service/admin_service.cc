@@ -84,10 +84,12 @@ grpc::Status AdminService::ListSites(grpc::ServerContext* context,
   return Serve(context, "site.list", [&](const std::string&) -> absl::Status {
     if (!request->name().empty()) {
       CSL_ASSIGN_OR_RETURN(const SiteStatus site, sites_.Get(request->name()));
-      *reply->add_sites() = ToMessage(site);
+      *reply->add_sites() = ToMessage(site, driver_.WorkOf(site.record.name));
       return absl::OkStatus();
     }
-    for (const SiteStatus& site : sites_.List()) *reply->add_sites() = ToMessage(site);
+    for (const SiteStatus& site : sites_.List()) {
+      *reply->add_sites() = ToMessage(site, driver_.WorkOf(site.record.name));
+    }
     return absl::OkStatus();
   });
 }
@@ -103,7 +105,7 @@ grpc::Status AdminService::SetSiteState(grpc::ServerContext* context,
       gate_.Cut(request->name());
       driver_.OnSiteGone(request->name(), absl::StrCat("the site was ", Name(state)));
     }
-    *reply = ToMessage(site);
+    *reply = ToMessage(site, driver_.WorkOf(site.record.name));
     return absl::OkStatus();
   });
 }
@@ -179,11 +181,11 @@ grpc::Status AdminService::ListRounds(grpc::ServerContext* context,
                                       v1::ListRoundsReply* reply) {
   return Serve(context, "round.list", [&](const std::string&) -> absl::Status {
     CSL_RETURN_IF_ERROR(CheckName("study", request->study()));
-    CSL_RETURN_IF_ERROR(driver_.GetStudy(request->study()).status());
+    CSL_ASSIGN_OR_RETURN(const StudyView view, driver_.GetStudy(request->study()));
     CSL_ASSIGN_OR_RETURN(const std::vector<RoundRecord> rounds, store_.Rounds(request->study()));
     for (const RoundRecord& round : rounds) {
       if (request->round() == 0 || request->round() == round.number) {
-        *reply->add_rounds() = ToMessage(round);
+        *reply->add_rounds() = ToMessage(round, view);
       }
     }
     return absl::OkStatus();

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace consilium::coordinator {
 namespace {
 
@@ -45,6 +47,7 @@ std::string PhaseOf(const StudyView& view, const SiteStatus& site, const SitePro
     if (own != nullptr && own->outcome == Outcome::kAccepted) return "submitted";
     if (own != nullptr && own->outcome == Outcome::kAwaited) {
       if (run.IsSilent(name, view.now)) return "silent";
+      if (run.IsStalled(name, view.now)) return "stalled";
       if (progress == nullptr || progress->task_id != own->task_id) return "ready";
       return doing == "upload" ? "uploading" : "training";
     }
@@ -73,6 +76,10 @@ void AddSite(const StudyView& view, const SiteStatus& site, v1::Study& study) {
     out.set_loss(progress->loss);
     out.set_bytes_up(progress->bytes_up);
     out.set_bytes_down(progress->bytes_down);
+    if (progress->advances > 0) {
+      out.set_counters(CountersText(*progress));
+      out.set_advanced_unix(absl::ToUnixSeconds(progress->advanced));
+    }
   }
   if (const CohortRecord* cohort = run.Cohort(site.record.name); cohort != nullptr) {
     out.set_cases(cohort->cases);
@@ -147,7 +154,7 @@ v1::Task ToMessage(const SiteTask& task, absl::string_view sealing_public_key) {
   return out;
 }
 
-v1::Site ToMessage(const SiteStatus& status) {
+v1::Site ToMessage(const SiteStatus& status, const std::optional<Liveness::Work>& work) {
   v1::Site out;
   out.set_name(status.record.name);
   out.set_state(std::string(Name(status.record.state)));
@@ -160,6 +167,13 @@ v1::Site ToMessage(const SiteStatus& status) {
     out.add_capabilities(capability);
   }
   out.set_clock_skew_ms(absl::ToInt64Milliseconds(status.clock_skew));
+  if (status.second_process != absl::InfinitePast()) {
+    out.set_second_process_unix(absl::ToUnixSeconds(status.second_process));
+  }
+  if (work) {
+    out.set_working_on(absl::StrCat(work->study, ": ", CountersText(work->progress)));
+    out.set_advanced_unix(absl::ToUnixSeconds(work->progress.advanced));
+  }
   return out;
 }
 
@@ -200,7 +214,7 @@ v1::Study ToMessage(const StudyView& view, const std::vector<SiteStatus>& sites,
   return out;
 }
 
-v1::Round ToMessage(const RoundRecord& round) {
+v1::Round ToMessage(const RoundRecord& round, const StudyView& view) {
   v1::Round out;
   out.set_study(round.study);
   out.set_number(round.number);
@@ -220,6 +234,11 @@ v1::Round ToMessage(const RoundRecord& round) {
     to.set_bytes(static_cast<uint64_t>(contribution.bytes));
     Fill(contribution.summary, *to.mutable_summary());
     to.set_staleness(contribution.staleness);
+    const auto doing = view.progress.find(contribution.site);
+    if (contribution.outcome == Outcome::kAwaited && doing != view.progress.end() &&
+        doing->second.task_id == contribution.task_id && doing->second.advances > 0) {
+      to.set_progress(CountersText(doing->second));
+    }
   }
   out.set_reason(round.reason);
   for (const std::string& site : round.required) out.add_required_sites(site);
@@ -300,6 +319,7 @@ SiteProgress FromMessage(const v1::ProgressReport& report) {
   out.done = report.done();
   out.total = report.total();
   out.loss = std::isfinite(report.loss()) ? report.loss() : 0;
+  out.advances = report.advances();
   return out;
 }
 

@@ -2,6 +2,7 @@
 #ifndef CONSILIUM_COORDINATOR_SERVICE_CONVERT_H_
 #define CONSILIUM_COORDINATOR_SERVICE_CONVERT_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,11 +16,13 @@
 namespace consilium::coordinator {
 
 v1::Task ToMessage(const SiteTask& task, absl::string_view sealing_public_key);
-v1::Site ToMessage(const SiteStatus& status);
+// `work`: what the site works on, if that is known.
+v1::Site ToMessage(const SiteStatus& status, const std::optional<Liveness::Work>& work);
 // `sites` says who is connected.
 v1::Study ToMessage(const StudyView& view, const std::vector<SiteStatus>& sites,
                     const std::vector<EvaluationRecord>& evaluations);
-v1::Round ToMessage(const RoundRecord& round);
+// `view` is of the round's study: who is awaited is somewhere.
+v1::Round ToMessage(const RoundRecord& round, const StudyView& view);
 v1::Model ToMessage(const ModelView& view);
 v1::Release ToMessage(const ReleaseRecord& release);
 

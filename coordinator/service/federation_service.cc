@@ -31,7 +31,7 @@ grpc::Status FederationService::Serve(
 
 grpc::Status FederationService::Hello(grpc::ServerContext* context,
                                       const v1::HelloRequest* request, v1::HelloReply* reply) {
-  return Serve(context, "site.hello", [&](const std::string& site) -> absl::Status {
+  return Serve(context, kHelloAction, [&](const std::string& site) -> absl::Status {
     reply->set_protocol_version(kProtocolVersion);
     reply->set_federation(federation_);
     reply->set_site(site);
@@ -43,6 +43,9 @@ grpc::Status FederationService::Hello(grpc::ServerContext* context,
           kProtocolVersion, ", the site ", theirs, "; upgrade the ",
           theirs > kProtocolVersion ? "coordinator" : "agent"));
     }
+    // An agent of before says it here alone.
+    CSL_RETURN_IF_ERROR(sites_.AdmitProcess(site, request->incarnation(),
+                                            SiteRegistry::ProcessCall::kHello));
     CSL_ASSIGN_OR_RETURN(const Peer peer, PeerOf(*context->auth_context()));
     CSL_RETURN_IF_ERROR(witnesses_.Hello(site, peer.key_sha256, *request, *reply));
     CSL_RETURN_IF_ERROR(sites_.NoteClock(site, request->time_unix_ms()));
@@ -96,6 +99,7 @@ grpc::Status FederationService::CommitUpload(grpc::ServerContext* context,
                                              const v1::CommitUploadRequest* request,
                                              v1::CommitUploadReply* reply) {
   return Serve(context, "upload.commit", [&](const std::string& site) -> absl::Status {
+    driver_.SignOfProgress(site);
     CSL_ASSIGN_OR_RETURN(const FederationDriver::UploadAnswer answer,
                          driver_.CommitUpload(site, request->upload_id()));
     reply->set_accepted(answer.accepted);

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "privacy/crypto/sha256.h"
+#include "proto/wire/retry.h"
 #include "proto/wire/safetensors.h"
 
 namespace consilium::coordinator {
@@ -168,14 +169,15 @@ TEST_F(RefusalsTest, UpdatesBeyondTheBytesInFlightWaitAndAreTakenLater) {
   const grpc::Status status = sites_[1]->Begin(second, reply);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(status.error_message(), HasSubstr("try again"));
+  EXPECT_EQ(wire::RetryAfter(wire::FromGrpc(status)), absl::Seconds(10));
   EXPECT_TRUE(sites_[0]->Submit(first).accepted());
   EXPECT_TRUE(sites_[1]->Submit(second).accepted());
 }
 
 TEST_F(RefusalsTest, RevocationCutsTheOpenCallAndTheRoundGoesOn) {
-  OpenRound({"a", "b", "c"});
+  OpenRound({"a", "b", "c", "d"});
   // A call of the site that would last: nothing to do once its update is in.
-  EXPECT_TRUE(sites_[0]->Train(tasks_[0], 1.0f, 10).accepted());
+  EXPECT_TRUE(sites_[0]->Train(tasks_[0], 3.0f, 10).accepted());
   grpc::Status held;
   std::thread waiting([&] {
     v1::Task task;
@@ -200,7 +202,9 @@ TEST_F(RefusalsTest, RevocationCutsTheOpenCallAndTheRoundGoesOn) {
   EXPECT_EQ(sites_[0]->NextTask(task).error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_EQ(sites_[2]->NextTask(task).error_code(), grpc::StatusCode::PERMISSION_DENIED);
   EXPECT_FALSE(federation_.SetState("a", "approved").ok()) << "revoked is for good";
-  ExpectRoundEndsUnharmed({1});
+  ExpectRoundEndsUnharmed({1, 3});
+  EXPECT_EQ(Outcome("a"), "refused: the site was revoked") << "it had delivered";
+  EXPECT_THAT(federation_.Audit("update.drop"), SizeIs(1));
   EXPECT_THAT(Outcome("c"), HasSubstr("missing: the site was suspended"));
   EXPECT_THAT(federation_.Audit("task.next"), SizeIs(2));
 }

@@ -16,15 +16,19 @@
 
 namespace consilium::coordinator {
 
+inline constexpr absl::string_view kHelloAction = "site.hello";
+
 class SiteCall {
  public:
-  // `action` is ours ("task.next") and a literal. All must outlive it.
+  // `action` is ours ("task.next") and a literal. All must outlive it. A call of a process that
+  // another one of its site has superseded is not admitted.
   SiteCall(AccessGate& gate, SiteRegistry& sites, grpc::ServerContextBase* context,
            absl::string_view action);
 
   const absl::Status& admitted() const { return admitted_; }
   const std::string& site() const { return site_; }
-  // Records a refusal; what the caller is told.
+  // Records a refusal; what the caller is told. RESOURCE_EXHAUSTED and UNAVAILABLE say when to come
+  // back.
   grpc::Status End(const absl::Status& status);
 
  private:

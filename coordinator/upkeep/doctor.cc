@@ -6,13 +6,17 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/model_registry.h"
 #include "coordinator/round/upload.h"
+#include "coordinator/upkeep/doctor_home.h"
 #include "proto/base/file.h"
 
 namespace consilium::coordinator {
@@ -288,12 +292,6 @@ void Examination::ExamineStaging() {
 }
 
 }  // namespace
-
-bool Diagnosis::has_error() const {
-  return std::any_of(findings.begin(), findings.end(), [](const HomeFinding& finding) {
-    return finding.severity == Severity::kError;
-  });
-}
 
 Diagnosis ExamineRunning(const Store& store, const ChunkStore& chunks, const std::string& home,
                          DoctorMode mode, const Clock& clock) {

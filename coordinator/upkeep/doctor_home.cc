@@ -1,4 +1,5 @@
-// The part of the doctor that looks at files: keys, certificates, free space, leftovers.
+#include "coordinator/upkeep/doctor_home.h"
+
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
@@ -7,8 +8,6 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "coordinator/round/federation_driver.h"
-#include "coordinator/upkeep/doctor.h"
 #include "privacy/crypto/certificate.h"
 #include "proto/base/file.h"
 

@@ -1,12 +1,16 @@
 #include "proto/wire/transport.h"
 
 #include <cstdlib>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "consilium/v1/retry.pb.h"
 #include "proto/base/bytes.h"
 #include "proto/base/clock.h"
 #include "proto/base/status.h"
+#include "proto/wire/retry.h"
 #include "proto/wire/timeouts.h"
 
 namespace consilium::wire {
@@ -17,6 +21,42 @@ const int kKeepaliveMs = static_cast<int>(kKeepalive / absl::Milliseconds(1));
 const int kKeepaliveTimeoutMs = static_cast<int>(kKeepaliveAnswer / absl::Milliseconds(1));
 constexpr int kReconnectMinMs = 500;
 constexpr int kReconnectMaxMs = 15'000;
+constexpr const char* kRetryInfoUrl = "type.googleapis.com/google.rpc.RetryInfo";
+constexpr size_t kDetailsBytesMax = 8 * 1024;
+
+// The status details (google.rpc.Status) of a status that says when to come back; empty: it does not.
+std::string ErrorDetails(const absl::Status& status) {
+  const std::optional<absl::Duration> delay = RetryAfter(status);
+  if (!delay) return "";
+  v1::RetryInfo info;
+  info.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(*delay));
+  info.mutable_retry_delay()->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(*delay % absl::Seconds(1))));
+  v1::ErrorStatus details;
+  details.set_code(static_cast<int>(status.code()));
+  details.set_message(std::string(status.message()));
+  google::protobuf::Any& any = *details.add_details();
+  any.set_type_url(kRetryInfoUrl);
+  any.set_value(info.SerializeAsString());
+  return details.SerializeAsString();
+}
+
+// `status` with what a peer's status details say of coming back. Foreign bytes that do not read say
+// nothing.
+absl::Status WithDetails(absl::Status status, const std::string& bytes) {
+  v1::ErrorStatus details;
+  if (bytes.empty() || bytes.size() > kDetailsBytesMax || !details.ParseFromString(bytes)) {
+    return status;
+  }
+  for (const google::protobuf::Any& any : details.details()) {
+    v1::RetryInfo info;
+    if (any.type_url() != kRetryInfoUrl || !info.ParseFromString(any.value())) continue;
+    const auto& delay = info.retry_delay();
+    return WithRetryAfter(std::move(status),
+                          absl::Seconds(delay.seconds()) + absl::Nanoseconds(delay.nanos()));
+  }
+  return status;
+}
 
 }  // namespace
 
@@ -61,7 +101,8 @@ std::chrono::system_clock::time_point DeadlineIn(absl::Duration timeout) {
 
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
+                      ErrorDetails(status));
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {
@@ -70,7 +111,8 @@ absl::Status FromGrpc(const grpc::Status& status) {
   for (char& c : message) {
     if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
   }
-  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
+  return WithDetails(absl::Status(static_cast<absl::StatusCode>(status.error_code()), message),
+                     status.error_details());
 }
 
 v1::Chunk MakeChunk(uint64_t offset, absl::string_view data) {

@@ -46,8 +46,12 @@ std::shared_ptr<grpc::Channel> ConnectTls(const std::string& address, const TlsF
 // The point in time, as gRPC wants it, at which a call that may take `timeout` from now is given up.
 std::chrono::system_clock::time_point DeadlineIn(absl::Duration timeout);
 
+// Random and new at each start of an agent, with every call of it; see HelloRequest.incarnation.
+inline constexpr const char* kIncarnationMetadata = "consilium-incarnation";
+
+// With a wish to come back later (retry.h) in the status details.
 grpc::Status ToGrpc(const absl::Status& status);
-// Codes map one to one. Messages of a peer are foreign text: cut to 500 bytes and stripped of
+// Codes map one to one, and the wish comes along. Messages of a peer are foreign text: cut to 500 bytes and stripped of
 // control characters.
 absl::Status FromGrpc(const grpc::Status& status);
 

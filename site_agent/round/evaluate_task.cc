@@ -20,6 +20,7 @@ absl::StatusOr<FinishedTask> RunEvaluate(const TaskSite& site, const SiteTask& t
   CSL_ASSIGN_OR_RETURN(const std::string model_path, FetchModel(site, task.model, monitor));
   CSL_ASSIGN_OR_RETURN(Segmenter model, Segmenter::LoadWithPlan(model_path, task.plan,
                                                                 site.options.compute));
+  model.OnWindow([&monitor] { monitor.Advance(); });  // one large case may take long
   CSL_ASSIGN_OR_RETURN(SampleCache cache, SampleCache::Open({site.home, task.plan,
                                                              site.options.cache_bytes_max}));
   CSL_ASSIGN_OR_RETURN(EvaluationResult result,

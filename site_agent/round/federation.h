@@ -95,6 +95,7 @@ struct TaskProgress {
   int64_t done = 0;
   int64_t total = 0;
   double loss = 0;
+  uint64_t advances = 1;  // grows with each step, case, piece or stage that is done; a heartbeat repeats it
 };
 
 // Which task and which study's round a result belongs to.

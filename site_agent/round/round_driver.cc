@@ -8,6 +8,7 @@
 #include "privacy/log/log.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
+#include "proto/wire/retry.h"
 #include "site_agent/round/task_monitor.h"
 
 namespace consilium::agent {
@@ -86,8 +87,15 @@ std::vector<Effect> RoundDriver::Execute(SiteRound& round, const Effect& effect)
   return round.OnWaited();
 }
 
-absl::Duration RoundDriver::DelayFor(const Wait& wait) const {
-  const absl::Duration delay = options_.delay(wait.failures);
+void RoundDriver::NoteFailure(const absl::Status& failed) {
+  come_back_after_ = wire::RetryAfter(failed).value_or(absl::ZeroDuration());
+}
+
+absl::Duration RoundDriver::DelayFor(const Wait& wait) {
+  const double spread = options_.uniform ? options_.uniform() / 2 : 0;
+  const absl::Duration asked = come_back_after_ * (1 + spread);
+  come_back_after_ = absl::ZeroDuration();
+  const absl::Duration delay = std::max(options_.delay(wait.failures), asked);
   if (wait.refusals == 0) return delay;
   absl::Duration refused = options_.refused_wait;
   for (int i = 1; i < wait.refusals && refused < options_.refused_wait_max; ++i) refused *= 2;
@@ -108,6 +116,7 @@ std::vector<Effect> RoundDriver::Ask(SiteRound& round) {
     failed = answer.status();
   }
   greeted_ = false;
+  NoteFailure(failed);
   if (!stop_) {
     Log(LogLevel::kWarning, "no task from the coordinator, trying again",
         {CodeOf(failed), LogField(Key::kReason, failed.message())});
@@ -179,6 +188,7 @@ std::vector<Effect> RoundDriver::DeclineTask(SiteRound& round, const std::string
         {LogField(Key::kTask, task_id), LogField(Key::kReason, decline_reason_)});
     return round.OnDeclined();
   }
+  NoteFailure(declined);
   Log(LogLevel::kWarning, "task could not be declined",
       {LogField(Key::kTask, task_id), CodeOf(declined),
        LogField(Key::kReason, declined.message())});
@@ -228,6 +238,7 @@ std::vector<Effect> RoundDriver::DeliverResult(SiteRound& round, const std::stri
   if (!outcome.ok()) {
     greeted_ = false;
     SyncSpool();  // it may have to wait
+    NoteFailure(outcome.status());
     if (!stop_) {
       Log(LogLevel::kWarning, "result not delivered, kept for later",
           {LogField(Key::kTask, task_id), CodeOf(outcome.status()),

@@ -28,6 +28,9 @@ struct DriverOptions {
   // At least this long after a result that will never be taken; doubles with each in a row.
   absl::Duration refused_wait = absl::Minutes(1);
   absl::Duration refused_wait_max = absl::Minutes(10);
+  // Draws from [0, 1): a coordinator that tells many sites to come back in 10 s must not see them all
+  // at once. Empty: they come exactly then.
+  std::function<double()> uniform;
 };
 
 using TaskWork = std::function<absl::StatusOr<FinishedTask>(const SiteTask& task)>;
@@ -54,7 +57,10 @@ class RoundDriver {
   std::vector<Effect> DeclineTask(SiteRound& round, const std::string& task_id);
   std::vector<Effect> DeliverResult(SiteRound& round, const std::string& task_id);
   absl::StatusOr<UploadOutcome> Send(const std::string& task_id);
-  absl::Duration DelayFor(const Wait& wait) const;
+  // At least what the coordinator asked for (bounded by wire::kRetryAfterMax), and up to half of that
+  // more.
+  absl::Duration DelayFor(const Wait& wait);
+  void NoteFailure(const absl::Status& failed);
   void DiscardResult(const Discard& discard);
 
   Federation& remote_;
@@ -67,6 +73,7 @@ class RoundDriver {
   std::string decline_reason_;    // of the work that failed last
   bool greeted_ = false;          // Hello went through on this connection
   bool asked_since_kept_ = true;  // a question was put after the last result was kept
+  absl::Duration come_back_after_;  // as the coordinator said with its last refusal; zero: it did not
 };
 
 }  // namespace consilium::agent

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "gtest/gtest.h"
+#include "proto/wire/retry.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/file.h"
 #include "site_agent/round/task_monitor.h"
@@ -125,8 +126,10 @@ class AgentHarness {
     options.sleep = [this](absl::Duration duration) {
       clock.passed += duration;
       if (on_sleep) on_sleep();
+      slept.push_back(duration);
       return !stop.load() && ++sleeps < 1000;
     };
+    options.uniform = [this] { return uniform; };
     RoundDriver driver(remote, *spool, work, clock, stop, options);
     return driver.Run();
   }
@@ -141,6 +144,8 @@ class AgentHarness {
   int work_fails = 0;
   absl::Status work_error = absl::InternalError("planted");
   int sleeps = 0;
+  std::vector<absl::Duration> slept;
+  double uniform = 0;
 
  private:
   static absl::StatusOr<FinishedTask> Work(Spool& spool, const SiteTask& task) {
@@ -165,6 +170,33 @@ TEST(RoundDriverTest, RoundsGoByOnceEach) {
   EXPECT_EQ(agent.worked, (Ids{"train/1", "train/2", "train/3"}));
   EXPECT_EQ(agent.remote.accepted, agent.worked);
   EXPECT_EQ(agent.remote.hellos, 1);
+}
+
+TEST(RoundDriverTest, AgentComesBackWhenItWasToldToWithJitterAndNeverMuchLater) {
+  const struct {
+    absl::Duration told;
+    double uniform;
+    absl::Duration waits;
+  } cases[] = {
+      {absl::Seconds(40), 0, absl::Seconds(40)},
+      {absl::Seconds(40), 0.5, absl::Seconds(50)},
+      {absl::ZeroDuration(), 0.5, absl::Seconds(1)},  // no sooner than by itself
+      {absl::Hours(1000), 0, wire::kRetryAfterMax},   // nobody parks a site for ever
+  };
+  for (const auto& c : cases) {
+    AgentHarness agent;
+    agent.uniform = c.uniform;
+    int refused = 0;
+    agent.remote.fail = [&](const std::string& at) -> absl::Status {
+      if (at != "upload" || ++refused > 1) return absl::OkStatus();
+      return wire::WithRetryAfter(absl::ResourceExhaustedError("the disk is nearly full"), c.told);
+    };
+    ASSERT_TRUE(agent.RunUntilStopped().ok());
+    ASSERT_FALSE(agent.slept.empty());
+    EXPECT_EQ(agent.slept[0], c.waits);
+    EXPECT_EQ(agent.remote.accepted, Ids{"train/1"});
+    EXPECT_EQ(agent.worked, Ids{"train/1"}) << "it was not trained again";
+  }
 }
 
 // Stops the agent at `where`, restarts it, and expects that nothing was trained twice.
@@ -364,6 +396,34 @@ TEST(TaskMonitorTest, HeartbeatsGoOutWithoutProgress) {
   absl::MutexLock lock(&remote.mutex);
   EXPECT_EQ(remote.last.phase, TaskPhase::kTrain);
   EXPECT_EQ(remote.last.done, 5);
+}
+
+TEST(TaskMonitorTest, HeartbeatsCountWhatAdvancedAndNothingElse) {
+  HeartbeatFederation remote;
+  FakeClock clock;
+  const std::atomic<bool> stop{false};
+  SiteTask task;
+  task.lease = absl::Milliseconds(30);
+  TaskMonitor monitor(task, remote, stop, clock);
+  const auto counted = [&](int heartbeats) {
+    int seen = 0;
+    {
+      absl::MutexLock lock(&remote.mutex);
+      seen = remote.count;
+    }
+    remote.AwaitCount(seen + heartbeats);  // the first may have been on its way
+    absl::MutexLock lock(&remote.mutex);
+    return remote.last.advances;
+  };
+  monitor.Report(TaskPhase::kTrain, 5, 10);
+  const uint64_t stands = counted(2);
+  EXPECT_GT(stands, 0u);
+  monitor.Report(TaskPhase::kTrain, 5, 10);
+  EXPECT_EQ(counted(3), stands) << "a repeat is not progress";
+  monitor.Report(TaskPhase::kTrain, 6, 10);
+  EXPECT_EQ(counted(2), stands + 1);
+  monitor.Advance();
+  EXPECT_EQ(counted(2), stands + 2);
 }
 
 TEST(TaskMonitorTest, AnswerThatTheResultIsNotAwaitedHaltsTheWork) {

@@ -69,7 +69,8 @@ absl::StatusOr<imaging::LabelVolume> Segmenter::SegmentPrepared(std::vector<floa
   training::Case volume;
   volume.size = DhwFromXyz(grid.size_xyz);
   volume.image = std::move(prepared);
-  CSL_ASSIGN_OR_RETURN(const std::vector<float> probabilities, PredictVolume(*session_, volume));
+  CSL_ASSIGN_OR_RETURN(const std::vector<float> probabilities,
+                       PredictVolume(*session_, volume, moved_));
   return imaging::RestoreLabels(probabilities, plan_.classes(), grid, source);
 }
 

@@ -3,6 +3,7 @@
 #ifndef CONSILIUM_SITE_AGENT_ROUND_SEGMENTER_H_
 #define CONSILIUM_SITE_AGENT_ROUND_SEGMENTER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +36,9 @@ class Segmenter {
                                                        const imaging::Geometry& grid,
                                                        const imaging::Geometry& source);
 
+  // Called for each window of a volume that is done, from the thread that segments.
+  void OnWindow(std::function<void()> moved) { moved_ = std::move(moved); }
+
   const wire::Plan& plan() const { return plan_; }
   const std::string& version() const { return version_; }  // "hippocampus/3"; may be empty
   const std::string& sha256() const { return sha256_; }    // of the file, lower-case hex
@@ -45,6 +49,7 @@ class Segmenter {
 
   std::unique_ptr<training::Session> session_;
   wire::Plan plan_;
+  std::function<void()> moved_;
   std::string version_;
   std::string sha256_;
 };

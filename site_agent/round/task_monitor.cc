@@ -39,10 +39,16 @@ void TaskMonitor::Report(TaskPhase phase, int64_t done, int64_t total, double lo
   if (!Check().ok()) return;
   absl::MutexLock lock(&mutex_);
   const bool due = Due(phase, total > 0 && done == total);
-  last_ = {last_.task_id, phase, done, total, loss};
+  const bool moved = phase != last_.phase || done != last_.done || total != last_.total;
+  last_ = {last_.task_id, phase, done, total, loss, last_.advances + (moved ? 1 : 0)};
   if (!due) return;
   pending_ = true;
   woken_.Signal();
+}
+
+void TaskMonitor::Advance() {
+  absl::MutexLock lock(&mutex_);
+  ++last_.advances;
 }
 
 void TaskMonitor::SendReports() {

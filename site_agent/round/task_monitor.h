@@ -1,6 +1,7 @@
 // Watches one task while it is worked on: sends its progress and heartbeats, and notices when to give
 // it up. A heartbeat goes out every third of the task's lease, whether or not there is progress: it
-// repeats the last one reported.
+// repeats the last one reported, with the count of what was reported (TaskProgress::advances), by which
+// the coordinator tells work that advances from work that hangs. So whatever takes long has to report.
 #ifndef CONSILIUM_SITE_AGENT_ROUND_TASK_MONITOR_H_
 #define CONSILIUM_SITE_AGENT_ROUND_TASK_MONITOR_H_
 
@@ -28,6 +29,8 @@ class TaskMonitor {
   ~TaskMonitor();
 
   void Report(TaskPhase phase, int64_t done, int64_t total, double loss = 0);
+  // Work advanced that has no numbers of its own, within the phase reported last. Cheap.
+  void Advance();
 
   // Becomes true when the task is to be given up; looked at by Report and Check.
   const std::atomic<bool>* halt() const { return &halt_; }

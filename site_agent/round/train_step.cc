@@ -90,8 +90,11 @@ absl::StatusOr<training::RunResult> RunSteps(
 }
 
 absl::StatusOr<std::vector<float>> PredictVolume(training::Session& session,
-                                                 const training::Case& volume) {
-  return Guard([&] { return session.Predict(volume, {}); });
+                                                 const training::Case& volume,
+                                                 const std::function<void()>& moved) {
+  std::function<void(double)> progress;
+  if (moved) progress = [&moved](double) { moved(); };
+  return Guard([&] { return session.Predict(volume, progress); });
 }
 
 absl::StatusOr<std::vector<double>> DiceByLabel(absl::Span<const uint8_t> prediction,

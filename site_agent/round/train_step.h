@@ -40,9 +40,11 @@ absl::StatusOr<training::RunResult> RunSteps(
     training::Session& session, const CaseSet& cases, const training::RunOptions& options,
     const std::function<void(const training::StepReport&)>& observe, const std::atomic<bool>* stop);
 
-// Class probabilities [classes][D][H][W].
+// Class probabilities [classes][D][H][W]. `moved`, if there is one, is called for each window that is
+// done.
 absl::StatusOr<std::vector<float>> PredictVolume(training::Session& session,
-                                                 const training::Case& volume);
+                                                 const training::Case& volume,
+                                                 const std::function<void()>& moved = {});
 
 // By label, 1.. in order; NaN where neither has a voxel of it.
 absl::StatusOr<std::vector<double>> DiceByLabel(absl::Span<const uint8_t> prediction,

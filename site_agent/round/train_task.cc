@@ -55,6 +55,7 @@ absl::StatusOr<Trained> TrainFrom(const TaskSite& site, const SiteTask& task,
       RunSteps(*session, cases, RoundOptionsFor(task.plan, task.round, site.options.site), observe,
                monitor.halt()));
   CSL_RETURN_IF_ERROR(monitor.Check());
+  monitor.Advance();
   CSL_ASSIGN_OR_RETURN(trained.weights, ExportWeights(*session));
   return trained;
 }
@@ -112,9 +113,11 @@ absl::StatusOr<FinishedTask> RunTrain(const TaskSite& site, const SiteTask& task
   about.unlabelled_cases = static_cast<int64_t>(cohort.cases.size()) - about.labelled_cases;
   about.summary = SummaryOf(trained.result, site.clock.Monotonic() - started);
 
+  monitor.Advance();
   CSL_ASSIGN_OR_RETURN(wire::SafetensorsFile base, wire::ReadSafetensors(model_path));
   CSL_ASSIGN_OR_RETURN(wire::TensorMap delta,
                        UpdateDelta(std::move(trained.weights), std::move(base.map)));
+  monitor.Advance();
   return Seal(site, task, std::move(delta), std::move(about));
 }
 

@@ -165,6 +165,7 @@ v1::ProgressReport ToMessage(const TaskProgress& progress) {
   message.set_done(progress.done);
   message.set_total(progress.total);
   message.set_loss(progress.loss);
+  message.set_advances(progress.advances);
   return message;
 }
 

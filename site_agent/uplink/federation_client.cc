@@ -84,6 +84,7 @@ class FederationClient::Call {
  public:
   Call(FederationClient& client, absl::Duration timeout) : client_(client) {
     context_.set_deadline(wire::DeadlineIn(timeout));
+    context_.AddMetadata(wire::kIncarnationMetadata, client_.incarnation_);
     absl::MutexLock lock(&client_.mutex_);
     client_.running_.insert(&context_);
     if (client_.cancelled_) context_.TryCancel();

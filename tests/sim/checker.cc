@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace consilium::sim {
@@ -14,7 +15,7 @@ using coordinator::RoundPhase;
 using coordinator::RoundRecord;
 using coordinator::VersionRecord;
 
-constexpr double kTolerance = 1e-6;        // of sums of a few values in -1..1
+constexpr double kTolerance = 1e-6;  // of sums of a few values in -1..1
 constexpr double kUnlabelledWeight = 0.2;  // of the studies' files
 constexpr double kExponent = 0.5;
 
@@ -73,8 +74,7 @@ void Checker::CheckVersions(const std::string& study) {
     }
     if (version.parent != (i == 0 ? "" : versions[i - 1].version) ||
         (i > 0 && version.number <= versions[i - 1].number)) {
-      return world_.Fail(
-          absl::StrCat("version ", version.version, " has a wrong parent or number"));
+      return world_.Fail(absl::StrCat("version ", version.version, " has a wrong parent or number"));
     }
     const auto round = disk.rounds.find({study, version.number});
     if (round == disk.rounds.end() || round->second.phase != RoundPhase::kCommitted ||
@@ -82,9 +82,19 @@ void Checker::CheckVersions(const std::string& study) {
       return world_.Fail(absl::StrCat("version ", version.version, " has no committed round"));
     }
     if (!round->second.reason.empty()) ++world_.counts.closed_early;
+    if (absl::StrContains(round->second.reason, "made no progress")) {
+      ++world_.counts.left_out_stalled;
+    }
     for (const ContributionRecord& c : round->second.contributions) {
-      if (c.outcome == Outcome::kRefused && c.staleness > 0) ++world_.counts.stale_refusals;
+      const bool withdrawn = c.outcome == Outcome::kRefused && !c.upload_id.empty();
+      if (withdrawn) ++world_.counts.withdrawn;
+      if (c.outcome == Outcome::kRefused && c.staleness > 0 && !withdrawn) {
+        ++world_.counts.stale_refusals;
+      }
       if (c.outcome != Outcome::kFolded) continue;
+      if (!disk.approved.at(c.site)) {
+        return world_.Fail(absl::StrCat(version.version, " has an update of a revoked site"));
+      }
       if (!seen.folded_tasks.insert(c.task_id).second) {
         return world_.Fail(absl::StrCat("task ", c.task_id, " was folded twice"));
       }
@@ -114,9 +124,9 @@ void Checker::CheckModel(const VersionRecord& version, const RoundRecord& round,
       if (model != truth->second.values) world_.Fail("the first weights are not the site's");
       return;
     }
-    double full =
-        std::llround(1000 * (static_cast<double>(truth->second.labelled) +
-                             kUnlabelledWeight * static_cast<double>(truth->second.unlabelled)));
+    double full = std::llround(1000 * (static_cast<double>(truth->second.labelled) +
+                                             kUnlabelledWeight *
+                                                 static_cast<double>(truth->second.unlabelled)));
     double weight = full;
     if (round.buffer > 0) {
       // Of a site that came after the buffer had opened.
@@ -162,20 +172,18 @@ void Checker::CheckAcknowledged() {
         const bool named = it->second.phase == RoundPhase::kFailed && !c.reason.empty();
         const bool under_way = it->second.phase == RoundPhase::kCollecting ||
                                it->second.phase == RoundPhase::kAggregating;
-        settled = c.outcome == Outcome::kFolded || named;
+        const bool withdrawn = c.outcome == Outcome::kRefused && !disk.approved.at(c.site);
+        settled = c.outcome == Outcome::kFolded || named || withdrawn;
         if (!settled && !(under_way && c.outcome == Outcome::kAccepted)) {
-          return world_.Fail(absl::StrCat("an acknowledged update of ", c.site,
-                                          " is neither folded "
-                                          "nor named as dropped, in round ",
-                                          it->second.number));
+          return world_.Fail(absl::StrCat("an acknowledged update of ", c.site, " is neither folded "
+                                          "nor named as dropped, in round ", it->second.number));
         }
       }
     }
     if (found == 0 && lost_.contains(upload)) {
       settled = CheckLost(upload, study);
     } else if (found != 1) {
-      return world_.Fail(
-          absl::StrCat("an acknowledged update is in ", found, " rounds of ", study));
+      return world_.Fail(absl::StrCat("an acknowledged update is in ", found, " rounds of ", study));
     }
     if (settled) settled_.insert(upload);
   }

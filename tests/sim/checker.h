@@ -1,11 +1,9 @@
 // What has to hold in every simulated federation, whatever goes wrong. Looked at after every event
 // that changed the disk:
-//   - a committed version is its base plus the plain weighted mean of exactly the folded updates,
-//   with
+//   - a committed version is its base plus the plain weighted mean of exactly the folded updates, with
 //     the weights that cases and staleness give;
 //   - no update and no task is folded twice;
-//   - an update that was answered "accepted" is in an open round, in exactly one aggregate, named
-//   as
+//   - an update that was answered "accepted" is in an open round, in exactly one aggregate, named as
 //     dropped with its failed round, or named as lost, and then its task goes on;
 //   - versions, their parents and numbers, and the audit log's round.commit entries tell one story;
 //   - what a restart reads holds every contribution that was accepted;
@@ -49,8 +47,7 @@ class Checker {
   uint64_t commits_ = 0;
   size_t audit_ = 0;
   std::map<std::string, Seen> seen_;
-  std::map<std::string, std::vector<std::string>>
-      committed_;                  // versions in the audit log, by study
+  std::map<std::string, std::vector<std::string>> committed_;  // versions in the audit log, by study
   std::set<std::string> lost_;     // upload ids that the audit log names
   std::set<std::string> settled_;  // acknowledged updates that were folded or named as dropped
 };

@@ -16,8 +16,7 @@ namespace {
 constexpr absl::Duration kTick = absl::Seconds(5);
 constexpr absl::Duration kFaultsFor = absl::Minutes(3);
 constexpr absl::Duration kLongest = absl::Minutes(30);
-constexpr absl::Duration kQuietFor =
-    absl::Minutes(2);                 // without a change: nobody is left to wait for
+constexpr absl::Duration kQuietFor = absl::Minutes(2);  // without a change: nobody is left to wait for
 constexpr int64_t kStudyFiles = 200;  // for each number of sites
 constexpr int64_t kEventsMax = 100'000;
 
@@ -31,6 +30,7 @@ Faults DrawFaults(phantom::Random& random) {
   faults.staged_lost = some(0.8);
   faults.site_crash = some(0.03);
   faults.site_hang = some(0.02);
+  faults.site_stall = some(0.05);
   faults.spool_lost = some(0.5);
   faults.work_fails = some(0.15);
   return faults;
@@ -40,8 +40,8 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
   const int64_t min_sites = 1 + random.Index(sites);
   const int64_t quorum = 1 + random.Index(min_sites);
   const bool buffered = random.Uniform() < 0.4;
-  std::string aggregation =
-      absl::StrCat("min_sites: ", min_sites, ", unlabelled_after: ", random.Index(2));
+  std::string aggregation = absl::StrCat("min_sites: ", min_sites, ", unlabelled_after: ",
+                                         random.Index(2));
   std::string required;
   if (buffered) {
     const int64_t buffer = quorum + random.Index(min_sites - quorum + 1);
@@ -54,10 +54,10 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
       "name: %s\ntask: {labels: {1: A}}\n"
       "plan: {patch_xyz: [16, 16, 16], strides_xyz: [[1,1,1],[2,2,2]], features: [8,16], "
       "steps_per_round: 10, spacing_xyz_mm: [1, 1, 1]}\n"
-      "aggregation: {%s}\nrounds: {count: %d, deadline: %ds, quorum: %d, lease: %ds}\n"
+      "aggregation: {%s}\nrounds: {count: %d, deadline: %ds, quorum: %d, lease: %ds, stall: %ds}\n"
       "sites: {evaluators: []%s}\nevaluation: {every: %d}\n",
-      name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum, 10 + random.Index(30),
-      required, random.Index(3));
+      name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum,
+      10 + random.Index(30), 30 + random.Index(60), required, random.Index(3));
 }
 
 // Reading a study file takes longer than the rest of its schedule, so there are only so many.
@@ -78,8 +78,7 @@ coordinator::StudyRun DrawStudy(const std::string& name, int64_t sites, phantom:
 
 bool RoundIsOpen(const Disk& disk) {
   for (const auto& [name, study] : disk.studies) {
-    if (study.stage == coordinator::Stage::kRound ||
-        study.stage == coordinator::Stage::kEvaluating ||
+    if (study.stage == coordinator::Stage::kRound || study.stage == coordinator::Stage::kEvaluating ||
         study.stage == coordinator::Stage::kInitialising) {
       return true;
     }
@@ -124,11 +123,12 @@ class Chaos {
     for (SimSite& site : sites_) {
       if (world_.Chance(world_.faults().site_crash)) site.Crash();
       if (world_.Chance(world_.faults().site_hang)) site.Hang();
+      if (world_.Chance(world_.faults().site_stall)) site.Stall();
     }
     if (world_.Chance(0.002) && sites_.size() > 2) {
       ++world_.counts.revocations;
-      coordinator_.Revoke(
-          sites_[static_cast<size_t>(world_.Below(static_cast<int64_t>(sites_.size())))].name());
+      coordinator_.Revoke(sites_[static_cast<size_t>(world_.Below(
+                                     static_cast<int64_t>(sites_.size())))].name());
     }
     if (paused_.empty() && world_.Chance(0.01) && coordinator_.up()) {
       ++world_.counts.pauses;
@@ -163,6 +163,7 @@ Outcome RunSchedule(uint64_t seed, Bug bug) {
     options.unlabelled = options.labelled == 0 ? 5 : draw.Index(10);
     options.held_out = draw.Index(2);
     options.training = absl::Seconds(5 + draw.Index(draw.Uniform() < 0.2 ? 120 : 30));
+    options.counts = draw.Uniform() < 0.8;
     coordinator.Approve(options.name);
     sites.emplace_back(std::move(options), world, coordinator, ledger);
   }

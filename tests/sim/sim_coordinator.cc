@@ -39,14 +39,14 @@ const StudyRun* SimCoordinator::Run(const std::string& study) const {
 std::vector<SiteView> SimCoordinator::Views() const {
   std::vector<SiteView> views;
   for (const auto& [site, approved] : disk_.approved) {
-    SiteView view = {site, approved, false,
-                     Name(approved ? SiteState::kApproved : SiteState::kRevoked)};
+    const SiteState gone = bug_ == Bug::kKeepRevoked ? SiteState::kSuspended : SiteState::kRevoked;
+    SiteView view = {site, approved, false, Name(approved ? SiteState::kApproved : gone)};
     if (const auto it = heard_.find(site); it != heard_.end()) {
-      view.heard = it->second;
       view.connected = approved && world_.now() - it->second < kConnectedFor;
     }
     views.push_back(std::move(view));
   }
+  liveness_.Fill(views);
   return views;
 }
 
@@ -54,6 +54,7 @@ absl::Status SimCoordinator::Heard(const std::string& site) {
   if (!up_) return Down();
   if (!disk_.approved.at(site)) return absl::PermissionDeniedError("revoked");
   heard_[site] = world_.now();
+  liveness_.Heard(site, world_.now());
   return absl::OkStatus();
 }
 
@@ -63,9 +64,10 @@ absl::Status SimCoordinator::Change(const std::string& study, const Event& event
   Writes writes;
   const absl::Time now = world_.now();
   const absl::Status result =
-      TakeTurn(run, Views(), now, step, [&](StudyRun& changing, coordinator::Step& out) {
-        return event(changing, out, writes, now);
-      });
+      TakeTurn(run, Views(), now, step,
+               [&](StudyRun& changing, coordinator::Step& out) {
+                 return event(changing, out, writes, now);
+               });
   if (step.changed()) CSL_RETURN_IF_ERROR(Commit(run, step, writes));
   runs_[study] = std::make_shared<const StudyRun>(std::move(run));
   Execute(study, step.effects);
@@ -81,8 +83,7 @@ absl::Status SimCoordinator::Commit(const StudyRun& run, coordinator::Step& step
   const std::string study = run.record().name;
   ++disk_.commits;
   disk_.studies[study] = run.record();
-  const bool forgets =
-      bug_ == Bug::kForgetAccepted && !writes.uploads.empty() && world_.Chance(0.1);
+  const bool forgets = bug_ == Bug::kForgetAccepted && !writes.uploads.empty() && world_.Chance(0.1);
   for (const RoundRecord& round : step.rounds) {
     if (!forgets) disk_.rounds[{study, round.number}] = round;
   }
@@ -104,6 +105,7 @@ void SimCoordinator::Crash() {
   ++life_;
   runs_.clear();
   heard_.clear();
+  liveness_ = {};
   if (world_.Chance(world_.faults().staged_lost)) {
     std::erase_if(disk_.staged, [&](const auto&) { return world_.Chance(0.5); });
   }
@@ -170,6 +172,7 @@ void SimCoordinator::Revoke(const std::string& site) {
 absl::StatusOr<SimCoordinator::NextAnswer> SimCoordinator::NextTask(
     const std::string& site, const std::vector<std::string>& spooled) {
   CSL_RETURN_IF_ERROR(Heard(site));
+  liveness_.Rests(site);
   NextAnswer answer;
   answer.ended = spooled;
   for (const auto& [name, run] : runs_) {
@@ -207,10 +210,13 @@ absl::Status SimCoordinator::ReportEvaluation(const std::string& site, const std
   return absl::FailedPreconditionError("no such task");
 }
 
-absl::Status SimCoordinator::ReportProgress(const std::string& site, const std::string& task_id) {
+absl::Status SimCoordinator::ReportProgress(const std::string& site,
+                                            const SiteProgress& progress) {
   CSL_RETURN_IF_ERROR(Heard(site));
   for (const auto& [name, run] : runs_) {
-    if (run->Awaits(site, task_id, world_.now())) return absl::OkStatus();
+    if (!run->Awaits(site, progress.task_id, world_.now())) continue;
+    liveness_.Report(site, name, progress, world_.now());
+    return absl::OkStatus();
   }
   return absl::FailedPreconditionError("not awaited");
 }

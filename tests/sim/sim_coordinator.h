@@ -1,5 +1,5 @@
-// The coordinator of a simulated federation: the real StudyRun in the driver's steps, over a disk
-// that takes a batch whole or not at all and a process that may die before or after each one.
+// The coordinator of a simulated federation: the real StudyRun in the driver's steps, over a disk that
+// takes a batch whole or not at all and a process that may die before or after each one.
 #ifndef CONSILIUM_TESTS_SIM_SIM_COORDINATOR_H_
 #define CONSILIUM_TESTS_SIM_SIM_COORDINATOR_H_
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "aggregation/weighted_mean.h"
+#include "coordinator/round/liveness.h"
 #include "coordinator/round/study_run.h"
 #include "coordinator/round/upload.h"
 #include "tests/sim/world.h"
@@ -20,7 +21,7 @@ namespace consilium::sim {
 using Values = std::vector<float>;
 
 // A planted fault of the program, which a run has to find.
-enum class Bug { kNone, kFoldTwice, kForgetAccepted, kNoDiscount, kIgnoreLost };
+enum class Bug { kNone, kFoldTwice, kForgetAccepted, kNoDiscount, kIgnoreLost, kKeepRevoked };
 
 // What survives a crash.
 struct Disk {
@@ -29,8 +30,8 @@ struct Disk {
   std::map<std::pair<std::string, int64_t>, coordinator::EvaluationRecord> evaluations;
   std::map<std::string, coordinator::UploadRecord> uploads;
   std::map<std::string, std::vector<coordinator::VersionRecord>> versions;  // by study
-  std::map<std::string, Values> models;                                     // by digest
-  std::map<std::tuple<std::string, int64_t, std::string>, Values> staged;   // study, round, upload
+  std::map<std::string, Values> models;                                    // by digest
+  std::map<std::tuple<std::string, int64_t, std::string>, Values> staged;  // study, round, upload
   std::vector<coordinator::AuditFacts> audit;
   std::map<std::string, bool> approved;  // by site
   uint64_t commits = 0;
@@ -64,7 +65,7 @@ class SimCoordinator {
   absl::Status ReportCohort(const coordinator::CohortRecord& report, const std::string& task_id);
   absl::Status ReportEvaluation(const std::string& site, const std::string& task_id,
                                 const std::vector<coordinator::CaseDiceRecord>& cases);
-  absl::Status ReportProgress(const std::string& site, const std::string& task_id);
+  absl::Status ReportProgress(const std::string& site, const coordinator::SiteProgress& progress);
   absl::Status Decline(const std::string& site, const std::string& task_id);
   absl::Status Upload(const coordinator::Announcement& announcement, const Values& values);
   absl::StatusOr<bool> CommitUpload(const coordinator::Announcement& announcement);
@@ -106,6 +107,7 @@ class SimCoordinator {
   uint64_t life_ = 0;
   std::map<std::string, std::shared_ptr<const coordinator::StudyRun>> runs_;
   std::map<std::string, absl::Time> heard_;
+  coordinator::Liveness liveness_;
   absl::Time worker_free_ = absl::InfinitePast();
 };
 

@@ -12,6 +12,7 @@ constexpr absl::Duration kCallTimeout = absl::Seconds(10);
 constexpr absl::Duration kIdleQuestion = absl::Seconds(5);
 constexpr absl::Duration kAwayMax = absl::Seconds(60);
 constexpr absl::Duration kHangMax = absl::Seconds(150);
+constexpr int64_t kSteps = 8;  // of a task
 constexpr absl::Duration kRefusedWait = absl::Seconds(60);
 
 agent::TaskKind KindOf(coordinator::TaskKind kind) {
@@ -84,6 +85,12 @@ void SimSite::Hang() {
   hangs_until_ = world_.now() + world_.Between(absl::Seconds(5), kHangMax);
 }
 
+void SimSite::Stall() {
+  if (!alive_ || working_on_.empty()) return;
+  ++world_.counts.stalls;
+  stalls_until_ = world_.now() + world_.Between(absl::Seconds(5), kHangMax);
+}
+
 void SimSite::Do(const std::vector<agent::Effect>& effects) {
   for (const agent::Effect& effect : effects) {
     if (std::holds_alternative<agent::AskForTask>(effect)) {
@@ -100,9 +107,9 @@ void SimSite::Do(const std::vector<agent::Effect>& effects) {
       if (discard->reason == agent::DiscardReason::kTooMany) delivered_.erase(discard->task_id);
     } else {
       const auto& wait = std::get<agent::Wait>(effect);
-      const absl::Duration delay =
-          wait.refusals > 0 ? kRefusedWait
-                            : absl::Seconds(std::min(1 << std::min(wait.failures, 4), 16));
+      const absl::Duration delay = wait.refusals > 0
+                                       ? kRefusedWait
+                                       : absl::Seconds(std::min(1 << std::min(wait.failures, 4), 16));
       world_.After(delay, [this, life = life_] {
         if (life == life_ && alive_) Do(round_->OnWaited());
       });
@@ -112,20 +119,20 @@ void SimSite::Do(const std::vector<agent::Effect>& effects) {
 
 void SimSite::Ask() {
   using Answer = absl::StatusOr<SimCoordinator::NextAnswer>;
-  Call<Answer>(
-      [this] { return coordinator_.NextTask(name(), round_->SpooledTaskIds()); },
-      [this](const Answer& answer) {
-        if (!answer.ok()) return Do(round_->OnAskFailed());
-        Do(round_->OnEnded(answer->ended));
-        if (!answer->task) {
-          world_.After(kIdleQuestion, [this, life = life_] {
-            if (life == life_ && alive_) Do(round_->OnNoTask());
-          });
-          return;
-        }
-        task_ = *answer->task;
-        Do(round_->OnTask({task_->task_id, KindOf(task_->kind), task_->study, task_->round}));
-      });
+  Call<Answer>([this] { return coordinator_.NextTask(name(), round_->SpooledTaskIds()); },
+               [this](const Answer& answer) {
+                 if (!answer.ok()) return Do(round_->OnAskFailed());
+                 Do(round_->OnEnded(answer->ended));
+                 if (!answer->task) {
+                   world_.After(kIdleQuestion, [this, life = life_] {
+                     if (life == life_ && alive_) Do(round_->OnNoTask());
+                   });
+                   return;
+                 }
+                 task_ = *answer->task;
+                 Do(round_->OnTask({task_->task_id, KindOf(task_->kind), task_->study,
+                                    task_->round}));
+               });
 }
 
 void SimSite::Work() {
@@ -136,32 +143,41 @@ void SimSite::Work() {
   const bool trains = task_->kind == coordinator::TaskKind::kTrain;
   const absl::Duration takes = trains ? world_.Between(options_.training / 2, options_.training * 2)
                                       : world_.Between(absl::Seconds(1), absl::Seconds(5));
+  steps_ = 0;
   Heartbeat(working_on_);
-  world_.After(takes, [this, life = life_, task = *task_] {
+  DoStep(*task_, takes / kSteps);
+}
+
+void SimSite::DoStep(const coordinator::SiteTask& task, absl::Duration takes) {
+  const absl::Time stands_until = std::max(hangs_until_, stalls_until_);
+  world_.At(std::max(world_.now(), stands_until) + takes, [this, life = life_, task, takes] {
     if (life != life_ || !alive_ || working_on_ != task.task_id) return;
-    if (world_.now() < hangs_until_) {
-      world_.At(hangs_until_, [this, life, task] {
-        if (life == life_ && alive_ && working_on_ == task.task_id) FinishWork(task);
-      });
-      return;
-    }
-    FinishWork(task);
+    if (world_.now() < std::max(hangs_until_, stalls_until_)) return DoStep(task, takes);
+    if (++steps_ == kSteps) return FinishWork(task);
+    DoStep(task, takes);
   });
 }
 
 // The monitor's thread: it also notices that the result is no longer awaited.
 void SimSite::Heartbeat(const std::string& task_id) {
-  Call<absl::Status>([this, task_id] { return coordinator_.ReportProgress(name(), task_id); },
-                     [this, task_id](const absl::Status& status) {
-                       if (working_on_ != task_id) return;
-                       if (absl::IsFailedPrecondition(status)) {
-                         working_on_.clear();
-                         return Do(round_->OnWorkFailed(agent::WorkFailure::kAbandoned));
-                       }
-                       world_.After(task_->lease / 3, [this, life = life_, task_id] {
-                         if (life == life_ && alive_ && working_on_ == task_id) Heartbeat(task_id);
-                       });
-                     });
+  coordinator::SiteProgress progress;
+  progress.phase = "train";
+  progress.task_id = task_id;
+  progress.done = steps_;
+  progress.total = kSteps;
+  progress.advances = options_.counts ? static_cast<uint64_t>(1 + steps_) : 0;
+  Call<absl::Status>(
+      [this, progress] { return coordinator_.ReportProgress(name(), progress); },
+      [this, task_id](const absl::Status& status) {
+        if (working_on_ != task_id) return;
+        if (absl::IsFailedPrecondition(status)) {
+          working_on_.clear();
+          return Do(round_->OnWorkFailed(agent::WorkFailure::kAbandoned));
+        }
+        world_.After(task_->lease / 3, [this, life = life_, task_id] {
+          if (life == life_ && alive_ && working_on_ == task_id) Heartbeat(task_id);
+        });
+      });
 }
 
 void SimSite::FinishWork(const coordinator::SiteTask& task) {
@@ -172,8 +188,7 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
   }
   Result result;
   result.key = {task.task_id, KindOf(task.kind), task.study, task.round};
-  if (task.kind == coordinator::TaskKind::kTrain ||
-      task.kind == coordinator::TaskKind::kInitialise) {
+  if (task.kind == coordinator::TaskKind::kTrain || task.kind == coordinator::TaskKind::kInitialise) {
     for (int i = 0; i < 3; ++i) {
       result.values.push_back(static_cast<float>(world_.random().Uniform(-1, 1)));
     }
@@ -186,8 +201,8 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
     update.sha256 = absl::StrCat(absl::Hex(world_.random().Next()));  // sealing is never the same
     update.labelled_cases = options_.labelled;
     update.unlabelled_cases = options_.unlabelled;
-    ledger_[coordinator::UploadId(update)] = {
-        name(), task.task_id, task.study, result.values, options_.labelled, options_.unlabelled};
+    ledger_[coordinator::UploadId(update)] = {name(),        task.task_id,       task.study,
+                                              result.values, options_.labelled, options_.unlabelled};
     result.update = std::move(update);
   }
   spool_[task.task_id] = std::move(result);
@@ -227,14 +242,14 @@ void SimSite::Deliver(const std::string& task_id) {
 }
 
 void SimSite::DeliverUpdate(const Result& result) {
-  Call<absl::Status>([this, result] { return coordinator_.Upload(*result.update, result.values); },
-                     [this, result](const absl::Status& begun) {
-                       if (!begun.ok()) return OnDelivery(begun);
-                       using Answer = absl::StatusOr<bool>;
-                       Call<Answer>(
-                           [this, result] { return coordinator_.CommitUpload(*result.update); },
-                           [this](const Answer& answer) { OnDelivery(answer.status()); });
-                     });
+  Call<absl::Status>(
+      [this, result] { return coordinator_.Upload(*result.update, result.values); },
+      [this, result](const absl::Status& begun) {
+        if (!begun.ok()) return OnDelivery(begun);
+        using Answer = absl::StatusOr<bool>;
+        Call<Answer>([this, result] { return coordinator_.CommitUpload(*result.update); },
+                     [this](const Answer& answer) { OnDelivery(answer.status()); });
+      });
 }
 
 void SimSite::Decline(const std::string& task_id) {

@@ -1,5 +1,5 @@
-// A site of a simulated federation: the real SiteRound over a spool that survives a crash, a
-// network that loses, repeats and delays, and a machine that dies, hangs or cannot do the work.
+// A site of a simulated federation: the real SiteRound over a spool that survives a crash, a network
+// that loses, repeats and delays, and a machine that dies, hangs or cannot do the work.
 #ifndef CONSILIUM_TESTS_SIM_SIM_SITE_H_
 #define CONSILIUM_TESTS_SIM_SIM_SITE_H_
 
@@ -35,6 +35,7 @@ class SimSite {
     int64_t unlabelled = 0;
     int64_t held_out = 1;
     absl::Duration training = absl::Seconds(20);  // about so long
+    bool counts = true;  // false: an agent of before, whose heartbeats have no counters
   };
   SimSite(Options options, World& world, SimCoordinator& coordinator, Ledger& ledger)
       : options_(std::move(options)), world_(world), coordinator_(coordinator), ledger_(ledger) {}
@@ -44,6 +45,8 @@ class SimSite {
   // Comes back by itself after a while.
   void Crash();
   void Hang();
+  // The work stands still for a while; heartbeats go on.
+  void Stall();
 
  private:
   struct Result {
@@ -54,14 +57,15 @@ class SimSite {
   void Do(const std::vector<agent::Effect>& effects);
   void Ask();
   void Work();
+  void DoStep(const coordinator::SiteTask& task, absl::Duration takes);
   void FinishWork(const coordinator::SiteTask& task);
   void Heartbeat(const std::string& task_id);
   void Deliver(const std::string& task_id);
   void DeliverUpdate(const Result& result);
   void Decline(const std::string& task_id);
   void OnDelivery(const absl::Status& status);
-  // Asks the coordinator; the answer, or UNAVAILABLE when there is none in time, comes once and
-  // only to the life that asked.
+  // Asks the coordinator; the answer, or UNAVAILABLE when there is none in time, comes once and only
+  // to the life that asked.
   template <typename T>
   void Call(std::function<T()> heard, std::function<void(const T&)> answered);
 
@@ -80,6 +84,8 @@ class SimSite {
   std::optional<coordinator::SiteTask> task_;
   std::string working_on_;  // empty: nothing
   std::string delivering_;
+  int64_t steps_ = 0;       // of that, done
+  absl::Time stalls_until_ = absl::InfinitePast();
 };
 
 }  // namespace consilium::sim

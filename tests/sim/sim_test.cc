@@ -1,5 +1,5 @@
-// Thousands of seeded federations with everything going wrong, and the planted faults that have to
-// be found. `--seed=N --schedules=1` repeats the one that a failure names.
+// Thousands of seeded federations with everything going wrong, and the planted faults that have to be
+// found. `--seed=N --schedules=1` repeats the one that a failure names.
 #include <cstdio>
 #include <string>
 
@@ -19,31 +19,36 @@ TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
   for (uint64_t seed = first_seed; seed < first_seed + schedules; ++seed) {
     const Outcome outcome = RunSchedule(seed);
     all.Add(outcome.counts);
-    ASSERT_FALSE(outcome.violation)
-        << *outcome.violation << "\nrepeat: --seed=" << seed << " --schedules=1";
+    ASSERT_FALSE(outcome.violation) << *outcome.violation << "\nrepeat: --seed=" << seed
+                                    << " --schedules=1";
   }
-  std::printf(
-      "%llu schedules: %lld events, %lld versions, %lld acknowledged updates\n"
-      "lost messages %lld, repeated %lld, coordinator crashes %lld, site crashes %lld, "
-      "hangs %lld, lost spools %lld\ndeclines %lld, revocations %lld, pauses %lld, "
-      "failed rounds %lld, closed early %lld, folded stale %lld, refused as stale %lld, "
-      "offered late %lld, lost after they were accepted %lld\n",
-      static_cast<unsigned long long>(schedules), static_cast<long long>(all.events),
-      static_cast<long long>(all.versions), static_cast<long long>(all.acknowledged),
-      static_cast<long long>(all.drops), static_cast<long long>(all.duplicates),
-      static_cast<long long>(all.coordinator_crashes), static_cast<long long>(all.site_crashes),
-      static_cast<long long>(all.hangs), static_cast<long long>(all.lost_spools),
-      static_cast<long long>(all.declines), static_cast<long long>(all.revocations),
-      static_cast<long long>(all.pauses), static_cast<long long>(all.failed_rounds),
-      static_cast<long long>(all.closed_early), static_cast<long long>(all.stale_folds),
-      static_cast<long long>(all.stale_refusals), static_cast<long long>(all.late_updates),
-      static_cast<long long>(all.lost_updates));
+  std::printf("%llu schedules: %lld events, %lld versions, %lld acknowledged updates\n"
+              "lost messages %lld, repeated %lld, coordinator crashes %lld, site crashes %lld, "
+              "hangs %lld, stalls %lld, lost spools %lld\ndeclines %lld, revocations %lld (of an "
+              "update: %lld), pauses %lld, failed rounds %lld, closed early %lld (without a stalled "
+              "site %lld), folded stale %lld, refused as stale %lld, offered late %lld, lost after "
+              "they were accepted %lld\n",
+              static_cast<unsigned long long>(schedules), static_cast<long long>(all.events),
+              static_cast<long long>(all.versions), static_cast<long long>(all.acknowledged),
+              static_cast<long long>(all.drops), static_cast<long long>(all.duplicates),
+              static_cast<long long>(all.coordinator_crashes),
+              static_cast<long long>(all.site_crashes), static_cast<long long>(all.hangs),
+              static_cast<long long>(all.stalls),
+              static_cast<long long>(all.lost_spools), static_cast<long long>(all.declines),
+              static_cast<long long>(all.revocations),
+              static_cast<long long>(all.withdrawn), static_cast<long long>(all.pauses),
+              static_cast<long long>(all.failed_rounds), static_cast<long long>(all.closed_early),
+              static_cast<long long>(all.left_out_stalled),
+              static_cast<long long>(all.stale_folds), static_cast<long long>(all.stale_refusals),
+              static_cast<long long>(all.late_updates),
+              static_cast<long long>(all.lost_updates));
   if (schedules < 1000) return;
   // Each kind of trouble and each way out has to have been met.
-  for (const int64_t met : {all.drops, all.duplicates, all.coordinator_crashes, all.site_crashes,
-                            all.hangs, all.lost_spools, all.declines, all.revocations, all.pauses,
-                            all.failed_rounds, all.closed_early, all.stale_folds,
-                            all.stale_refusals, all.late_updates, all.lost_updates}) {
+  for (const int64_t met :
+       {all.drops, all.duplicates, all.coordinator_crashes, all.site_crashes, all.hangs,
+        all.lost_spools, all.declines, all.revocations, all.pauses, all.failed_rounds,
+        all.closed_early, all.stalls, all.left_out_stalled, all.withdrawn, all.stale_folds,
+        all.stale_refusals, all.late_updates, all.lost_updates}) {
     EXPECT_GT(met, 0);
   }
 }
@@ -65,7 +70,7 @@ TEST_P(PlantedBugTest, IsFound) {
 
 INSTANTIATE_TEST_SUITE_P(All, PlantedBugTest,
                          testing::Values(Bug::kFoldTwice, Bug::kForgetAccepted, Bug::kNoDiscount,
-                                         Bug::kIgnoreLost));
+                                         Bug::kIgnoreLost, Bug::kKeepRevoked));
 
 }  // namespace
 }  // namespace consilium::sim

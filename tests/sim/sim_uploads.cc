@@ -39,8 +39,7 @@ absl::Status SimCoordinator::Upload(const Announcement& announcement, const Valu
   CSL_RETURN_IF_ERROR(Heard(announcement.site));
   const std::string id = UploadId(announcement);
   if (disk_.uploads.contains(id)) return absl::OkStatus();
-  if (absl::Status s =
-          runs_.at(announcement.study)->CheckOffer(OfferOf(announcement), world_.now());
+  if (absl::Status s = runs_.at(announcement.study)->CheckOffer(OfferOf(announcement), world_.now());
       !s.ok()) {
     ++world_.counts.late_updates;
     return s;
@@ -69,14 +68,15 @@ absl::StatusOr<bool> SimCoordinator::CommitUpload(const Announcement& announceme
       announcement.study,
       [&](StudyRun& run, coordinator::Step& step, Writes& writes, absl::Time now) -> absl::Status {
         CSL_RETURN_IF_ERROR(run.CheckOffer(OfferOf(announcement), now));
-        CSL_RETURN_IF_ERROR(run.OnUpdateVerified(announcement.site,
-                                                 {.upload_id = id,
-                                                  .bytes = 1,
-                                                  .labelled_cases = announcement.labelled_cases,
-                                                  .unlabelled_cases = announcement.unlabelled_cases,
-                                                  .weight_milli = 0,
-                                                  .summary = {}},
-                                                 now, step));
+        CSL_RETURN_IF_ERROR(run.OnUpdateVerified(
+            announcement.site,
+            {.upload_id = id,
+             .bytes = 1,
+             .labelled_cases = announcement.labelled_cases,
+             .unlabelled_cases = announcement.unlabelled_cases,
+             .weight_milli = 0,
+             .summary = {}},
+            now, step));
         writes.uploads.push_back(record);
         return absl::OkStatus();
       });
@@ -88,8 +88,8 @@ absl::StatusOr<bool> SimCoordinator::CommitUpload(const Announcement& announceme
 
 // One worker: first come, first served.
 void SimCoordinator::Queue(std::function<void()> work) {
-  worker_free_ =
-      std::max(worker_free_, world_.now()) + world_.Between(absl::ZeroDuration(), kWorkMax);
+  worker_free_ = std::max(worker_free_, world_.now()) +
+                 world_.Between(absl::ZeroDuration(), kWorkMax);
   world_.At(worker_free_, [this, life = life_, work = std::move(work)] {
     if (up_ && life == life_) work();
   });
@@ -151,17 +151,16 @@ SimCoordinator::MadeModel SimCoordinator::MakeModel(const std::string& study, in
 void SimCoordinator::AskAgain(const std::string& study, int64_t round,
                               const std::vector<std::string>& lost) {
   world_.counts.lost_updates += static_cast<int64_t>(lost.size());
-  Change(
-      study,
-      [&](StudyRun& run, coordinator::Step& step, Writes& writes, absl::Time now) -> absl::Status {
-        if (!run.round() || run.round()->record().number != round || !run.round()->under_way()) {
-          return absl::OkStatus();
-        }
-        for (const std::string& task_id : lost) {
-          writes.deleted_uploads.push_back(run.round()->FindTask(task_id)->upload_id);
-        }
-        return run.OnUpdatesLost(lost, now, step);
-      })
+  Change(study,
+         [&](StudyRun& run, coordinator::Step& step, Writes& writes, absl::Time now) -> absl::Status {
+           if (!run.round() || run.round()->record().number != round || !run.round()->under_way()) {
+             return absl::OkStatus();
+           }
+           for (const std::string& task_id : lost) {
+             writes.deleted_uploads.push_back(run.round()->FindTask(task_id)->upload_id);
+           }
+           return run.OnUpdatesLost(lost, now, step);
+         })
       .IgnoreError();
 }
 
@@ -171,7 +170,8 @@ void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
       before->round()->phase() != RoundPhase::kAggregating) {
     return;
   }
-  const MadeModel made = MakeModel(study, round, before->round()->Accepted());
+  const std::vector<FoldUpdate> accepted = before->round()->Accepted();
+  const MadeModel made = MakeModel(study, round, accepted);
   if (!made.lost.empty()) return AskAgain(study, round, made.lost);
   const Values* const model = &made.values;
   const absl::Status committed = Change(
@@ -181,11 +181,11 @@ void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
             run.round()->phase() != RoundPhase::kAggregating) {
           return absl::OkStatus();
         }
+        if (run.round()->Accepted().size() != accepted.size()) return absl::OkStatus();
         const std::string digest = DigestOf(*model);
         CSL_ASSIGN_OR_RETURN(
             const VersionRecord version,
-            run.OnModelReady({digest, 1, static_cast<int64_t>(model->size()), "layout"}, now,
-                             step));
+            run.OnModelReady({digest, 1, static_cast<int64_t>(model->size()), "layout"}, now, step));
         writes.versions.push_back(version);
         writes.models.emplace_back(digest, *model);
         return absl::OkStatus();

@@ -3,15 +3,14 @@
 namespace consilium::sim {
 
 void Counts::Add(const Counts& other) {
-  static constexpr int64_t Counts::*kAll[] = {&Counts::events,        &Counts::drops,
-                                              &Counts::duplicates,    &Counts::coordinator_crashes,
-                                              &Counts::site_crashes,  &Counts::hangs,
-                                              &Counts::lost_updates,  &Counts::lost_spools,
-                                              &Counts::declines,      &Counts::revocations,
-                                              &Counts::pauses,        &Counts::versions,
-                                              &Counts::failed_rounds, &Counts::closed_early,
-                                              &Counts::stale_folds,   &Counts::stale_refusals,
-                                              &Counts::late_updates,  &Counts::acknowledged};
+  static constexpr int64_t Counts::*kAll[] = {
+      &Counts::events,        &Counts::drops,        &Counts::duplicates,
+      &Counts::coordinator_crashes, &Counts::site_crashes, &Counts::hangs,
+      &Counts::lost_spools,   &Counts::declines,     &Counts::revocations,
+      &Counts::pauses,        &Counts::versions,     &Counts::failed_rounds,
+      &Counts::closed_early,  &Counts::stale_folds,  &Counts::stale_refusals,
+      &Counts::late_updates,  &Counts::acknowledged, &Counts::stalls,
+      &Counts::left_out_stalled, &Counts::withdrawn,    &Counts::lost_updates};
   for (const auto member : kAll) this->*member += other.*member;
 }
 

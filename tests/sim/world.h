@@ -1,5 +1,5 @@
-// Time, chance and the network of one simulated federation: everything a schedule depends on
-// follows from its seed. Single-threaded.
+// Time, chance and the network of one simulated federation: everything a schedule depends on follows
+// from its seed. Single-threaded.
 #ifndef CONSILIUM_TESTS_SIM_WORLD_H_
 #define CONSILIUM_TESTS_SIM_WORLD_H_
 
@@ -19,14 +19,15 @@ namespace consilium::sim {
 
 // How often what goes wrong. After `heal` nothing does any more, so that everything has to end.
 struct Faults {
-  double drop = 0;       // of a message, either way
-  double duplicate = 0;  // of a request
+  double drop = 0;             // of a message, either way
+  double duplicate = 0;        // of a request
   absl::Duration delay_max = absl::Seconds(1);
   double crash_at_commit = 0;  // of the coordinator, before or after it
   double staged_lost = 0;      // of a crash: a power cut, which takes staged updates
   double site_crash = 0;       // in each tick
   double site_hang = 0;
-  double spool_lost = 0;  // of a crash
+  double site_stall = 0;       // of its work alone
+  double spool_lost = 0;       // of a crash
   double work_fails = 0;
 };
 
@@ -34,7 +35,8 @@ struct Counts {
   int64_t events = 0, drops = 0, duplicates = 0, coordinator_crashes = 0, site_crashes = 0,
           hangs = 0, lost_spools = 0, declines = 0, revocations = 0, pauses = 0, versions = 0,
           failed_rounds = 0, closed_early = 0, stale_folds = 0, stale_refusals = 0,
-          late_updates = 0, acknowledged = 0, lost_updates = 0;
+          late_updates = 0, acknowledged = 0, stalls = 0, left_out_stalled = 0, withdrawn = 0,
+          lost_updates = 0;
   void Add(const Counts& other);
 };
 
@@ -55,9 +57,7 @@ class World {
   void At(absl::Time when, std::function<void()> what) {
     queue_.push({std::max(when, now_), next_++, std::move(what)});
   }
-  void After(absl::Duration delay, std::function<void()> what) {
-    At(now_ + delay, std::move(what));
-  }
+  void After(absl::Duration delay, std::function<void()> what) { At(now_ + delay, std::move(what)); }
   // A request that may be lost, late or heard twice. `heard` runs for each arrival.
   void Send(std::function<void()> heard);
   // Runs the next event. False: there is none.
