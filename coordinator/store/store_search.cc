@@ -32,7 +32,7 @@ class Posting {
       : prefix_(std::move(prefix)), it_(db.NewIterator(rocksdb::ReadOptions(), family)) {}
   // The first index >= `at_least`, which never goes back; none: there is no more.
   absl::StatusOr<std::optional<uint64_t>> Seek(uint64_t at_least) {
-    // Usually it is near, and a step costs a thirtieth of a search from the top.
+    // Usually it is near, and a few steps cost less than a search from the top.
     for (int step = 0; begun_ && step < kStepsMax; ++step) {
       CSL_ASSIGN_OR_RETURN(const std::optional<uint64_t> here, Here());
       if (!here || *here >= at_least) return here;
