@@ -83,24 +83,6 @@ absl::Status CheckReply(const Invitation& invitation, const v1::EnrolReply& repl
   return absl::OkStatus();
 }
 
-// A certificate for the same request from a throw-away CA has the same key in it.
-absl::Status CheckSameKey(const std::string& csr_pem, const std::string& certificate_pem,
-                          const Invitation& invitation, absl::Time now) {
-  CSL_ASSIGN_OR_RETURN(const auto ca,
-                       privacy::MakeRootCa(invitation.federation, now, absl::Hours(1)));
-  privacy::IssueOptions issue;
-  issue.identity = {invitation.federation, privacy::Role::kSite, invitation.site};
-  issue.not_before = now;
-  issue.lifetime = absl::Hours(1);
-  CSL_ASSIGN_OR_RETURN(const std::string own, privacy::IssueCertificate(ca, csr_pem, issue));
-  CSL_ASSIGN_OR_RETURN(const std::string ours, privacy::SpkiSha256Hex(own));
-  CSL_ASSIGN_OR_RETURN(const std::string theirs, privacy::SpkiSha256Hex(certificate_pem));
-  if (ours != theirs) {
-    return absl::InvalidArgumentError("enrolment: the certificate is for another key");
-  }
-  return absl::OkStatus();
-}
-
 // OK for a home without an identity, and for one with the identity that the invitation is for.
 absl::Status CheckHome(const Invitation& invitation, const IdentityPaths& paths) {
   if (!PathExists(paths.certificate)) return absl::OkStatus();
@@ -158,7 +140,7 @@ absl::Status Enrol(const Invitation& invitation, const EnrolOptions& options) {
   CSL_ASSIGN_OR_RETURN(const std::string csr_pem, privacy::MakeCsrPem(key, invitation.site));
   CSL_ASSIGN_OR_RETURN(const v1::EnrolReply reply, CallEnrol(invitation, csr_pem, options));
   CSL_RETURN_IF_ERROR(CheckReply(invitation, reply, options.now));
-  CSL_RETURN_IF_ERROR(CheckSameKey(csr_pem, reply.certificate_pem(), invitation, options.now));
+  CSL_RETURN_IF_ERROR(privacy::CheckCertificateKey(reply.certificate_pem(), key));
   if (!renews || absl::IsNotFound(ReadAgentOptions(options.home).status())) {
     CSL_RETURN_IF_ERROR(WriteOptions(invitation, options.home));
   }
