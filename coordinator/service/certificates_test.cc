@@ -1,4 +1,5 @@
 // Certificates that change while the coordinator runs, over real mutual TLS.
+#include <cstdio>
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,8 @@ namespace consilium::coordinator {
 namespace {
 
 using ::testing::SizeIs;
+
+constexpr uint64_t kPemBytesMax = 1 << 16;
 
 // A site's stub on a connection of its own: every channel here makes a new handshake.
 std::unique_ptr<v1::Federation::Stub> NewConnection(const std::string& address,
@@ -44,7 +47,7 @@ class CertificatesTest : public ::testing::Test {
   CertificatesTest() : site_(federation_.AddSite("north")) {}
 
   std::string InHome(const char* file) {
-    return ReadFile(JoinPath(federation_.home(), file), 1 << 16).value();
+    return ReadFile(JoinPath(federation_.home(), file), kPemBytesMax).value();
   }
   void Put(const char* file, absl::string_view text) {
     ASSERT_TRUE(WriteFileAtomic(JoinPath(federation_.home(), file), text, kPrivateFile).ok());
@@ -199,6 +202,154 @@ TEST_F(CertificatesTest, WhatIsNotSoundIsLeftAlone) {
   EXPECT_TRUE(absl::IsInvalidArgument(
       (Put("server.key", InHome("admin/client.key")),
        HomeCertificates::Open(federation_.home(), "test-federation", **store, clock).status())));
+}
+
+struct Asked {
+  std::string key_pem;
+  std::string csr_pem;
+};
+Asked NewKey(const std::string& site) {
+  const privacy::SecretBytes key = *privacy::GenerateKeyPem();
+  return {std::string(key.view()), *privacy::MakeCsrPem(key, site)};
+}
+
+TEST_F(CertificatesTest, ASiteRenewsAndBothKeysAreGoodUntilTheNewOneWasUsed) {
+  const auto renew = [&](const wire::TlsFiles& tls, const Asked& asked, std::string& certificate) {
+    const auto stub = NewConnection(federation_.address(), tls);
+    v1::RenewCertificateRequest request;
+    request.set_csr_pem(asked.csr_pem);
+    v1::RenewCertificateReply reply;
+    const grpc::Status status =
+        Call(*stub, &v1::Federation::Stub::RenewCertificate, request, reply).status;
+    certificate = reply.certificate_pem();
+    return status;
+  };
+  const auto shown = [&] {
+    grpc::ClientContext context;
+    v1::ListSitesReply reply;
+    EXPECT_TRUE(federation_.admin().ListSites(&context, v1::ListSitesRequest(), &reply).ok());
+    return reply.sites(0);
+  };
+  const std::string first_key = *privacy::SpkiSha256Hex(site_->tls().certificate_pem);
+  EXPECT_EQ(shown().certificate_not_after_unix(),
+            absl::ToUnixSeconds(*privacy::CertificateNotAfter(site_->tls().certificate_pem)));
+  const Asked asked = NewKey("north");
+  wire::TlsFiles renewed = site_->tls();
+  const grpc::Status status = renew(site_->tls(), asked, renewed.certificate_pem);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  renewed.key_pem = asked.key_pem;
+  const std::string key = *privacy::SpkiSha256Hex(renewed.certificate_pem);
+  EXPECT_EQ(*privacy::CertificateIdentity(renewed.certificate_pem),
+            *privacy::CertificateIdentity(site_->tls().certificate_pem));
+  EXPECT_THAT(federation_.Audit("site.renew"), SizeIs(1));
+  // The reply may be lost: nothing has changed for the old key.
+  EXPECT_TRUE(AskAnew(site_->tls()).status.ok());
+  EXPECT_EQ(shown().key_sha256(), first_key);
+  std::string again;
+  EXPECT_EQ(renew(site_->tls(), asked, again).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+
+  EXPECT_TRUE(AskAnew(renewed).status.ok());
+  EXPECT_THAT(federation_.Audit("site.rekey"), SizeIs(1));
+  EXPECT_EQ(shown().key_sha256(), key);
+  EXPECT_EQ(shown().state(), "approved");
+  EXPECT_TRUE(AskAnew(site_->tls()).status.ok()) << "calls that were on their way";
+  EXPECT_EQ(renew(site_->tls(), NewKey("north"), again).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED) << "not with the old key";
+  federation_.Stop();
+  federation_.Start();
+  EXPECT_TRUE(AskAnew(renewed).status.ok());
+  EXPECT_EQ(shown().key_sha256(), key);
+
+  ASSERT_EQ(std::rename(JoinPath(federation_.home(), "ca/ca.key").c_str(),
+                        JoinPath(federation_.folder(), "ca.key").c_str()),
+            0);
+  EXPECT_EQ(renew(renewed, NewKey("north"), again).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
+  ASSERT_TRUE(federation_.SetState("north", "revoked").ok());
+  EXPECT_EQ(renew(renewed, NewKey("north"), again).error_code(),
+            grpc::StatusCode::PERMISSION_DENIED);
+  EXPECT_FALSE(AskAnew(site_->tls()).status.ok());
+}
+
+class RenewalTest : public CertificatesTest {
+ protected:
+  RenewalTest() {
+    federation_.Stop();
+    ca_ = HomeCa();
+    StoreOptions options;
+    options.path = JoinPath(federation_.folder(), "store");
+    store_ = *Store::Open(options);
+    sites_ = *SiteRegistry::Create({.federation = "test-federation"}, *store_, clock_);
+    key_ = Enrol();
+    EXPECT_TRUE(sites_->SetState("north", SiteState::kApproved, "", "admin").ok());
+  }
+  std::string Enrol() {
+    const auto invitation = sites_->Invite("north", absl::Hours(1), "admin");
+    const auto enrolment =
+        sites_->Enrol(invitation->token, NewKey("north").csr_pem, "test", ca_);
+    EXPECT_TRUE(enrolment.ok()) << enrolment.status();
+    return *privacy::SpkiSha256Hex(enrolment->certificate_pem);
+  }
+  absl::StatusOr<std::string> Renew(const std::string& with) {
+    const auto certificate = sites_->Renew("north", with, NewKey("north").csr_pem, ca_);
+    if (!certificate.ok()) return certificate.status();
+    return privacy::SpkiSha256Hex(*certificate);
+  }
+  bool IsGood(const std::string& key) {
+    return sites_->Authorise({"test-federation", privacy::Role::kSite, "north"}, key,
+                             privacy::Role::kSite)
+        .ok();
+  }
+
+  StillClock clock_;
+  privacy::KeyAndCertificate ca_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<SiteRegistry> sites_;
+  std::string key_;
+};
+
+TEST_F(RenewalTest, TheOldKeyIsRetiredAfterTheOverlap) {
+  const auto next = Renew(key_);
+  ASSERT_TRUE(next.ok()) << next.status();
+  ASSERT_TRUE(sites_->KeyUsed("north", key_).ok());
+  clock_.now += absl::Hours(24);
+  EXPECT_TRUE(IsGood(key_)) << "the new one was not used yet";
+  ASSERT_TRUE(sites_->KeyUsed("north", *next).ok());
+  EXPECT_TRUE(IsGood(key_) && IsGood(*next));
+  EXPECT_EQ(*sites_->EnrolmentKey("north"), key_);
+  clock_.now += kOldKeyOverlap;
+  EXPECT_FALSE(IsGood(key_));
+  EXPECT_TRUE(IsGood(*next));
+  EXPECT_TRUE(absl::IsPermissionDenied(Renew(key_).status()));
+}
+
+TEST_F(RenewalTest, AnotherRenewalTakesThePlaceOfOneThatWasNotUsed) {
+  const auto lost = Renew(key_);
+  ASSERT_TRUE(lost.ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(Renew(key_).status()));
+  clock_.now += kRenewalEvery;
+  const auto next = Renew(key_);
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_FALSE(IsGood(*lost));
+  EXPECT_TRUE(IsGood(*next) && IsGood(key_));
+}
+
+TEST_F(RenewalTest, WhoIsNotApprovedDoesNotRenewAndAnInvitationEndsEveryKey) {
+  const auto next = Renew(key_);
+  ASSERT_TRUE(next.ok());
+  clock_.now += kRenewalEvery;
+  ASSERT_TRUE(sites_->SetState("north", SiteState::kSuspended, "", "admin").ok());
+  EXPECT_TRUE(absl::IsPermissionDenied(Renew(key_).status()));
+  ASSERT_TRUE(sites_->SetState("north", SiteState::kApproved, "", "admin").ok());
+  ASSERT_TRUE(sites_->KeyUsed("north", *next).ok());
+  const std::string fresh = Enrol();
+  ASSERT_TRUE(sites_->SetState("north", SiteState::kApproved, "", "admin").ok());
+  EXPECT_TRUE(IsGood(fresh));
+  EXPECT_FALSE(IsGood(key_));
+  EXPECT_FALSE(IsGood(*next));
+  EXPECT_EQ(*sites_->EnrolmentKey("north"), fresh);
+  ASSERT_TRUE(sites_->SetState("north", SiteState::kRevoked, "", "admin").ok());
+  EXPECT_TRUE(absl::IsPermissionDenied(Renew(fresh).status()));
 }
 
 }  // namespace

@@ -147,8 +147,8 @@ absl::Status CoordinatorServer::OpenDomain() {
   gate_ = std::make_unique<AccessGate>(*sites_, *store_, *metrics_, clock_);
   witness_calls_ = std::make_unique<WitnessCalls>(*log_);
   audit_calls_ = std::make_unique<AuditCalls>(*log_, *store_, clock_);
-  federation_ = std::make_unique<FederationService>(options_.federation, *driver_, *sites_, *gate_,
-                                                    *witness_calls_);
+  federation_ = std::make_unique<FederationService>(options_.federation, JoinPath(home_, "ca"),
+                                                    *driver_, *sites_, *gate_, *witness_calls_);
   enrolment_ =
       std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *driver_, *sites_, *gate_);
   admin_ = std::make_unique<AdminService>(
