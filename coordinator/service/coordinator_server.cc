@@ -126,7 +126,7 @@ absl::Status CoordinatorServer::OpenDomain() {
     CSL_RETURN_IF_ERROR(sites_->EnrolFirstAdmin(pem));
   }
   // Before the first entry, so that the start is reported too.
-  CSL_ASSIGN_OR_RETURN(atna_, AtnaFeed::Create(home_, options_, *store_, *metrics_, clock_));
+  CSL_ASSIGN_OR_RETURN(atna_, OpenAtnaFeed(home_, options_, *store_, *metrics_, clock_));
   Batch batch;
   batch.Audit(LifeFacts("coordinator.start"));
   CSL_RETURN_IF_ERROR(store_->Commit(batch, clock_.Now()).status());

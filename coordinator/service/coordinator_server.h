@@ -104,7 +104,7 @@ class CoordinatorServer {
   std::unique_ptr<grpc::Server> enrolment_server_;
   std::unique_ptr<Operations> operations_;
   absl::Duration handshakes_reported_ = -absl::InfiniteDuration();  // the ticker's
-  std::unique_ptr<AtnaFeed> atna_;  // none: no repository is configured
+  std::unique_ptr<privacy::AtnaFeed> atna_;  // none: no repository is configured
   absl::Notification stopped_;
   std::unique_ptr<ThreadPool> ticker_;
   std::unique_ptr<ThreadPool> collector_;
