@@ -31,6 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kConfigBytesMax = 64 * 1024;
+constexpr uint64_t kPemBytesMax = 64 * 1024;
 constexpr absl::Duration kClockSkew = absl::Minutes(5);  // between the machines of a federation
 constexpr absl::Duration kCaLifetime = absl::Hours(24 * 3650);
 constexpr absl::Duration kServerLifetime = absl::Hours(24 * 825);
@@ -59,16 +60,21 @@ struct Leaf {
   std::string certificate_pem;
 };
 
+absl::StatusOr<std::string> IssueFor(const privacy::SecretBytes& key_pem,
+                                     const privacy::KeyAndCertificate& ca,
+                                     const privacy::IssueOptions& options) {
+  CSL_ASSIGN_OR_RETURN(const std::string csr, privacy::MakeCsrPem(key_pem, options.identity.name));
+  return privacy::IssueCertificate(ca, csr, options);
+}
+
 absl::StatusOr<Leaf> MakeLeaf(const privacy::KeyAndCertificate& ca,
                               const privacy::IssueOptions& options) {
   CSL_ASSIGN_OR_RETURN(privacy::SecretBytes key, privacy::GenerateKeyPem());
-  CSL_ASSIGN_OR_RETURN(const std::string csr, privacy::MakeCsrPem(key, options.identity.name));
-  CSL_ASSIGN_OR_RETURN(std::string certificate, privacy::IssueCertificate(ca, csr, options));
+  CSL_ASSIGN_OR_RETURN(std::string certificate, IssueFor(key, ca, options));
   return Leaf{std::move(key), std::move(certificate)};
 }
 
-absl::StatusOr<Leaf> MakeServerLeaf(const privacy::KeyAndCertificate& ca,
-                                    const CoordinatorOptions& options, absl::Time not_before) {
+privacy::IssueOptions ServerTerms(const CoordinatorOptions& options, absl::Time not_before) {
   privacy::IssueOptions issue = {
       .identity = {options.federation, privacy::Role::kCoordinator, kCoordinatorName},
       .dns_names = {},
@@ -79,7 +85,16 @@ absl::StatusOr<Leaf> MakeServerLeaf(const privacy::KeyAndCertificate& ca,
   for (const std::string& host : options.hosts) {
     (IsIpAddress(host) ? issue.ip_addresses : issue.dns_names).push_back(host);
   }
-  return MakeLeaf(ca, issue);
+  return issue;
+}
+
+privacy::IssueOptions AdminTerms(const CoordinatorOptions& options, absl::string_view name,
+                                 absl::Time not_before) {
+  return {.identity = {options.federation, privacy::Role::kAdmin, std::string(name)},
+          .dns_names = {},
+          .ip_addresses = {},
+          .not_before = not_before,
+          .lifetime = kAdminLifetime};
 }
 
 std::string EndpointJson(const CoordinatorOptions& options) {
@@ -100,14 +115,9 @@ absl::Status FillHome(const std::string& home, const CoordinatorOptions& options
   const absl::Time not_before = Clock::System().Now() - kClockSkew;
   CSL_ASSIGN_OR_RETURN(const privacy::KeyAndCertificate ca,
                        privacy::MakeRootCa(options.federation, not_before, kCaLifetime));
-  CSL_ASSIGN_OR_RETURN(const Leaf server, MakeServerLeaf(ca, options, not_before));
-  CSL_ASSIGN_OR_RETURN(
-      const Leaf admin,
-      MakeLeaf(ca, {.identity = {options.federation, privacy::Role::kAdmin, kFirstAdmin},
-                    .dns_names = {},
-                    .ip_addresses = {},
-                    .not_before = not_before,
-                    .lifetime = kAdminLifetime}));
+  CSL_ASSIGN_OR_RETURN(const Leaf server, MakeLeaf(ca, ServerTerms(options, not_before)));
+  CSL_ASSIGN_OR_RETURN(const Leaf admin,
+                       MakeLeaf(ca, AdminTerms(options, kFirstAdmin, not_before)));
   for (const char* folder : {"ca", "admin", "audit", "store", "chunks", "staging"}) {
     CSL_RETURN_IF_ERROR(MakeDirs(JoinPath(home, folder)));
   }
@@ -220,6 +230,41 @@ absl::Status InitHome(const std::string& dir, const CoordinatorOptions& options)
   } catch (const fs::filesystem_error& error) {
     return absl::UnavailableError(absl::StrCat("cannot make the home: ", error.code().message()));
   }
+}
+
+absl::StatusOr<privacy::KeyAndCertificate> ReadCa(const std::string& ca_folder) {
+  privacy::KeyAndCertificate ca;
+  CSL_ASSIGN_OR_RETURN(ca.certificate_pem, ReadFile(JoinPath(ca_folder, "ca.crt"), kPemBytesMax));
+  absl::StatusOr<std::string> key = ReadFile(JoinPath(ca_folder, "ca.key"), kPemBytesMax);
+  if (absl::IsNotFound(key.status())) {
+    return absl::FailedPreconditionError(
+        "the federation's CA key is offline; the coordinator's administrator has to bring it back "
+        "to issue certificates");
+  }
+  CSL_RETURN_IF_ERROR(key.status());
+  ca.key_pem = privacy::SecretBytes(*key);
+  std::fill(key->begin(), key->end(), '\0');
+  return ca;
+}
+
+absl::Status RenewHome(const std::string& dir, const Clock& clock) {
+  CSL_ASSIGN_OR_RETURN(const CoordinatorOptions options, ReadCoordinatorOptions(dir));
+  CSL_ASSIGN_OR_RETURN(const privacy::KeyAndCertificate ca, ReadCa(JoinPath(dir, "ca")));
+  const absl::Time not_before = clock.Now() - kClockSkew;
+  const auto renew = [&](const std::string& path, const privacy::IssueOptions& terms) -> absl::Status {
+    CSL_ASSIGN_OR_RETURN(std::string key, ReadFile(absl::StrCat(path, ".key"), kPemBytesMax));
+    const privacy::SecretBytes secret(key);
+    std::fill(key.begin(), key.end(), '\0');
+    CSL_ASSIGN_OR_RETURN(const std::string certificate, IssueFor(secret, ca, terms));
+    return WriteFileAtomic(absl::StrCat(path, ".crt"), certificate);
+  };
+  CSL_RETURN_IF_ERROR(renew(JoinPath(dir, "server"), ServerTerms(options, not_before)));
+  const std::string admin = JoinPath(dir, "admin/client");
+  if (!PathExists(absl::StrCat(admin, ".key"))) return absl::OkStatus();
+  CSL_ASSIGN_OR_RETURN(const std::string before,
+                       ReadFile(absl::StrCat(admin, ".crt"), kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(const privacy::Identity who, privacy::CertificateIdentity(before));
+  return renew(admin, AdminTerms(options, who.name, not_before));
 }
 
 absl::StatusOr<CoordinatorOptions> ReadCoordinatorOptions(const std::string& dir) {

@@ -23,6 +23,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "privacy/crypto/certificate.h"
+#include "proto/base/clock.h"
 
 namespace consilium::coordinator {
 
@@ -63,6 +65,14 @@ std::string AdvertisedEnrolmentAddress(const CoordinatorOptions& options);
 // FAILED_PRECONDITION if DIR holds anything else (an empty folder is taken).
 // A failure leaves no half-made home behind.
 absl::Status InitHome(const std::string& dir, const CoordinatorOptions& options);
+
+// The federation's root with its key. FAILED_PRECONDITION: the key is not there (kept offline).
+absl::StatusOr<privacy::KeyAndCertificate> ReadCa(const std::string& ca_folder);
+
+// Issues the server's certificate and, where the home holds one, the administrator's anew, for the keys
+// they have: each is one file, replaced atomically, and a coordinator that runs takes its own up.
+// `hosts` of coordinator.yaml are the server's names. Errors of ReadCoordinatorOptions and ReadCa.
+absl::Status RenewHome(const std::string& dir, const Clock& clock);
 
 // NOT_FOUND: DIR is no home. INVALID_ARGUMENT: names the key, and its line, that is unknown, given
 // twice, or not of its type or range. Keys left out keep their default; `federation` is required.

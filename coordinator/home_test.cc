@@ -2,8 +2,10 @@
 
 #include <sys/stat.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "coordinator/home_config.h"
 #include "gmock/gmock.h"
@@ -67,6 +69,25 @@ TEST_F(HomeTest, InitMakesCertificatesOfOneRoot) {
   EXPECT_EQ(admin->role, privacy::Role::kAdmin);
   EXPECT_EQ(admin->federation, "amc-trial");
   EXPECT_TRUE(privacy::HpkeKeyPairFromPrivate(Read(home_ + "/sealing.key")).ok());
+}
+
+TEST_F(HomeTest, RenewalIssuesForTheSameKeysAndNeedsTheCaKey) {
+  ASSERT_TRUE(InitHome(home_, SomeOptions()).ok());
+  std::map<std::string, std::string> before;
+  const char* const kFiles[] = {"/server.crt", "/admin/client.crt"};
+  for (const char* file : kFiles) before[file] = Read(home_ + file);
+  ASSERT_TRUE(RenewHome(home_, Clock::System()).ok());
+  for (const char* file : kFiles) {
+    const std::string now = Read(home_ + file);
+    EXPECT_NE(now, before[file]) << file;
+    EXPECT_EQ(*privacy::SpkiSha256Hex(now), *privacy::SpkiSha256Hex(before[file])) << file;
+    EXPECT_EQ(*privacy::CertificateIdentity(now), *privacy::CertificateIdentity(before[file]));
+    EXPECT_TRUE(privacy::VerifyCertificate(now, Read(home_ + "/ca/ca.crt"), Clock::System().Now()).ok());
+  }
+  const std::string kept = Read(home_ + "/server.crt");
+  ASSERT_EQ(std::rename((home_ + "/ca/ca.key").c_str(), (home_ + "/away").c_str()), 0);
+  EXPECT_TRUE(absl::IsFailedPrecondition(RenewHome(home_, Clock::System())));
+  EXPECT_EQ(Read(home_ + "/server.crt"), kept);
 }
 
 TEST_F(HomeTest, KeysAreReadableByTheirOwnerOnly) {

@@ -39,6 +39,9 @@ constexpr const char* kFooter = R"(Examples:
   consilium-agent train --data /archive/mr --plan plan.json --out /tmp/model
   consilium-agent evaluate --model model.safetensors --data /archive/labelled
 
+`run` renews the site's certificate by itself, and reports what happens here to the hospital's audit
+repository (IHE ATNA) where atna_repository in HOME/agent.yaml names one.
+
 Exit codes: 0 ok, 1 a check failed, 2 usage or configuration, 3 no usable input or the coordinator
 cannot be reached, 4 denied, 5 internal error.)";
 
@@ -106,7 +109,7 @@ absl::Status RunEnroll(const Arguments& arguments, StopSignal&) {
   CSL_RETURN_IF_ERROR(Enrol(invitation, options));
   CSL_RETURN_IF_ERROR(RecordEnrolment(arguments.home, CONSILIUM_VERSION));
   if (renews) {
-    std::printf("Renewed the certificate of %s in %s. Start the agent again to use it.\n",
+    std::printf("Renewed the certificate of %s in %s. An agent that runs uses it within a minute.\n",
                 invitation.site.c_str(), invitation.federation.c_str());
     return absl::OkStatus();
   }
@@ -172,6 +175,10 @@ absl::Status RunAuditVerify(const Arguments& arguments, StopSignal&) {
 }
 
 absl::Status RunAuditExport(const Arguments& arguments, StopSignal&) {
+  {
+    CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(arguments.home, CONSILIUM_VERSION));
+    CSL_RETURN_IF_ERROR(log->Record({.action = "audit.export"}));
+  }
   CSL_RETURN_IF_ERROR(ExportSiteLog(arguments.home, arguments.to));
   std::printf("Wrote %s, and %s.policy to verify it with: consilium-audit verify %s --policy "
               "%s.policy\n",

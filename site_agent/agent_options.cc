@@ -37,10 +37,18 @@ absl::Status Assign(const std::string& key, const std::string& text, AgentOption
     if (!absl::SimpleAtoi(text, &out.compute.threads)) return Refuse(key, "must be a number");
   } else if (key == "cache_bytes_max") {
     if (!absl::SimpleAtoi(text, &out.cache_bytes_max)) return Refuse(key, "must be a number");
+  } else if (key == "atna_repository") {
+    out.atna_repository = text;
+  } else if (key == "atna_ca") {
+    out.atna_ca = text;
+  } else if (key == "atna_certificate") {
+    out.atna_certificate = text;
+  } else if (key == "atna_key") {
+    out.atna_key = text;
   } else {
     return absl::InvalidArgumentError(
         "agent.yaml: unknown key; known are federation, site, federation_address, threads, device, "
-        "cache_bytes_max");
+        "cache_bytes_max, atna_repository, atna_ca, atna_certificate, atna_key");
   }
   return absl::OkStatus();
 }
@@ -55,6 +63,15 @@ absl::Status CheckOptions(const AgentOptions& options) {
   const std::string& device = options.compute.device;
   if (!device.empty() && device != "cpu" && device != "cuda") {
     return Refuse("device", "must be cpu, cuda or empty");
+  }
+  if (!options.atna_repository.empty()) {
+    CSL_RETURN_IF_ERROR(CheckAddress("agent.yaml: atna_repository", options.atna_repository));
+  }
+  for (const std::string& path :
+       {options.atna_ca, options.atna_certificate, options.atna_key}) {
+    if (path.find_first_of("\"\\\n") != std::string::npos) {
+      return Refuse("atna_*", "paths have no quote, backslash or line end");
+    }
   }
   if (options.cache_bytes_max < kCacheBytesMin) {
     return Refuse("cache_bytes_max", absl::StrCat("must be at least ", kCacheBytesMin));
@@ -119,7 +136,11 @@ std::string AgentOptionsToYaml(const AgentOptions& options) {
       "\nfederation_address: \"", options.federation_address,
       "\"\n# 0: all cores\nthreads: ", options.compute.threads,
       "\n# cpu, cuda, or empty: cuda where there is one\ndevice: \"", options.compute.device,
-      "\"\n# prepared cases kept on disk\ncache_bytes_max: ", options.cache_bytes_max, "\n");
+      "\"\n# prepared cases kept on disk\ncache_bytes_max: ", options.cache_bytes_max,
+      "\n# the hospital's audit repository (IHE ATNA, syslog over TLS), HOST:PORT; empty: none\n"
+      "atna_repository: \"", options.atna_repository, "\"\natna_ca: \"", options.atna_ca,
+      "\"\natna_certificate: \"", options.atna_certificate, "\"\natna_key: \"",
+      options.atna_key, "\"\n");
 }
 
 absl::StatusOr<AgentOptions> ReadAgentOptions(const std::string& home) {

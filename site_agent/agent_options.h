@@ -22,6 +22,12 @@ struct AgentOptions {
   std::string federation_address;   // host:port
   ComputeOptions compute;
   uint64_t cache_bytes_max = uint64_t{20} << 30;  // of HOME/cache, prepared cases
+  // The hospital's audit repository (IHE ATNA), host:port; empty: none. The files are PEM, in the home
+  // unless their path is absolute.
+  std::string atna_repository = {};
+  std::string atna_ca = "atna/ca.crt";
+  std::string atna_certificate = "atna/client.crt";
+  std::string atna_key = "atna/client.key";
 };
 
 // INVALID_ARGUMENT names the key and what it must be.

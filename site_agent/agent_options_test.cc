@@ -17,6 +17,8 @@ TEST(AgentOptionsTest, WrittenOptionsReadBack) {
   options.federation_address = "[::1]:7443";
   options.compute = {3, "cpu"};
   options.cache_bytes_max = uint64_t{1} << 30;
+  options.atna_repository = "audit.hospital.example:6514";
+  options.atna_key = "/etc/consilium/atna key.pem";
   ASSERT_TRUE(WriteAgentOptions(home.path(), options).ok());
   const auto read = ReadAgentOptions(home.path());
   ASSERT_TRUE(read.ok()) << read.status();
@@ -26,6 +28,9 @@ TEST(AgentOptionsTest, WrittenOptionsReadBack) {
   EXPECT_EQ(read->compute.threads, 3);
   EXPECT_EQ(read->compute.device, "cpu");
   EXPECT_EQ(read->cache_bytes_max, uint64_t{1} << 30);
+  EXPECT_EQ(read->atna_repository, "audit.hospital.example:6514");
+  EXPECT_EQ(read->atna_ca, "atna/ca.crt");
+  EXPECT_EQ(read->atna_key, "/etc/consilium/atna key.pem");
 }
 
 TEST(AgentOptionsTest, DefaultsAreFilledIn) {
@@ -40,7 +45,7 @@ TEST(AgentOptionsTest, WhatIsNotMeantIsRefused) {
   for (const std::string& bad :
        {good + "thread: 2\n", good + "threads: many\n", good + "threads: -1\n",
         good + "threads: 2\nthreads: 3\n", good + "device: tpu\n", good + "cache_bytes_max: 5\n",
-        good + "threads: [1]\n", std::string("site: a"), std::string("- a\n- b"),
+        good + "threads: [1]\n", good + "atna_repository: nowhere\n", std::string("site: a"), std::string("- a\n- b"),
         std::string("{"), std::string(""), good + "site: \"../x\"\n",
         std::string("federation: hippo\nsite: a\nfederation_address: nowhere\n")}) {
     EXPECT_EQ(ParseAgentOptions(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;

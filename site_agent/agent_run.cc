@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "nlohmann/json.hpp"
 #include "privacy/crypto/certificate.h"
 #include "privacy/crypto/random.h"
@@ -14,15 +15,18 @@
 #include "proto/base/bytes.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "proto/base/thread_pool.h"
 #include "site_agent/agent_options.h"
 #include "site_agent/home_lock.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/round/round_driver.h"
+#include "site_agent/round/site_atna.h"
 #include "site_agent/round/site_log.h"
 #include "site_agent/round/task_runner.h"
 #include "site_agent/uplink/backoff.h"
 #include "site_agent/uplink/enrol.h"
 #include "site_agent/uplink/federation_client.h"
+#include "site_agent/uplink/renewal.h"
 #include "site_agent/uplink/witness_client.h"
 
 namespace consilium::agent {
@@ -32,18 +36,13 @@ using privacy::Log;
 using privacy::LogField;
 using privacy::LogLevel;
 
-constexpr absl::Duration kRenewalWarning = absl::Hours(14 * 24);
-
 double Uniform() {
   const uint64_t bits = LoadLe64(privacy::RandomBytes(8).data()) >> 11;
   return static_cast<double>(bits) * 0x1p-53;
 }
 
-void WarnOfExpiry(const SiteIdentity& identity, absl::Time now) {
-  const auto not_after = privacy::CertificateNotAfter(identity.certificate_pem);
-  if (!not_after.ok() || *not_after - now > kRenewalWarning) return;
-  Log(LogLevel::kWarning, "the site's certificate ends soon: enrol again with a new invitation",
-      {LogField(LogField::Key::kSeconds, absl::ToInt64Seconds(*not_after - now))});
+wire::TlsFiles TlsOf(const SiteIdentity& identity) {
+  return {identity.ca_pem, identity.certificate_pem, std::string(identity.key_pem.view())};
 }
 
 // What a task did, in the site's own log: before it begins, and when it ended.
@@ -77,7 +76,7 @@ FederationClient::Options ClientOptions(const AgentOptions& options, const SiteI
                                         absl::string_view software_version) {
   FederationClient::Options client;
   client.address = options.federation_address;
-  client.tls = {identity.ca_pem, identity.certificate_pem, std::string(identity.key_pem.view())};
+  client.tls = TlsOf(identity);
   client.federation = options.federation;
   client.site = options.site;
   client.software_version = std::string(software_version);
@@ -92,7 +91,6 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   CSL_ASSIGN_OR_RETURN(const SiteIdentity identity, ReadIdentity(home));
   CSL_ASSIGN_OR_RETURN(const HomeLock lock, HomeLock::Take(home));
   const Clock& clock = Clock::System();
-  WarnOfExpiry(identity, clock.Now());
   CSL_ASSIGN_OR_RETURN(Spool spool, Spool::Open(home));
   CSL_ASSIGN_OR_RETURN(const std::unique_ptr<SiteLog> log,
                        SiteLog::Open({.home = home,
@@ -123,11 +121,36 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   driver_options.sleep = [&](absl::Duration duration) { return stop.Sleep(duration); };
   driver_options.uniform = Uniform;
   RoundDriver driver(client, spool, work, clock, stop.requested(), driver_options);
+  // Before the first entry of this run, so that the start is reported too.
+  CSL_ASSIGN_OR_RETURN(
+      const std::unique_ptr<privacy::AtnaFeed> atna,
+      OpenSiteAtna({.home = home,
+                    .federation = options.federation,
+                    .site = options.site,
+                    .settings = {options.atna_repository, options.atna_ca,
+                                 options.atna_certificate, options.atna_key}},
+                   clock));
   CSL_RETURN_IF_ERROR(log->Record({.action = "agent.start"}));
+  if (atna != nullptr) atna->Start();
   Log(LogLevel::kInfo, "agent started", {LogField(LogField::Key::kSite, options.site)});
+  Renewal renewal(home, identity,
+                  {.ask = [&](const std::string& csr) { return client.RenewCertificate(csr); },
+                   .use = [&](const SiteIdentity& next) { client.UseIdentity(TlsOf(next)); },
+                   .record = record,
+                   .uniform = Uniform},
+                  clock);
+  absl::Notification over;
+  ThreadPool beside(1);
+  beside.Schedule([&] {
+    renewal.Run([&](absl::Duration time) { return !over.WaitForNotificationWithTimeout(time); });
+  });
   const absl::Status ended = driver.Run();
+  client.Cancel();  // a renewal under way; its key is kept for the next start
+  over.Notify();
+  beside.Wait();
   stop.OnStop({});
   log->RecordOrWarn({.action = "agent.stop"});
+  if (atna != nullptr) atna->Finish();
   Log(LogLevel::kInfo, "agent stopped");
   return ended;
 }
@@ -150,6 +173,9 @@ absl::StatusOr<AgentStatus> ReadStatus(const std::string& home) {
   CSL_ASSIGN_OR_RETURN(const std::vector<FinishedTask> spooled, Spool::ListOf(home));
   for (const FinishedTask& task : spooled) status.spooled.push_back(task.key.task_id);
   status.running = HomeLock::IsHeld(home);
+  CSL_ASSIGN_OR_RETURN(const privacy::AtnaBacklog backlog, privacy::ReadAtnaBacklog(home));
+  status.audit_waiting = backlog.waiting;
+  status.audit_dropped = backlog.dropped;
   return status;
 }
 
@@ -164,6 +190,8 @@ std::string StatusToJson(const AgentStatus& status) {
   json["labelled_cases"] = status.labelled_cases;
   json["damaged_cases"] = status.damaged_cases;
   json["spooled_tasks"] = status.spooled;
+  json["audit_messages_waiting"] = status.audit_waiting;
+  json["audit_messages_dropped"] = status.audit_dropped;
   return json.dump(2) + "\n";
 }
 
@@ -177,7 +205,9 @@ std::vector<std::vector<std::string>> StatusTable(const AgentStatus& status) {
           {"cases", absl::StrCat(status.cases)},
           {"labelled cases", absl::StrCat(status.labelled_cases)},
           {"damaged cases", absl::StrCat(status.damaged_cases)},
-          {"results kept", absl::StrCat(status.spooled.size())}};
+          {"results kept", absl::StrCat(status.spooled.size())},
+          {"audit messages waiting", absl::StrCat(status.audit_waiting)},
+          {"audit messages dropped", absl::StrCat(status.audit_dropped)}};
 }
 
 }  // namespace consilium::agent

@@ -26,6 +26,8 @@ struct AgentStatus {
   int64_t damaged_cases = 0;
   std::vector<std::string> spooled;   // results that wait to be delivered, by task id
   bool running = false;
+  uint64_t audit_waiting = 0;  // messages for the hospital's audit repository
+  uint64_t audit_dropped = 0;  // for want of room, since that was last reported there
 };
 // Looks at the home only; works while the agent runs.
 absl::StatusOr<AgentStatus> ReadStatus(const std::string& home);

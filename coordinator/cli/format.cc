@@ -127,6 +127,7 @@ std::string FormatSite(const v1::Site& site, absl::Time now) {
                 {"last seen", FormatAge(site.last_seen_unix(), now)},
                 {"enrolled", FormatTime(site.enrolled_unix())},
                 {"key sha256", site.key_sha256()},
+                {"certificate until", FormatTime(site.certificate_not_after_unix())},
                 {"software", site.software_version()},
                 {"can", absl::StrJoin(site.capabilities(), ", ")},
                 {"clock", FormatSkew(site.clock_skew_ms())},

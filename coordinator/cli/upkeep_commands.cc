@@ -1,4 +1,4 @@
-// consilium backup | restore | doctor
+// consilium backup | restore | doctor | renew
 #include <filesystem>
 
 #include "CLI/CLI.hpp"
@@ -50,6 +50,15 @@ absl::StatusOr<ExitCode> Restore(Cli& cli, const UpkeepArguments& arguments) {
                           " chunks of weights.\nNever run it beside the coordinator that it was "
                           "made from. Next:\n  consilium-coordinator --home ",
                           cli.home, "\n"));
+}
+
+absl::StatusOr<ExitCode> Renew(Cli& cli) {
+  if (cli.home.empty()) return absl::InvalidArgumentError("--home: name the coordinator's home");
+  CSL_RETURN_IF_ERROR(RenewHome(cli.home, cli.around.clock));
+  cli.out << "Issued the certificates of server and administrator in " << cli.home
+          << " anew, for the keys they have. A coordinator that runs shows its own to the next "
+             "connection; nothing has to be restarted.\n";
+  return ExitCode::kOk;
 }
 
 v1::RunDoctorReply ToMessage(const Diagnosis& diagnosis) {
@@ -129,6 +138,13 @@ void AddUpkeepCommands(CLI::App& app, Cli& cli) {
                    "Without reading every chunk, every block of the store and every audit entry");
   doctor->footer("Example:\n  consilium --home /srv/consilium doctor --quick");
   runs(doctor, Doctor);
+
+  CLI::App* renew = app.add_subcommand(
+      "renew", "Issue the home's server and administrator certificates anew; works while it runs");
+  renew->footer(
+      "Needs ca/ca.key, which may be kept offline otherwise. Sites renew theirs by themselves.\n"
+      "Example:\n  consilium --home /srv/consilium renew");
+  runs(renew, [](Cli& run, const UpkeepArguments&) { return Renew(run); });
 }
 
 }  // namespace consilium::coordinator

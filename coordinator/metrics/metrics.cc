@@ -75,6 +75,12 @@ void AddTrust(const MetricsSnapshot& now, std::vector<MetricFamily>& out) {
     expiry.Add({{"certificate", name}}, Seconds(time));
   }
   expiry.MoveTo(out);
+  Sampled site_expiry(MetricType::Gauge, "consilium_site_cert_expiry_timestamp_seconds",
+                      "When a site's certificate ends; sites renew at a third of its lifetime.");
+  for (const auto& [site, time] : now.site_certificate_expiry) {
+    site_expiry.Add({{"site", site}}, Seconds(time));
+  }
+  site_expiry.MoveTo(out);
 }
 
 void AddSites(const MetricsSnapshot& now, std::vector<MetricFamily>& out) {

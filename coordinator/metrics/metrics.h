@@ -33,6 +33,7 @@ struct MetricsSnapshot {
   std::map<std::string, int64_t> sites_by_state;  // "approved" -> how many
   int64_t sites_connected = 0;
   std::map<std::string, absl::Time> certificate_expiry;  // "server", "ca", "admin"
+  std::map<std::string, absl::Time> site_certificate_expiry;  // of approved sites
   std::optional<uint64_t> disk_free_bytes;
   std::optional<uint64_t> disk_bytes;
   uint64_t uploads_in_flight = 0;

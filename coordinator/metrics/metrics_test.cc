@@ -22,6 +22,7 @@ MetricsSnapshot SomeSnapshot() {
   now.sites_by_state = {{"approved", 1}};
   now.sites_connected = 1;
   now.certificate_expiry = {{"server", absl::FromUnixSeconds(1'800'000'000)}};
+  now.site_certificate_expiry = {{"north", absl::FromUnixSeconds(1'900'000'000)}};
   now.disk_free_bytes = 1000;
   now.disk_bytes = 4000;
   now.readiness = {{"store", true}, {"serving", false}};
@@ -58,6 +59,7 @@ TEST(MetricsTest, EventsAndSnapshotAreInTheText) {
            "consilium_site_last_seen_timestamp_seconds{site=\"north\"} 1700000000",
            "consilium_sites{state=\"approved\"} 1",
            "consilium_cert_expiry_timestamp_seconds{certificate=\"server\"} 1800000000",
+           "consilium_site_cert_expiry_timestamp_seconds{site=\"north\"} 1900000000",
            "consilium_disk_free_bytes 1000",
            "consilium_ready{check=\"serving\"} 0",
            "consilium_build_info{version=\"1.2.3\"} 1",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -47,6 +48,17 @@ bool MayMove(SiteState from, SiteState to) {
   }
 }
 
+// None of them is accepted again; the record keeps the name of the one it was known by.
+void RetireKeys(SiteRecord& record) {
+  for (const std::string* key : {&record.key_sha256, &record.next_key_sha256}) {
+    if (!key->empty()) record.retired_keys.push_back(*key);
+  }
+  record.next_key_sha256.clear();
+  record.previous_key_sha256.clear();
+  record.enrolment_key_sha256.clear();
+  record.next_ends_us = record.previous_until_us = 0;
+}
+
 std::string CleanVersion(absl::string_view version) {
   std::string clean;
   for (const char c : version.substr(0, kVersionBytesMax)) {
@@ -68,6 +80,13 @@ std::vector<std::string> CleanCapabilities(const std::vector<std::string>& names
 std::string Described(const std::string& version, const std::vector<std::string>& capabilities) {
   if (capabilities.empty()) return version;
   return absl::StrCat(version, " (", absl::StrJoin(capabilities, ", "), ")");
+}
+
+bool IsGood(const SiteRecord& record, absl::string_view key, absl::Time now) {
+  if (key.empty()) return false;
+  return key == record.key_sha256 || key == record.next_key_sha256 ||
+         (key == record.previous_key_sha256 &&
+          absl::ToUnixMicros(now) < record.previous_until_us);
 }
 
 absl::Status NotEnrolled() {
@@ -136,10 +155,7 @@ absl::Status SiteRegistry::Authorise(const privacy::Identity& identity,
                                                                       : NotEnrolled();
   }
   const auto it = sites_.find(identity.name);
-  if (it == sites_.end() || it->second.key_sha256.empty() ||
-      it->second.key_sha256 != key_sha256) {
-    return NotEnrolled();
-  }
+  if (it == sites_.end() || !IsGood(it->second, key_sha256, clock_.Now())) return NotEnrolled();
   if (it->second.state != SiteState::kApproved) {
     return absl::PermissionDeniedError(
         absl::StrCat("site ", identity.name, " is ", Name(it->second.state),
@@ -216,6 +232,17 @@ absl::Status SiteRegistry::VoidInvitations(absl::string_view site, absl::string_
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> SiteRegistry::Issue(absl::string_view site, absl::string_view csr_pem,
+                                                const privacy::KeyAndCertificate& ca) const {
+  return privacy::IssueCertificate(
+      ca, csr_pem,
+      {.identity = {options_.federation, privacy::Role::kSite, std::string(site)},
+       .dns_names = {},
+       .ip_addresses = {},
+       .not_before = clock_.Now() - kClockSkew,
+       .lifetime = options_.site_certificate_lifetime + kClockSkew});
+}
+
 absl::StatusOr<SiteRegistry::Enrolment> SiteRegistry::Enrol(absl::string_view token,
                                                             absl::string_view csr_pem,
                                                             absl::string_view software_version,
@@ -236,15 +263,7 @@ absl::StatusOr<SiteRegistry::Enrolment> SiteRegistry::Enrol(absl::string_view to
   CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(invitation->site));
   if (record.state == SiteState::kSuspended || record.state == SiteState::kRevoked) return refused();
 
-  CSL_ASSIGN_OR_RETURN(
-      std::string certificate,
-      privacy::IssueCertificate(
-          ca, csr_pem,
-          {.identity = {options_.federation, privacy::Role::kSite, record.name},
-           .dns_names = {},
-           .ip_addresses = {},
-           .not_before = now - kClockSkew,
-           .lifetime = options_.site_certificate_lifetime + kClockSkew}));
+  CSL_ASSIGN_OR_RETURN(std::string certificate, Issue(record.name, csr_pem, ca));
   CSL_ASSIGN_OR_RETURN(const std::string key, privacy::SpkiSha256Hex(certificate));
   const auto& retired = record.retired_keys;
   if (std::find(retired.begin(), retired.end(), key) != retired.end()) {
@@ -255,8 +274,9 @@ absl::StatusOr<SiteRegistry::Enrolment> SiteRegistry::Enrol(absl::string_view to
   facts.before = std::string(Name(record.state));
   Batch batch;
   const bool replaced = !record.key_sha256.empty() && record.key_sha256 != key;
-  if (replaced) record.retired_keys.push_back(record.key_sha256);
   if (record.key_sha256 != key) {
+    if (record.next_key_sha256 == key) record.next_key_sha256.clear();
+    RetireKeys(record);
     CSL_RETURN_IF_ERROR(VoidInvitations(record.name, invitation->token_sha256, batch));
   }
   // The same key again is a renewal and keeps its approval.
@@ -264,6 +284,8 @@ absl::StatusOr<SiteRegistry::Enrolment> SiteRegistry::Enrol(absl::string_view to
     record.state = SiteState::kPending;
   }
   record.key_sha256 = key;
+  CSL_ASSIGN_OR_RETURN(const absl::Time ends, privacy::CertificateNotAfter(certificate));
+  record.certificate_ends_us = absl::ToUnixMicros(ends);
   record.enrolled_us = absl::ToUnixMicros(now);
   record.software_version = CleanVersion(software_version);
   invitation->used_us = absl::ToUnixMicros(now);
@@ -293,14 +315,83 @@ absl::StatusOr<SiteStatus> SiteRegistry::SetState(absl::string_view site, SiteSt
   facts.reason = std::string(reason);
   facts.digest = record.key_sha256;
   record.state = state;
-  if (state == SiteState::kRevoked && !record.key_sha256.empty()) {
-    record.retired_keys.push_back(record.key_sha256);
-  }
+  if (state == SiteState::kRevoked) RetireKeys(record);
   Batch batch;
   batch.Audit(std::move(facts));
   CSL_RETURN_IF_ERROR(Commit(record, batch));
   absl::MutexLock lock(&mutex_);
   return StatusOf(record);
+}
+
+absl::StatusOr<std::string> SiteRegistry::Renew(absl::string_view site,
+                                                absl::string_view caller_key,
+                                                absl::string_view csr_pem,
+                                                const privacy::KeyAndCertificate& ca) {
+  absl::MutexLock turn(&turn_);
+  CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(site));
+  if (record.state != SiteState::kApproved || caller_key != record.key_sha256) {
+    return absl::PermissionDeniedError(
+        "only an approved site renews its certificate, with the key that it uses");
+  }
+  const absl::Duration now = clock_.Monotonic();
+  const auto last = renewed_.find(site);
+  if (last != renewed_.end() && now - last->second < kRenewalEvery) {
+    return absl::ResourceExhaustedError("a certificate was renewed just now; try again in a minute");
+  }
+  CSL_ASSIGN_OR_RETURN(const std::string certificate, Issue(site, csr_pem, ca));
+  CSL_ASSIGN_OR_RETURN(const std::string key, privacy::SpkiSha256Hex(certificate));
+  CSL_ASSIGN_OR_RETURN(const absl::Time ends, privacy::CertificateNotAfter(certificate));
+  const auto& retired = record.retired_keys;
+  if (std::find(retired.begin(), retired.end(), key) != retired.end()) {
+    return absl::PermissionDeniedError("this key was retired; make a new one");
+  }
+  AuditFacts facts = SiteFacts("site.renew", site, site);
+  facts.role = "site";
+  facts.before = record.key_sha256;
+  facts.after = facts.digest = key;
+  if (key == record.key_sha256) {
+    record.certificate_ends_us = absl::ToUnixMicros(ends);
+  } else {
+    record.next_key_sha256 = key;
+    record.next_ends_us = absl::ToUnixMicros(ends);
+  }
+  Batch batch;
+  batch.Audit(std::move(facts));
+  CSL_RETURN_IF_ERROR(Commit(record, batch));
+  renewed_.insert_or_assign(std::string(site), now);
+  return certificate;
+}
+
+absl::Status SiteRegistry::KeyUsed(absl::string_view site, absl::string_view key_sha256) {
+  const auto is_new = [&](const SiteRecord& record) {
+    return !key_sha256.empty() && record.next_key_sha256 == key_sha256;
+  };
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto it = sites_.find(site);
+    if (it == sites_.end() || !is_new(it->second)) return absl::OkStatus();
+  }
+  absl::MutexLock turn(&turn_);
+  CSL_ASSIGN_OR_RETURN(SiteRecord record, Record(site));
+  if (!is_new(record)) return absl::OkStatus();
+  AuditFacts facts = SiteFacts("site.rekey", site, site);
+  facts.role = "site";
+  facts.before = record.key_sha256;
+  facts.after = facts.digest = record.next_key_sha256;
+  if (record.enrolment_key_sha256.empty()) record.enrolment_key_sha256 = record.key_sha256;
+  record.retired_keys.push_back(record.key_sha256);
+  record.previous_key_sha256 = std::exchange(record.key_sha256, record.next_key_sha256);
+  record.previous_until_us = absl::ToUnixMicros(clock_.Now() + kOldKeyOverlap);
+  record.certificate_ends_us = std::exchange(record.next_ends_us, 0);
+  record.next_key_sha256.clear();
+  Batch batch;
+  batch.Audit(std::move(facts));
+  return Commit(record, batch);
+}
+
+absl::StatusOr<std::string> SiteRegistry::EnrolmentKey(absl::string_view site) const {
+  CSL_ASSIGN_OR_RETURN(const SiteRecord record, Record(site));
+  return record.enrolment_key_sha256.empty() ? record.key_sha256 : record.enrolment_key_sha256;
 }
 
 SiteStatus SiteRegistry::StatusOf(const SiteRecord& record) const {

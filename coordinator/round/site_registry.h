@@ -3,8 +3,10 @@
 //   invited -> pending -> approved <-> suspended;  any but invited -> revoked, for good
 //
 // A name and a certificate of our CA are not enough: every call is checked against the key enrolled
-// under that name and its state. Enrolling again with a new key (a lost machine, a renewal) takes a
-// new invitation and puts the site back to pending; the old key is never accepted again.
+// under that name and its state. Enrolling again with a new key (a lost machine) takes a new invitation
+// and puts the site back to pending; the old key is never accepted again. A renewal changes the key of
+// an approved site with the one it has: both are good until the new one was used and kOldKeyOverlap
+// more, for calls that were on their way; so neither a lost reply nor a crash locks a site out.
 //
 // Thread-safe. `turn_` orders the changes and is held across their small synced write; readers only
 // ever wait for `mutex_`, which is not held across I/O.
@@ -36,6 +38,8 @@ inline constexpr absl::Duration kInvitationDefault = absl::Hours(24);
 inline constexpr absl::Duration kInvitationMax = absl::Hours(24 * 30);
 inline constexpr absl::Duration kVersionEvery = absl::Minutes(1);
 inline constexpr absl::Duration kClockSkewMax = absl::Seconds(60);
+inline constexpr absl::Duration kOldKeyOverlap = absl::Minutes(10);
+inline constexpr absl::Duration kRenewalEvery = absl::Minutes(1);
 inline constexpr size_t kSitesMax = 10'000;
 inline constexpr size_t kIncarnationBytesMax = 64;
 inline constexpr size_t kSupersededMax = 64;  // processes remembered of a site; the oldest goes first
@@ -83,6 +87,15 @@ class SiteRegistry {
   absl::StatusOr<Enrolment> Enrol(absl::string_view token, absl::string_view csr_pem,
                                   absl::string_view software_version,
                                   const privacy::KeyAndCertificate& ca);
+  // A certificate by `ca` for the new key in `csr_pem`, for a site that called with `caller_key`. The key is
+  // recorded with its entry in the audit log. PERMISSION_DENIED: not approved, a key that was retired, or
+  // asked for with one that was replaced. RESOURCE_EXHAUSTED: at most one in kRenewalEvery.
+  absl::StatusOr<std::string> Renew(absl::string_view site, absl::string_view caller_key,
+                                    absl::string_view csr_pem, const privacy::KeyAndCertificate& ca);
+  // The site called with this key: the first call with a renewed one makes it the site's own.
+  absl::Status KeyUsed(absl::string_view site, absl::string_view key_sha256);
+  // The key that the site's last invitation was used with: renewals do not change it.
+  absl::StatusOr<std::string> EnrolmentKey(absl::string_view site) const;
   // approved, suspended or revoked. FAILED_PRECONDITION: not from here.
   absl::StatusOr<SiteStatus> SetState(absl::string_view site, SiteState state,
                                       absl::string_view reason, absl::string_view admin);
@@ -117,6 +130,8 @@ class SiteRegistry {
       : options_(std::move(options)), store_(store), clock_(clock) {}
   SiteStatus StatusOf(const SiteRecord& record) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<SiteRecord> Record(absl::string_view site) const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::string> Issue(absl::string_view site, absl::string_view csr_pem,
+                                    const privacy::KeyAndCertificate& ca) const;
   absl::Status VoidInvitations(absl::string_view site, absl::string_view except, Batch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   absl::Status Commit(const SiteRecord& record, Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_)
@@ -141,6 +156,7 @@ class SiteRegistry {
   std::map<std::string, absl::Duration, std::less<>> seen_ ABSL_GUARDED_BY(mutex_);  // monotonic
   std::map<std::string, absl::Duration, std::less<>> version_set_ ABSL_GUARDED_BY(turn_);
   std::map<std::string, Processes, std::less<>> processes_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, absl::Duration, std::less<>> renewed_ ABSL_GUARDED_BY(turn_);
   std::map<std::string, absl::Duration, std::less<>> skew_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string, std::less<>> skewed_ ABSL_GUARDED_BY(mutex_);  // in an audited incident
 };

@@ -1,35 +1,17 @@
 #include "coordinator/service/atna_feed.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "coordinator/home_config.h"
 #include "privacy/atna/atna_events.h"
-#include "privacy/log/log.h"
-#include "proto/base/file.h"
 #include "proto/base/status.h"
 
 namespace consilium::coordinator {
 namespace {
 
 constexpr const char* kProgram = "consilium-coordinator";
-constexpr absl::Duration kEvery = absl::Milliseconds(500);
 constexpr size_t kEntriesAtOnce = 256;
-constexpr size_t kHostNameMax = 256;
-
-std::string Host() {
-  char name[kHostNameMax] = {};
-  return ::gethostname(name, sizeof name - 1) == 0 ? name : "";
-}
-
-std::string InHome(const std::string& home, const std::string& path) {
-  return absl::StartsWith(path, "/") ? path : JoinPath(home, path);
-}
 
 std::string Subject(const AuditFacts& facts) {
   if (!facts.site.empty()) return absl::StrCat("site ", facts.site);
@@ -60,7 +42,9 @@ std::optional<privacy::AtnaEvent> AtnaEventOf(const AuditFacts& facts) {
                                  .sha256 = facts.digest});
   }
   if (absl::StartsWith(action, "audit.")) return privacy::AuditLogUsed(facts.actor);
-  const bool keys = action == "site.enrol" || action == "admin.enrol";
+  const bool keys = action == "site.enrol" || action == "admin.enrol" ||
+                    action == "site.renew" || action == "site.rekey" ||
+                    action == "server.certificate";
   if (keys || absl::StartsWith(action, "site.")) {
     if (action == "site.software" || action == "site.hello") return std::nullopt;
     return privacy::SecurityChange(keys ? AtnaChange::kKeys : AtnaChange::kRoles, facts.actor,
@@ -75,76 +59,34 @@ std::optional<privacy::AtnaEvent> AtnaEventOf(const AuditFacts& facts) {
   return std::nullopt;
 }
 
-absl::StatusOr<std::unique_ptr<AtnaFeed>> AtnaFeed::Create(const std::string& home,
-                                                           const CoordinatorOptions& options,
-                                                           const Store& store, Metrics& metrics,
-                                                           const Clock& clock) {
-  if (options.atna_repository.empty()) return std::unique_ptr<AtnaFeed>();
-  const std::string folder = JoinPath(home, "atna");
-  std::unique_ptr<AtnaFeed> feed(new AtnaFeed(JoinPath(folder, "cursor"), store));
-  const std::string& address = options.atna_repository;
-  privacy::AtnaTarget target;
-  target.host = HostOf(address);
-  uint32_t port = 0;
-  if (!absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port) || port > 65535) {
-    return absl::InvalidArgumentError("atna_repository: must be HOST:PORT");
-  }
-  target.port = static_cast<uint16_t>(port);
-  target.ca_path = InHome(home, options.atna_ca);
-  target.certificate_path = InHome(home, options.atna_certificate);
-  target.key_path = InHome(home, options.atna_key);
-  CSL_ASSIGN_OR_RETURN(
-      feed->recorder_,
-      privacy::AtnaRecorder::Create({.spool_folder = JoinPath(folder, "spool"),
-                                     .target = std::move(target),
-                                     .source = {options.federation, "coordinator"},
-                                     .header = {Host(), kProgram, ::getpid()},
-                                     .on_dropped = [&metrics] { metrics.AtnaDropped(1); }},
-                                    clock));
-  const absl::StatusOr<std::string> cursor = ReadFile(feed->path_, 64);
-  if (!cursor.ok() || !absl::SimpleAtoi(*cursor, &feed->next_)) feed->next_ = store.AuditSize();
-  feed->next_ = std::min(feed->next_, store.AuditSize());  // a backup was restored
-  return feed;
-}
-
-AtnaFeed::~AtnaFeed() { Finish(); }
-
-void AtnaFeed::Start() {
-  thread_ = std::make_unique<ThreadPool>(1);
-  thread_->Schedule([this] {
-    do {
-      ReportNew();
-    } while (!finished_.WaitForNotificationWithTimeout(kEvery));
-    ReportNew();
-  });
-}
-
-void AtnaFeed::Finish() {
-  if (!finished_.HasBeenNotified()) finished_.Notify();
-  thread_.reset();
-  recorder_.reset();
-}
-
-void AtnaFeed::ReportNew() {
-  while (true) {
+absl::StatusOr<std::unique_ptr<privacy::AtnaFeed>> OpenAtnaFeed(const std::string& home,
+                                                                const CoordinatorOptions& options,
+                                                                const Store& store,
+                                                                Metrics& metrics,
+                                                                const Clock& clock) {
+  privacy::AtnaFeed::Log log;
+  log.size = [&store]() -> absl::StatusOr<uint64_t> { return store.AuditSize(); };
+  log.read = [&store](uint64_t from) -> absl::StatusOr<privacy::AtnaFeed::Log::Piece> {
     AuditQuery query;
-    query.from_index = next_;
+    query.from_index = from;
     query.count_max = kEntriesAtOnce;
-    const absl::StatusOr<std::vector<AuditLine>> lines = store_.SearchAudit(query);
-    if (!lines.ok() || lines->empty()) return;
-    for (const AuditLine& line : *lines) {
+    CSL_ASSIGN_OR_RETURN(const std::vector<AuditLine> lines, store.SearchAudit(query));
+    privacy::AtnaFeed::Log::Piece piece{.events = {}, .next = from};
+    for (const AuditLine& line : lines) {
       const absl::StatusOr<AuditView> entry = DecodeAudit(line.json, line.disclosed);
-      const auto event = entry.ok() ? AtnaEventOf(entry->facts) : std::nullopt;
-      // A message that the full spool refuses is counted and reported there.
-      if (event) (void)recorder_->Record(*event);
-      next_ = line.index + 1;
+      auto event = entry.ok() ? AtnaEventOf(entry->facts) : std::nullopt;
+      if (event) piece.events.push_back(*std::move(event));
+      piece.next = line.index + 1;
     }
-    const absl::Status kept = WriteFileAtomic(path_, absl::StrCat(next_), kPrivateFile);
-    if (!kept.ok()) {
-      privacy::Log(privacy::LogLevel::kError, "the place in the audit log could not be kept",
-                   {{privacy::LogField::Key::kReason, kept.message()}});
-    }
-  }
+    return piece;
+  };
+  return privacy::AtnaFeed::Create({.home = home,
+                                    .settings = {options.atna_repository, options.atna_ca,
+                                                 options.atna_certificate, options.atna_key},
+                                    .source = {options.federation, "coordinator"},
+                                    .program = kProgram,
+                                    .on_dropped = [&metrics] { metrics.AtnaDropped(1); }},
+                                   std::move(log), clock);
 }
 
 }  // namespace consilium::coordinator

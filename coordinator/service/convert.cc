@@ -166,6 +166,7 @@ v1::Site ToMessage(const SiteStatus& status, const std::optional<Liveness::Work>
   for (const std::string& capability : status.record.capabilities) {
     out.add_capabilities(capability);
   }
+  out.set_certificate_not_after_unix(Seconds(status.record.certificate_ends_us));
   out.set_clock_skew_ms(absl::ToInt64Milliseconds(status.clock_skew));
   if (status.second_process != absl::InfinitePast()) {
     out.set_second_process_unix(absl::ToUnixSeconds(status.second_process));

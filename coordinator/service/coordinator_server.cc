@@ -108,12 +108,13 @@ absl::Status CoordinatorServer::OpenLog() {
 }
 
 absl::Status CoordinatorServer::OpenDomain() {
-  CSL_ASSIGN_OR_RETURN(ca_pem_, ReadFile(JoinPath(home_, "ca/ca.crt"), kPemBytesMax));
-  CSL_ASSIGN_OR_RETURN(ca_sha256_, privacy::CertificateSha256Hex(ca_pem_));
   CSL_ASSIGN_OR_RETURN(privacy::HpkeKeyPair sealing,
                        ReadSealingKey(JoinPath(home_, "sealing.key")));
   metrics_ = std::make_unique<Metrics>(CONSILIUM_VERSION);
   CSL_RETURN_IF_ERROR(OpenLog());
+  CSL_ASSIGN_OR_RETURN(certificates_,
+                       HomeCertificates::Open(home_, options_.federation, *store_, clock_));
+  CSL_ASSIGN_OR_RETURN(ca_sha256_, privacy::CertificateSha256Hex(certificates_->ca_pem()));
   CSL_ASSIGN_OR_RETURN(
       sites_, SiteRegistry::Create({.federation = options_.federation,
                                     .site_certificate_lifetime =
@@ -125,7 +126,7 @@ absl::Status CoordinatorServer::OpenDomain() {
     CSL_RETURN_IF_ERROR(sites_->EnrolFirstAdmin(pem));
   }
   // Before the first entry, so that the start is reported too.
-  CSL_ASSIGN_OR_RETURN(atna_, AtnaFeed::Create(home_, options_, *store_, *metrics_, clock_));
+  CSL_ASSIGN_OR_RETURN(atna_, OpenAtnaFeed(home_, options_, *store_, *metrics_, clock_));
   Batch batch;
   batch.Audit(LifeFacts("coordinator.start"));
   CSL_RETURN_IF_ERROR(store_->Commit(batch, clock_.Now()).status());
@@ -146,8 +147,8 @@ absl::Status CoordinatorServer::OpenDomain() {
   gate_ = std::make_unique<AccessGate>(*sites_, *store_, *metrics_, clock_);
   witness_calls_ = std::make_unique<WitnessCalls>(*log_);
   audit_calls_ = std::make_unique<AuditCalls>(*log_, *store_, clock_);
-  federation_ = std::make_unique<FederationService>(options_.federation, *driver_, *sites_, *gate_,
-                                                    *witness_calls_);
+  federation_ = std::make_unique<FederationService>(options_.federation, JoinPath(home_, "ca"),
+                                                    *driver_, *sites_, *gate_, *witness_calls_);
   enrolment_ =
       std::make_unique<EnrolmentService>(JoinPath(home_, "ca"), *driver_, *sites_, *gate_);
   admin_ = std::make_unique<AdminService>(
@@ -160,10 +161,7 @@ absl::Status CoordinatorServer::OpenDomain() {
 }
 
 absl::Status CoordinatorServer::Listen() {
-  wire::TlsFiles files;
-  files.ca_pem = ca_pem_;
-  CSL_ASSIGN_OR_RETURN(files.certificate_pem, ReadFile(JoinPath(home_, "server.crt"), kPemBytesMax));
-  CSL_ASSIGN_OR_RETURN(files.key_pem, ReadFile(JoinPath(home_, "server.key"), kPemBytesMax));
+  wire::ServerIdentity& server = certificates_->server();
   const auto cannot = [](const std::string& address) {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", address, "; is another coordinator running?"));
@@ -175,7 +173,7 @@ absl::Status CoordinatorServer::Listen() {
   grpc::ServerBuilder enrolment;
   Prepare(enrolment, "enrolment");
   enrolment.AddListeningPort(options_.enrolment_listen,
-                             wire::ServerTls(files, wire::PeerCertificate::kNone), &port);
+                             wire::ServerTls(server, wire::PeerCertificate::kNone), &port);
   enrolment.RegisterService(enrolment_.get());
   enrolment_server_ = enrolment.BuildAndStart();
   if (enrolment_server_ == nullptr || port == 0) return cannot(options_.enrolment_listen);
@@ -185,7 +183,7 @@ absl::Status CoordinatorServer::Listen() {
   grpc::ServerBuilder federation;
   Prepare(federation, "federation");
   federation.AddListeningPort(options_.listen,
-                              wire::ServerTls(files, wire::PeerCertificate::kRequired), &port);
+                              wire::ServerTls(server, wire::PeerCertificate::kRequired), &port);
   federation.RegisterService(federation_.get());
   federation.RegisterService(admin_.get());
   federation_server_ = federation.BuildAndStart();
@@ -238,7 +236,7 @@ InvitationTerms CoordinatorServer::Terms() const {
   return {.federation = options_.federation,
           .federation_address = WithPort(AdvertisedAddress(options_), federation_port_),
           .enrolment_address = WithPort(AdvertisedEnrolmentAddress(options_), enrolment_port_),
-          .ca_pem = ca_pem_,
+          .ca_pem = certificates_->ca_pem(),
           .ca_sha256 = ca_sha256_};
 }
 
@@ -262,6 +260,7 @@ void CoordinatorServer::TickUntilStopped() {
     driver_->Tick();
     operations_->Ticked();
     ReportHandshakes();
+    certificates_->LookAgain();
   }
 }
 

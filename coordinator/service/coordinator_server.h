@@ -30,6 +30,7 @@
 #include "coordinator/service/audit_calls.h"
 #include "coordinator/service/enrolment_service.h"
 #include "coordinator/service/federation_service.h"
+#include "coordinator/service/home_certificates.h"
 #include "coordinator/service/operations.h"
 #include "coordinator/store/model_store.h"
 #include "coordinator/service/witness_calls.h"
@@ -81,7 +82,6 @@ class CoordinatorServer {
   const std::string home_;
   const CoordinatorOptions options_;
   const Clock& clock_;
-  std::string ca_pem_;
   std::string ca_sha256_;
   std::atomic<int> federation_port_ = 0;  // set once, before anyone can call
   std::atomic<int> enrolment_port_ = 0;
@@ -99,11 +99,12 @@ class CoordinatorServer {
   std::unique_ptr<FederationService> federation_;
   std::unique_ptr<EnrolmentService> enrolment_;
   std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<HomeCertificates> certificates_;
   std::unique_ptr<grpc::Server> federation_server_;
   std::unique_ptr<grpc::Server> enrolment_server_;
   std::unique_ptr<Operations> operations_;
   absl::Duration handshakes_reported_ = -absl::InfiniteDuration();  // the ticker's
-  std::unique_ptr<AtnaFeed> atna_;  // none: no repository is configured
+  std::unique_ptr<privacy::AtnaFeed> atna_;  // none: no repository is configured
   absl::Notification stopped_;
   std::unique_ptr<ThreadPool> ticker_;
   std::unique_ptr<ThreadPool> collector_;

@@ -1,7 +1,6 @@
 #include "coordinator/service/enrolment_service.h"
 
-#include "privacy/crypto/certificate.h"
-#include "proto/base/file.h"
+#include "coordinator/home.h"
 #include "proto/base/status.h"
 #include "proto/wire/transport.h"
 
@@ -14,17 +13,7 @@ absl::Status EnrolmentService::Answer(const v1::EnrolRequest& request, v1::Enrol
   if (request.csr_pem().size() > kPemBytesMax) {
     return absl::InvalidArgumentError("the certificate request is too long");
   }
-  privacy::KeyAndCertificate ca;
-  CSL_ASSIGN_OR_RETURN(ca.certificate_pem, ReadFile(JoinPath(ca_folder_, "ca.crt"), kPemBytesMax));
-  absl::StatusOr<std::string> key = ReadFile(JoinPath(ca_folder_, "ca.key"), kPemBytesMax);
-  if (absl::IsNotFound(key.status())) {
-    return absl::FailedPreconditionError(
-        "the federation's CA key is offline; the coordinator's administrator has to bring it back "
-        "for enrolments");
-  }
-  CSL_RETURN_IF_ERROR(key.status());
-  ca.key_pem = privacy::SecretBytes(*key);
-  std::fill(key->begin(), key->end(), '\0');
+  CSL_ASSIGN_OR_RETURN(const privacy::KeyAndCertificate ca, ReadCa(ca_folder_));
   CSL_ASSIGN_OR_RETURN(SiteRegistry::Enrolment enrolment,
                        sites_.Enrol(request.token(), request.csr_pem(),
                                     request.software_version(), ca));

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/home.h"
 #include "coordinator/service/convert.h"
 #include "coordinator/service/download_stream.h"
 #include "coordinator/service/held_question.h"
@@ -15,6 +16,7 @@
 namespace consilium::coordinator {
 namespace {
 constexpr size_t kTaskIdBytesMax = 256;
+constexpr size_t kCsrBytesMax = 64 * 1024;
 }  // namespace
 
 int TransferThreads() {
@@ -46,8 +48,8 @@ grpc::Status FederationService::Hello(grpc::ServerContext* context,
     // An agent of before says it here alone.
     CSL_RETURN_IF_ERROR(sites_.AdmitProcess(site, request->incarnation(),
                                             SiteRegistry::ProcessCall::kHello));
-    CSL_ASSIGN_OR_RETURN(const Peer peer, PeerOf(*context->auth_context()));
-    CSL_RETURN_IF_ERROR(witnesses_.Hello(site, peer.key_sha256, *request, *reply));
+    CSL_ASSIGN_OR_RETURN(const std::string key, sites_.EnrolmentKey(site));
+    CSL_RETURN_IF_ERROR(witnesses_.Hello(site, key, *request, *reply));
     CSL_RETURN_IF_ERROR(sites_.NoteClock(site, request->time_unix_ms()));
     return sites_.SetSoftware(
         site, {request->software_version(),
@@ -152,6 +154,21 @@ grpc::Status FederationService::SubmitCosignature(grpc::ServerContext* context,
                                                   v1::Acknowledgement*) {
   return Serve(context, "checkpoint.cosign", [&](const std::string& site) {
     return witnesses_.SubmitCosignature(site, *request);
+  });
+}
+
+grpc::Status FederationService::RenewCertificate(grpc::ServerContext* context,
+                                                 const v1::RenewCertificateRequest* request,
+                                                 v1::RenewCertificateReply* reply) {
+  return Serve(context, "site.renew", [&](const std::string& site) -> absl::Status {
+    if (request->csr_pem().size() > kCsrBytesMax) {
+      return absl::InvalidArgumentError("the certificate request is too long");
+    }
+    CSL_ASSIGN_OR_RETURN(const Peer peer, PeerOf(*context->auth_context()));
+    CSL_ASSIGN_OR_RETURN(const privacy::KeyAndCertificate ca, ReadCa(ca_folder_));
+    CSL_ASSIGN_OR_RETURN(*reply->mutable_certificate_pem(),
+                         sites_.Renew(site, peer.key_sha256, request->csr_pem(), ca));
+    return absl::OkStatus();
   });
 }
 

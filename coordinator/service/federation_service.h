@@ -30,9 +30,11 @@ int TransferThreads();  // as many as the machine has processors, and at least t
 class FederationService final : public FederationMethods {
  public:
   // All must outlive it.
-  FederationService(std::string federation, FederationDriver& driver, SiteRegistry& sites,
-                    AccessGate& gate, WitnessCalls& witnesses)
+  // `ca_folder` holds ca.crt and, while certificates are to be renewed, ca.key.
+  FederationService(std::string federation, std::string ca_folder, FederationDriver& driver,
+                    SiteRegistry& sites, AccessGate& gate, WitnessCalls& witnesses)
       : federation_(std::move(federation)),
+        ca_folder_(std::move(ca_folder)),
         driver_(driver),
         sites_(sites),
         gate_(gate),
@@ -65,6 +67,9 @@ class FederationService final : public FederationMethods {
   grpc::Status SubmitCosignature(grpc::ServerContext* context,
                                  const v1::SubmitCosignatureRequest* request,
                                  v1::Acknowledgement* reply) override;
+  grpc::Status RenewCertificate(grpc::ServerContext* context,
+                                const v1::RenewCertificateRequest* request,
+                                v1::RenewCertificateReply* reply) override;
 
  private:
   // Admits the caller as a site, runs `call` with its name, records a refusal.
@@ -72,6 +77,7 @@ class FederationService final : public FederationMethods {
                      const std::function<absl::Status(const std::string& site)>& call);
 
   const std::string federation_;
+  const std::string ca_folder_;
   FederationDriver& driver_;
   SiteRegistry& sites_;
   AccessGate& gate_;

@@ -140,6 +140,10 @@ MetricsSnapshot Operations::Snapshot() const {
     if (site.record.state == SiteState::kApproved && site.last_seen > absl::UnixEpoch()) {
       now.site_last_seen[site.record.name] = site.last_seen;
     }
+    if (site.record.state == SiteState::kApproved && site.record.certificate_ends_us > 0) {
+      now.site_certificate_expiry[site.record.name] =
+          absl::FromUnixMicros(site.record.certificate_ends_us);
+    }
   }
   AddExpiry(JoinPath(home_, "server.crt"), "server", now.certificate_expiry);
   AddExpiry(JoinPath(home_, "ca/ca.crt"), "ca", now.certificate_expiry);

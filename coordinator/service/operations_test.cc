@@ -82,6 +82,7 @@ TEST(OperationsTest, MetricsShowWhatHappened) {
            "consilium_site_last_seen_timestamp_seconds{site=\"south\"} ",
            "consilium_sites{state=\"approved\"} 2",
            "consilium_cert_expiry_timestamp_seconds{certificate=\"server\"} ",
+           "consilium_site_cert_expiry_timestamp_seconds{site=\"north\"} ",
            "consilium_calls_refused_total{code=\"PERMISSION_DENIED\"} 1",
            "consilium_uploads_in_flight 0",
            "consilium_ready{check=\"store\"} 1",

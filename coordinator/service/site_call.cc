@@ -1,5 +1,6 @@
 #include "coordinator/service/site_call.h"
 
+#include "privacy/log/log.h"
 #include "proto/wire/retry.h"
 #include "proto/wire/transport.h"
 
@@ -24,16 +25,22 @@ SiteCall::SiteCall(AccessGate& gate, SiteRegistry& sites, grpc::ServerContextBas
   // Registered before it is admitted, so that a revocation in between still ends it.
   open_.emplace(gate_, site_, context);
   admitted_ = gate_.Authorise(*peer, privacy::Role::kSite);
-  if (admitted_.ok()) {
-    const auto& metadata = context->client_metadata();
-    const auto it = metadata.find(wire::kIncarnationMetadata);
-    const absl::string_view incarnation =
-        it == metadata.end() ? "" : absl::string_view(it->second.data(), it->second.size());
-    admitted_ = sites_.AdmitProcess(site_, incarnation,
-                                    action_ == kHelloAction ? SiteRegistry::ProcessCall::kHello
-                                                            : SiteRegistry::ProcessCall::kOther);
+  if (!admitted_.ok()) return;
+  const auto& metadata = context->client_metadata();
+  const auto it = metadata.find(wire::kIncarnationMetadata);
+  const absl::string_view incarnation =
+      it == metadata.end() ? "" : absl::string_view(it->second.data(), it->second.size());
+  admitted_ = sites_.AdmitProcess(site_, incarnation,
+                                  action_ == kHelloAction ? SiteRegistry::ProcessCall::kHello
+                                                          : SiteRegistry::ProcessCall::kOther);
+  if (!admitted_.ok()) return;
+  sites_.Seen(site_);
+  // What cannot be recorded does not happen: the site goes on with both keys.
+  if (const absl::Status used = sites_.KeyUsed(site_, peer->key_sha256); !used.ok()) {
+    privacy::Log(privacy::LogLevel::kError, "the first use of a renewed key could not be recorded",
+                 {{privacy::LogField::Key::kSite, site_},
+                  {privacy::LogField::Key::kReason, used.message()}});
   }
-  if (admitted_.ok()) sites_.Seen(site_);
 }
 
 grpc::Status SiteCall::End(const absl::Status& status) {

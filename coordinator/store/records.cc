@@ -213,7 +213,9 @@ static void Take(const Json& json, const char* key, T& value) {
 }
 #define CSL_PUT(key) Put(nlohmann_json_j, #key, nlohmann_json_t.key);
 #define CSL_TAKE(key) Take(nlohmann_json_j, #key, nlohmann_json_t.key);
-#define OPTIONAL_SITE(F) F(capabilities)
+#define OPTIONAL_SITE(F)                                                               \
+  F(capabilities) F(certificate_ends_us) F(next_key_sha256) F(next_ends_us)            \
+  F(previous_key_sha256) F(previous_until_us) F(enrolment_key_sha256)
 #define OPTIONAL_CONTRIBUTION(F)                                                           \
   F(task_round) F(base_version) F(base_sha256) F(base_bytes) F(base_commits) F(staleness) \
   F(weight_full_milli)

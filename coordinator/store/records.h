@@ -49,6 +49,13 @@ struct SiteRecord {
   std::string software_version;
   std::vector<std::string> retired_keys;  // never accepted again
   std::vector<std::string> capabilities = {};  // of its last Hello; empty: it named none
+  // Of renewals; not written while empty.
+  int64_t certificate_ends_us = 0;          // of the certificate for `key_sha256`
+  std::string next_key_sha256 = {};         // certified by a renewal, not used yet
+  int64_t next_ends_us = 0;                 // its certificate's end
+  std::string previous_key_sha256 = {};     // retired, and still good until
+  int64_t previous_until_us = 0;
+  std::string enrolment_key_sha256 = {};    // of its invitation; empty: `key_sha256` still is that
 };
 
 struct InvitationRecord {

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/certificate.h"
+#include "privacy/crypto/expiry.h"
 #include "proto/base/file.h"
 
 namespace consilium::coordinator {
@@ -17,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kPemBytesMax = 64 * 1024;
-constexpr absl::Duration kExpirySoon = absl::Hours(24 * 30);
 constexpr uint64_t kFreeBytesMin = uint64_t{1} << 30;
 constexpr uint64_t kModelsOfRoom = 4;  // the new version, staged updates, slack
 
@@ -48,11 +48,22 @@ void ExamineCertificate(const std::string& home, const char* name, absl::Time no
   if (!end.ok()) {
     findings.Error(absl::StrCat(name, " is no certificate"), "restore it from a backup");
   } else if (*end <= now) {
-    findings.Error(absl::StrCat(name, " has expired"), "issue a new one; see the runbook");
-  } else if (*end - now < kExpirySoon) {
+    findings.Error(absl::StrCat(name, " has expired"), "issue a new one: `consilium renew`");
+  } else if (*end - now < privacy::kExpirySoon) {
     findings.Warning(absl::StrCat(name, " expires in ", absl::ToInt64Hours(*end - now) / 24,
                                   " days"),
-                     "issue a new one before; see the runbook");
+                     "issue a new one before: `consilium renew`");
+  }
+}
+
+// A coordinator that runs goes on with the old pair, but would not start with this one.
+void ExamineServerPair(const std::string& home, Findings& findings) {
+  const absl::StatusOr<std::string> pem = ReadFile(JoinPath(home, "server.crt"), kPemBytesMax);
+  const absl::StatusOr<std::string> key = ReadFile(JoinPath(home, "server.key"), kPemBytesMax);
+  if (!pem.ok() || !key.ok()) return;  // said already
+  if (!privacy::CheckCertificateKey(*pem, privacy::SecretBytes(*key)).ok()) {
+    findings.Error("server.crt is not for server.key",
+                   "put the key back that it is for, or run `consilium renew`");
   }
 }
 
@@ -77,6 +88,7 @@ void ExamineFiles(const std::string& home, uint64_t largest_model, const Clock& 
   ExamineKey(home, "admin/client.key", Need::kOptional, findings);
   ExamineCertificate(home, "ca/ca.crt", clock.Now(), findings);
   ExamineCertificate(home, "server.crt", clock.Now(), findings);
+  ExamineServerPair(home, findings);
   if (PathExists(JoinPath(home, "admin/client.crt"))) {
     ExamineCertificate(home, "admin/client.crt", clock.Now(), findings);
   }

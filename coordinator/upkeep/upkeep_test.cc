@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/crypto/certificate.h"
 #include "proto/base/file.h"
 
 namespace consilium::coordinator {
@@ -171,6 +172,10 @@ TEST_F(UpkeepTest, RecordsThatDoNotFitEachOtherAreNamed) {
 
 TEST_F(UpkeepTest, OpenKeysExpiredCertificatesAndAStoreThatDoesNotOpenAreNamed) {
   ASSERT_EQ(::chmod(JoinPath(home_, "sealing.key").c_str(), 0644), 0);
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(home_, "server.key"),
+                              privacy::GenerateKeyPem()->view(), kPrivateFile)
+                  .ok());
+  EXPECT_THAT(Errors(Examine()), Contains(HasSubstr("server.crt is not for server.key")));
   fs::remove(JoinPath(home_, "server.key"));
   std::vector<std::string> errors = Errors(Examine());
   EXPECT_THAT(errors, Contains(HasSubstr("sealing.key can be read")));

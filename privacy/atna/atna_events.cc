@@ -32,7 +32,9 @@ AtnaEvent Alert(AtnaCode type, absl::string_view by) {
 }
 
 AtnaObject Study(absl::string_view batch, int64_t instances) {
-  AtnaObject study = Object(std::string(batch), Dcm("110180", "Study Instance UID"), "study");
+  const bool is_uid = batch.find_first_not_of("0123456789.") == absl::string_view::npos;
+  AtnaObject study = Object(std::string(batch),
+                            is_uid ? Dcm("110180", "Study Instance UID") : Uri(), "study");
   study.role = 3;  // report
   study.details.emplace_back("Instances", absl::StrCat(instances));
   return study;
@@ -110,6 +112,16 @@ AtnaEvent NodeRefused(absl::string_view by, absl::string_view who, absl::string_
   AtnaObject node = Object(std::string(who), Dcm("110182", "Node ID"), std::string(who));
   node.role = 13;  // security resource
   event.objects.push_back(std::move(node));
+  return event;
+}
+
+AtnaEvent RestrictedUse(absl::string_view by, absl::string_view what, absl::string_view reason) {
+  AtnaEvent event = Alert(Dcm("110132", "Use of Restricted Function"), by);
+  event.outcome = AtnaOutcome::kMinorFailure;
+  event.description = std::string(reason);
+  AtnaObject object = Object(std::string(what), Uri(), std::string(what));
+  object.role = 13;
+  event.objects.push_back(std::move(object));
   return event;
 }
 

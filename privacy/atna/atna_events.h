@@ -15,7 +15,8 @@ namespace consilium::privacy {
 enum class AtnaLife { kStart, kStop };
 AtnaEvent ApplicationActivity(AtnaLife life, absl::string_view program);
 
-// Instances of a study came in from the archive; the study by its new, derived UID or a count.
+// Instances came in from the archive; `batch` is the study's new, derived UID, or a name of ours for all
+// that came at once. The original UIDs stay where the archive itself reports them.
 AtnaEvent InstancesTakenIn(absl::string_view by, absl::string_view batch, int64_t instances);
 // Their copies without identity.
 AtnaEvent DeidentifiedCopies(absl::string_view by, absl::string_view batch, int64_t instances);
@@ -39,6 +40,9 @@ AtnaEvent Transferred(const AtnaTransferred& what);
 
 // A caller or a certificate that was turned away.
 AtnaEvent NodeRefused(absl::string_view by, absl::string_view who, absl::string_view reason);
+
+// Something was asked for that is not done here.
+AtnaEvent RestrictedUse(absl::string_view by, absl::string_view what, absl::string_view reason);
 
 // Security Alert of a change; the code says of what.
 enum class AtnaChange { kConfiguration, kKeys, kRoles };

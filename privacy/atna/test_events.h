@@ -19,6 +19,8 @@ inline std::vector<AtnaEvent> EveryEvent() {
       Transferred({AtnaTransfer::kModel, AtnaDirection::kImport, "north", "coordinator", "hippo", 3,
                    std::string(64, 'b')}),
       NodeRefused("coordinator", "unknown", "the certificate is of another CA"),
+      RestrictedUse("consilium-agent", "task t-1", "no case"),
+      InstancesTakenIn("consilium-agent", "ingest-7", 12),
       SecurityChange(AtnaChange::kKeys, "admin", "site north", "enrolled with another key"),
       SecurityChange(AtnaChange::kRoles, "admin", "site north", "approved"),
       SecurityChange(AtnaChange::kConfiguration, "admin", "study hippo", "started"),

@@ -42,6 +42,15 @@ absl::Status VerifyError(int error) {
   }
 }
 
+absl::StatusOr<absl::Time> TimeOf(const ASN1_TIME* time) {
+  const OpensslErrorScope errors;
+  std::tm utc = {};
+  if (ASN1_TIME_to_tm(time, &utc) != 1) {
+    return absl::InvalidArgumentError("certificate: its validity is not two times");
+  }
+  return absl::FromTM(utc, absl::UTCTimeZone());
+}
+
 }  // namespace
 
 absl::string_view RoleName(Role role) {
@@ -110,14 +119,22 @@ absl::StatusOr<Identity> CertificateIdentity(absl::string_view certificate_pem) 
   return ParseIdentityUri(uris.front());
 }
 
+absl::StatusOr<absl::Time> CertificateNotBefore(absl::string_view certificate_pem) {
+  CSL_ASSIGN_OR_RETURN(const X509Ptr certificate, CertificateFromPem(certificate_pem));
+  return TimeOf(X509_get0_notBefore(certificate.get()));
+}
+
 absl::StatusOr<absl::Time> CertificateNotAfter(absl::string_view certificate_pem) {
   CSL_ASSIGN_OR_RETURN(const X509Ptr certificate, CertificateFromPem(certificate_pem));
+  return TimeOf(X509_get0_notAfter(certificate.get()));
+}
+
+absl::Status CheckCertificateKey(absl::string_view certificate_pem, const SecretBytes& key_pem) {
+  CSL_ASSIGN_OR_RETURN(const X509Ptr certificate, CertificateFromPem(certificate_pem));
+  CSL_ASSIGN_OR_RETURN(const PkeyPtr key, KeyFromPem(key_pem));
   const OpensslErrorScope errors;
-  std::tm utc = {};
-  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &utc) != 1) {
-    return absl::InvalidArgumentError("certificate: no valid end of its validity");
-  }
-  return absl::FromTM(utc, absl::UTCTimeZone());
+  if (X509_check_private_key(certificate.get(), key.get()) == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError("certificate: it is for another key");
 }
 
 absl::Status VerifyCertificate(absl::string_view certificate_pem, absl::string_view ca_pem,

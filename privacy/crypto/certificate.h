@@ -70,7 +70,10 @@ absl::StatusOr<std::string> SpkiSha256Hex(absl::string_view certificate_pem);
 absl::StatusOr<std::string> CertificateSha256Hex(absl::string_view certificate_pem);
 // The identity in the URI SAN. INVALID_ARGUMENT: none, or more than one.
 absl::StatusOr<Identity> CertificateIdentity(absl::string_view certificate_pem);
+absl::StatusOr<absl::Time> CertificateNotBefore(absl::string_view certificate_pem);
 absl::StatusOr<absl::Time> CertificateNotAfter(absl::string_view certificate_pem);
+// INVALID_ARGUMENT: the certificate is for another key.
+absl::Status CheckCertificateKey(absl::string_view certificate_pem, const SecretBytes& key_pem);
 // OK when `certificate_pem` is a leaf signed by the root `ca_pem` and both are valid at `now`.
 // PERMISSION_DENIED: not signed by it, or a CA itself. FAILED_PRECONDITION: expired or not yet
 // valid. Says nothing about the role or about revocation.

@@ -228,6 +228,16 @@ TEST_F(CertificateTest, CaAndKeyMustFit) {
   EXPECT_EQ(IssueCode(other), StatusCode::kInvalidArgument);
 }
 
+TEST_F(CertificateTest, KeyOfACertificateIsKnownFromOthers) {
+  const std::string certificate = Issue(Options(Role::kSite));
+  EXPECT_TRUE(CheckCertificateKey(certificate, key_).ok());
+  EXPECT_EQ(CheckCertificateKey(certificate, *GenerateKeyPem()).code(),
+            StatusCode::kInvalidArgument);
+  EXPECT_EQ(CheckCertificateKey("", key_).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(CheckCertificateKey(certificate, SecretBytes("")).code(),
+            StatusCode::kInvalidArgument);
+}
+
 TEST_F(CertificateTest, CertificateEndsWithItsCaAtTheLatest) {
   IssueOptions options = Options(Role::kSite);
   options.lifetime = 20000 * kDay;

@@ -3,11 +3,15 @@
 #define CONSILIUM_PROTO_WIRE_TRANSPORT_H_
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "consilium/v1/federation.pb.h"
 #include "grpcpp/grpcpp.h"
@@ -33,6 +37,35 @@ struct TlsFiles {
 };
 
 enum class PeerCertificate { kRequired, kNone };
+
+// The certificate and key that a server shows, which may be replaced while it serves: connections made
+// after Replace see the new ones, those that are open go on. The CA for its callers stays. Thread-safe.
+class ServerIdentity {
+ public:
+  explicit ServerIdentity(TlsFiles files);
+  ~ServerIdentity();
+  // They must fit each other: gRPC would go on with the old ones, and only say so in its own log.
+  void Replace(std::string certificate_pem, std::string key_pem);
+
+
+ private:
+  friend std::shared_ptr<grpc::ServerCredentials> ServerTls(ServerIdentity& identity,
+                                                            PeerCertificate peer);
+  struct Port;
+  struct Numbered {
+    int64_t number = 0;  // grows with each Replace
+    TlsFiles files;
+  };
+  Numbered Get() const;
+
+  mutable absl::Mutex mutex_;
+  Numbered now_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<Port>> ports_ ABSL_GUARDED_BY(mutex_);
+};
+
+// `identity` must outlive every server that uses them.
+std::shared_ptr<grpc::ServerCredentials> ServerTls(ServerIdentity& identity, PeerCertificate peer);
+// The same with a certificate that stays.
 std::shared_ptr<grpc::ServerCredentials> ServerTls(const TlsFiles& files, PeerCertificate peer);
 
 // A channel to `address` (host:port) whose server must present a certificate of our CA for

@@ -1,6 +1,11 @@
 #include "site_agent/uplink/enrol.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "consilium/v1/federation.grpc.pb.h"
@@ -14,31 +19,70 @@ namespace consilium::agent {
 namespace {
 
 constexpr uint64_t kPemBytesMax = 64 * 1024;
+constexpr int kReadsMax = 3;
 
 struct IdentityPaths {
   explicit IdentityPaths(const std::string& home)
       : folder(JoinPath(home, "identity")),
         key(JoinPath(folder, "site.key")),
         certificate(JoinPath(folder, "site.crt")),
-        ca(JoinPath(folder, "ca.crt")) {}
-  std::string folder, key, certificate, ca;
+        ca(JoinPath(folder, "ca.crt")),
+        next_key(JoinPath(folder, "next.key")),
+        lock(JoinPath(folder, "lock")) {}
+  std::string folder, key, certificate, ca, next_key, lock;
+};
+
+// `enroll` and the agent that runs may both change the identity. Gone with the process.
+class IdentityLock {
+ public:
+  static absl::StatusOr<IdentityLock> Take(const IdentityPaths& paths) {
+    const int fd = ::open(paths.lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivateFile);
+    if (fd < 0) return absl::UnavailableError("the identity's lock cannot be made");
+    IdentityLock lock(fd);
+    if (::flock(fd, LOCK_EX) != 0) return absl::UnavailableError("the identity cannot be locked");
+    return lock;
+  }
+  IdentityLock(IdentityLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  IdentityLock& operator=(IdentityLock&&) = delete;
+  ~IdentityLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+ private:
+  explicit IdentityLock(int fd) : fd_(fd) {}
+  int fd_;
 };
 
 absl::StatusOr<privacy::SecretBytes> ReadKey(const std::string& path) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) != 0) return absl::NotFoundError("no site.key: not enrolled");
   if ((info.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError("site.key may be read by others: chmod 600 it");
+    return absl::FailedPreconditionError(
+        absl::StrCat(BaseName(path), " may be read by others: chmod 600 it"));
   }
   CSL_ASSIGN_OR_RETURN(const std::string pem, ReadFile(path, kPemBytesMax));
   return privacy::SecretBytes(pem);
 }
 
-absl::StatusOr<privacy::SecretBytes> MakeOrReadKey(const IdentityPaths& paths) {
-  if (PathExists(paths.key)) return ReadKey(paths.key);
+absl::StatusOr<privacy::SecretBytes> MakeOrReadKey(const std::string& path) {
+  if (PathExists(path)) return ReadKey(path);
   CSL_ASSIGN_OR_RETURN(privacy::SecretBytes key, privacy::GenerateKeyPem());
-  CSL_RETURN_IF_ERROR(WriteFileAtomic(paths.key, key.view(), kPrivateFile));
+  CSL_RETURN_IF_ERROR(WriteFileAtomic(path, key.view(), kPrivateFile));
   return key;
+}
+
+bool IsForNextKey(const IdentityPaths& paths, const std::string& certificate_pem) {
+  const auto key = PathExists(paths.next_key) ? ReadKey(paths.next_key)
+                                              : absl::NotFoundError("no next.key");
+  return key.ok() && privacy::CheckCertificateKey(certificate_pem, *key).ok();
+}
+
+// Under the lock: the last step of a renewal that was killed before it.
+absl::Status SettleKey(const IdentityPaths& paths) {
+  if (!PathExists(paths.certificate)) return absl::OkStatus();
+  CSL_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(paths.certificate, kPemBytesMax));
+  if (!IsForNextKey(paths, certificate)) return absl::OkStatus();
+  return RenameDurably(paths.next_key, paths.key);
 }
 
 absl::StatusOr<v1::EnrolReply> CallEnrol(const Invitation& invitation, const std::string& csr_pem,
@@ -79,24 +123,6 @@ absl::Status CheckReply(const Invitation& invitation, const v1::EnrolReply& repl
                                       invitation.site};
   if (identity != expected) {
     return absl::InvalidArgumentError("enrolment: the certificate is for somebody else");
-  }
-  return absl::OkStatus();
-}
-
-// A certificate for the same request from a throw-away CA has the same key in it.
-absl::Status CheckSameKey(const std::string& csr_pem, const std::string& certificate_pem,
-                          const Invitation& invitation, absl::Time now) {
-  CSL_ASSIGN_OR_RETURN(const auto ca,
-                       privacy::MakeRootCa(invitation.federation, now, absl::Hours(1)));
-  privacy::IssueOptions issue;
-  issue.identity = {invitation.federation, privacy::Role::kSite, invitation.site};
-  issue.not_before = now;
-  issue.lifetime = absl::Hours(1);
-  CSL_ASSIGN_OR_RETURN(const std::string own, privacy::IssueCertificate(ca, csr_pem, issue));
-  CSL_ASSIGN_OR_RETURN(const std::string ours, privacy::SpkiSha256Hex(own));
-  CSL_ASSIGN_OR_RETURN(const std::string theirs, privacy::SpkiSha256Hex(certificate_pem));
-  if (ours != theirs) {
-    return absl::InvalidArgumentError("enrolment: the certificate is for another key");
   }
   return absl::OkStatus();
 }
@@ -142,11 +168,52 @@ absl::StatusOr<SiteIdentity> ReadIdentity(const std::string& home) {
     return absl::NotFoundError(
         "this home has no identity: run `consilium-agent enroll --home DIR --invitation FILE`");
   }
-  SiteIdentity identity;
-  CSL_ASSIGN_OR_RETURN(identity.key_pem, ReadKey(paths.key));
-  CSL_ASSIGN_OR_RETURN(identity.certificate_pem, ReadFile(paths.certificate, kPemBytesMax));
-  CSL_ASSIGN_OR_RETURN(identity.ca_pem, ReadFile(paths.ca, kPemBytesMax));
-  return identity;
+  // Without the lock, so that it changes nothing; a renewal may come in between.
+  for (int attempt = 0; attempt < kReadsMax; ++attempt) {
+    SiteIdentity identity;
+    CSL_ASSIGN_OR_RETURN(identity.certificate_pem, ReadFile(paths.certificate, kPemBytesMax));
+    CSL_ASSIGN_OR_RETURN(identity.ca_pem, ReadFile(paths.ca, kPemBytesMax));
+    for (const std::string& path : {paths.key, paths.next_key}) {
+      if (path == paths.next_key && !PathExists(path)) continue;
+      CSL_ASSIGN_OR_RETURN(identity.key_pem, ReadKey(path));
+      if (privacy::CheckCertificateKey(identity.certificate_pem, identity.key_pem).ok()) {
+        return identity;
+      }
+    }
+  }
+  return absl::DataLossError("site.key is not the key of site.crt: enrol with a new invitation");
+}
+
+absl::StatusOr<KeyRequest> PrepareRenewal(const std::string& home) {
+  const IdentityPaths paths(home);
+  CSL_ASSIGN_OR_RETURN(const IdentityLock lock, IdentityLock::Take(paths));
+  CSL_RETURN_IF_ERROR(SettleKey(paths));
+  CSL_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(paths.certificate, kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(const privacy::Identity identity,
+                       privacy::CertificateIdentity(certificate));
+  KeyRequest request;
+  CSL_ASSIGN_OR_RETURN(request.key_pem, MakeOrReadKey(paths.next_key));
+  CSL_ASSIGN_OR_RETURN(request.csr_pem, privacy::MakeCsrPem(request.key_pem, identity.name));
+  return request;
+}
+
+absl::Status FinishRenewal(const std::string& home, const std::string& certificate_pem,
+                           absl::Time now) {
+  const IdentityPaths paths(home);
+  CSL_ASSIGN_OR_RETURN(const IdentityLock lock, IdentityLock::Take(paths));
+  CSL_ASSIGN_OR_RETURN(const privacy::SecretBytes key, ReadKey(paths.next_key));
+  CSL_RETURN_IF_ERROR(privacy::CheckCertificateKey(certificate_pem, key));
+  CSL_ASSIGN_OR_RETURN(const std::string ca, ReadFile(paths.ca, kPemBytesMax));
+  CSL_RETURN_IF_ERROR(privacy::VerifyCertificate(certificate_pem, ca, now));
+  CSL_ASSIGN_OR_RETURN(const std::string before, ReadFile(paths.certificate, kPemBytesMax));
+  CSL_ASSIGN_OR_RETURN(const privacy::Identity ours, privacy::CertificateIdentity(before));
+  CSL_ASSIGN_OR_RETURN(const privacy::Identity theirs,
+                       privacy::CertificateIdentity(certificate_pem));
+  if (ours != theirs) {
+    return absl::InvalidArgumentError("renewal: the certificate is for somebody else");
+  }
+  CSL_RETURN_IF_ERROR(WriteFileAtomic(paths.certificate, certificate_pem));
+  return SettleKey(paths);
 }
 
 absl::Status Enrol(const Invitation& invitation, const EnrolOptions& options) {
@@ -154,11 +221,13 @@ absl::Status Enrol(const Invitation& invitation, const EnrolOptions& options) {
   CSL_RETURN_IF_ERROR(CheckHome(invitation, paths));
   const bool renews = PathExists(paths.certificate);
   CSL_RETURN_IF_ERROR(MakeDirs(paths.folder));
-  CSL_ASSIGN_OR_RETURN(const privacy::SecretBytes key, MakeOrReadKey(paths));
+  CSL_ASSIGN_OR_RETURN(const IdentityLock lock, IdentityLock::Take(paths));
+  CSL_RETURN_IF_ERROR(SettleKey(paths));
+  CSL_ASSIGN_OR_RETURN(const privacy::SecretBytes key, MakeOrReadKey(paths.key));
   CSL_ASSIGN_OR_RETURN(const std::string csr_pem, privacy::MakeCsrPem(key, invitation.site));
   CSL_ASSIGN_OR_RETURN(const v1::EnrolReply reply, CallEnrol(invitation, csr_pem, options));
   CSL_RETURN_IF_ERROR(CheckReply(invitation, reply, options.now));
-  CSL_RETURN_IF_ERROR(CheckSameKey(csr_pem, reply.certificate_pem(), invitation, options.now));
+  CSL_RETURN_IF_ERROR(privacy::CheckCertificateKey(reply.certificate_pem(), key));
   if (!renews || absl::IsNotFound(ReadAgentOptions(options.home).status())) {
     CSL_RETURN_IF_ERROR(WriteOptions(invitation, options.home));
   }

@@ -104,12 +104,39 @@ class FederationClient::Call {
 
 FederationClient::FederationClient(Options options)
     : options_(std::move(options)),
-      incarnation_(HexEncode(privacy::RandomBytes(kIncarnationBytes))),
-      stub_(v1::Federation::NewStub(Connect(wire::Connection::kShared))) {}
+      incarnation_(HexEncode(privacy::RandomBytes(kIncarnationBytes))) {
+  UseIdentity(options_.tls);
+}
+
+void FederationClient::UseIdentity(wire::TlsFiles tls) {
+  const auto channel = wire::ConnectTls(options_.address, tls, AddressHost(options_.address));
+  std::shared_ptr<v1::Federation::Stub> stub = v1::Federation::NewStub(channel);
+  absl::MutexLock lock(&mutex_);
+  tls_ = std::move(tls);
+  stub_.swap(stub);  // the old one, if it is the last copy, goes after the lock
+}
+
+std::shared_ptr<v1::Federation::Stub> FederationClient::Stub() const {
+  absl::MutexLock lock(&mutex_);
+  return stub_;
+}
 
 std::shared_ptr<grpc::Channel> FederationClient::Connect(wire::Connection connection) const {
-  return wire::ConnectTls(options_.address, options_.tls, AddressHost(options_.address),
-                          connection);
+  wire::TlsFiles tls;
+  {
+    absl::MutexLock lock(&mutex_);
+    tls = tls_;
+  }
+  return wire::ConnectTls(options_.address, tls, AddressHost(options_.address), connection);
+}
+
+absl::StatusOr<std::string> FederationClient::RenewCertificate(const std::string& csr_pem) {
+  v1::RenewCertificateRequest request;
+  request.set_csr_pem(csr_pem);
+  v1::RenewCertificateReply reply;
+  Call call(*this, options_.call_timeout);
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->RenewCertificate(call.context(), request, &reply)));
+  return std::move(*reply.mutable_certificate_pem());
 }
 
 void FederationClient::Cancel() {
@@ -131,7 +158,7 @@ absl::Status FederationClient::Hello() {
   }
   v1::HelloReply reply;
   Call call(*this, options_.call_timeout);
-  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->Hello(call.context(), request, &reply)));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->Hello(call.context(), request, &reply)));
   if (reply.protocol_version() != kProtocolVersion) {
     return absl::FailedPreconditionError(
         absl::StrCat("the coordinator speaks protocol version ", reply.protocol_version(),
@@ -152,13 +179,13 @@ absl::Status FederationClient::LookAtLog(uint64_t checkpoint_size) {
       -> absl::StatusOr<v1::GetCheckpointReply> {
     v1::GetCheckpointReply reply;
     Call call(*this, options_.call_timeout);
-    CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->GetCheckpoint(call.context(), request, &reply)));
+    CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->GetCheckpoint(call.context(), request, &reply)));
     return reply;
   };
   calls.submit = [this](const v1::SubmitCosignatureRequest& request) {
     v1::Acknowledgement reply;
     Call call(*this, options_.call_timeout);
-    return wire::FromGrpc(stub_->SubmitCosignature(call.context(), request, &reply));
+    return wire::FromGrpc(Stub()->SubmitCosignature(call.context(), request, &reply));
   };
   return options_.witness->OnNextTask(checkpoint_size, calls);
 }
@@ -175,7 +202,7 @@ absl::StatusOr<NextAnswer> FederationClient::NextTask(
   for (const std::string& id : spooled_task_ids) request.add_spooled_task_ids(id);
   v1::NextTaskReply reply;
   Call call(*this, wait + options_.call_timeout);
-  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->NextTask(call.context(), request, &reply)));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->NextTask(call.context(), request, &reply)));
   CSL_RETURN_IF_ERROR(LookAtLog(reply.checkpoint_size()));
   NextAnswer answer;
   answer.ended_task_ids = {reply.ended_task_ids().begin(), reply.ended_task_ids().end()};
@@ -189,7 +216,7 @@ absl::Status FederationClient::ReportCohort(const std::string& task_id,
   Call call(*this, options_.call_timeout);
   v1::Acknowledgement reply;
   return wire::FromGrpc(
-      stub_->ReportCohort(call.context(), ToMessage(task_id, cohort), &reply));
+      Stub()->ReportCohort(call.context(), ToMessage(task_id, cohort), &reply));
 }
 
 absl::Status FederationClient::ReportProgress(const TaskProgress& progress) {
@@ -197,7 +224,7 @@ absl::Status FederationClient::ReportProgress(const TaskProgress& progress) {
   request.set_time_unix_ms(absl::ToUnixMillis(Clock::System().Now()));
   Call call(*this, options_.call_timeout);
   v1::ProgressReply reply;
-  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->ReportProgress(call.context(), request, &reply)));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->ReportProgress(call.context(), request, &reply)));
   if (reply.abandon()) return absl::FailedPreconditionError("the result is no longer awaited");
   return absl::OkStatus();
 }
@@ -208,7 +235,7 @@ absl::Status FederationClient::Decline(const std::string& task_id, const std::st
   request.set_reason(reason);
   Call call(*this, options_.call_timeout);
   v1::Acknowledgement reply;
-  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->DeclineTask(call.context(), request, &reply)));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->DeclineTask(call.context(), request, &reply)));
   return Record({.action = "task.decline", .reason = reason, .request = task_id});
 }
 
@@ -217,7 +244,7 @@ absl::Status FederationClient::ReportEvaluation(const std::string& task_id,
   Call call(*this, options_.call_timeout);
   v1::Acknowledgement reply;
   return wire::FromGrpc(
-      stub_->ReportEvaluation(call.context(), ToMessage(task_id, result), &reply));
+      Stub()->ReportEvaluation(call.context(), ToMessage(task_id, result), &reply));
 }
 
 absl::Status FederationClient::DownloadModel(const ModelRef& model, const std::string& path,
@@ -302,7 +329,7 @@ absl::StatusOr<v1::BeginUploadReply> FederationClient::BeginUpload(
     const v1::BeginUploadRequest& request) {
   Call call(*this, options_.call_timeout);
   v1::BeginUploadReply reply;
-  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->BeginUpload(call.context(), request, &reply)));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->BeginUpload(call.context(), request, &reply)));
   return reply;
 }
 
@@ -347,7 +374,7 @@ absl::StatusOr<UploadOutcome> FederationClient::CommitUpload(const std::string& 
   v1::CommitUploadRequest request;
   request.set_upload_id(upload_id);
   v1::CommitUploadReply reply;
-  CSL_RETURN_IF_ERROR(wire::FromGrpc(stub_->CommitUpload(call.context(), request, &reply)));
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->CommitUpload(call.context(), request, &reply)));
   return UploadOutcome{reply.accepted(), reply.reason().substr(0, kReasonBytesMax)};
 }
 

@@ -45,6 +45,11 @@ class FederationClient : public Federation {
 
   void Cancel();
 
+  // Every call from now on shows this certificate; those under way go on with the one they have.
+  void UseIdentity(wire::TlsFiles tls);
+  // A certificate for the request's key. Errors of the call.
+  absl::StatusOr<std::string> RenewCertificate(const std::string& csr_pem);
+
   absl::Status Hello() override;
   absl::StatusOr<NextAnswer> NextTask(
       absl::Duration wait, const std::vector<std::string>& spooled_task_ids) override;
@@ -72,12 +77,15 @@ class FederationClient : public Federation {
   absl::Status LookAtLog(uint64_t checkpoint_size);
   absl::Status Record(const SiteEvent& event) const;
 
-  const Options options_;
   std::shared_ptr<grpc::Channel> Connect(wire::Connection connection) const;
+  // Control. The caller's copy keeps its connection for as long as its call runs.
+  std::shared_ptr<v1::Federation::Stub> Stub() const;
 
+  const Options options_;  // less `tls`, which may change
   const std::string incarnation_;  // random, new with each client
-  const std::unique_ptr<v1::Federation::Stub> stub_;  // control
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
+  wire::TlsFiles tls_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<v1::Federation::Stub> stub_ ABSL_GUARDED_BY(mutex_);
   std::set<grpc::ClientContext*> running_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };

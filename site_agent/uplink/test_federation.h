@@ -25,14 +25,18 @@ class TestFederation {
   absl::Time now() const { return now_; }
 
   std::string Issue(const std::string& csr_pem, privacy::Role role, const std::string& name) const {
+    return Issue(csr_pem, role, name, now_ - absl::Minutes(5), absl::Hours(24));
+  }
+  std::string Issue(const std::string& csr_pem, privacy::Role role, const std::string& name,
+                    absl::Time not_before, absl::Duration lifetime) const {
     privacy::IssueOptions options;
     options.identity = {"testfed", role, name};
     if (role == privacy::Role::kCoordinator) {
       options.dns_names = {"localhost"};
       options.ip_addresses = {"127.0.0.1"};
     }
-    options.not_before = now_ - absl::Minutes(5);
-    options.lifetime = absl::Hours(24);
+    options.not_before = not_before;
+    options.lifetime = lifetime;
     return *privacy::IssueCertificate(ca_, csr_pem, options);
   }
 
