@@ -1,8 +1,8 @@
-// What is known of sites' work while it goes on: when something was last heard of each, and since when
-// the counters of its task stand still. Nothing of it is durable.
+// What is known of sites' work while it goes on: when something was last heard of each, and since
+// when the counters of its task stand still. Nothing of it is durable.
 //
-// A site's counters are judged from its first report of a task until it asks for another one. A site
-// whose program does not count (`advances` is 0) has only its signs of life.
+// A site's counters are judged from its first report of a task until it asks for another one. A
+// site whose program does not count (`advances` is 0) has only its signs of life.
 #ifndef CONSILIUM_COORDINATOR_ROUND_LIVENESS_H_
 #define CONSILIUM_COORDINATOR_ROUND_LIVENESS_H_
 
@@ -28,7 +28,7 @@ struct SiteProgress {
   int64_t bytes_up = 0;
   int64_t bytes_down = 0;
   uint64_t advances = 0;  // grows with the work; 0: the site's program does not count
-  absl::Time advanced = absl::InfiniteFuture();  // when the counters last moved; none: InfiniteFuture
+  absl::Time advanced = absl::InfiniteFuture();  // the counters last moved
 };
 
 // "step 120 of 200"; steps, cases or bytes, by phase.

@@ -34,9 +34,9 @@ absl::Status SiteRegistry::AdmitProcess(absl::string_view site, absl::string_vie
 
 absl::Status SiteRegistry::RefuseProcess(absl::string_view site) {
   const absl::Status refusal = absl::FailedPreconditionError(absl::StrCat(
-      "another process of site ", site, " has taken over: two agents run with one identity (a copied "
-      "home?). Stop one of them; to go on with this one, stop the other and restart this one. A site "
-      "of its own needs its own invitation"));
+      "another process of site ", site, " has taken over: two agents run with one identity (a "
+      "copied home?). Stop one of them; to go on with this one, stop the other and restart this "
+      "one. A site of its own needs its own invitation"));
   {
     absl::MutexLock lock(&mutex_);
     Processes& known = processes_[std::string(site)];
