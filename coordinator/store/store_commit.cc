@@ -103,9 +103,11 @@ void Store::Lead(Group& group) {
   group.before.reset();
   {
     absl::MutexLock lock(&rep_->queue_mutex);
-    const absl::Time until = absl::Now() + std::min(rep_->last_write, kGatherMax);
-    while (group.turns.size() < rep_->turns_expected &&
-           !rep_->gathered.WaitWithDeadline(&rep_->queue_mutex, until)) {
+    absl::Duration left = std::min(rep_->last_write, kGatherMax);
+    const absl::Duration until = Clock::System().Monotonic() + left;
+    while (group.turns.size() < rep_->turns_expected && left > absl::ZeroDuration()) {
+      rep_->gathered.WaitWithTimeout(&rep_->queue_mutex, left);
+      left = until - Clock::System().Monotonic();
     }
     rep_->queue.pop_front();  // it is the front: all before it are done
   }
