@@ -79,11 +79,10 @@ absl::Status FederationDriver::Load() {
     } else if (!absl::IsNotFound(stored.status())) {
       return stored.status();
     }
-    CSL_ASSIGN_OR_RETURN(std::vector<EvaluationRecord> evaluations,
-                         store_.Evaluations(study.name));
+    CSL_ASSIGN_OR_RETURN(std::vector<EvaluationRecord> evaluations, store_.Evaluations(study.name));
     if (!evaluations.empty()) evaluation = std::move(evaluations.back());
-    CSL_ASSIGN_OR_RETURN(StudyRun run, StudyRun::FromRecords(study, std::move(round),
-                                                             std::move(evaluation)));
+    CSL_ASSIGN_OR_RETURN(StudyRun run,
+                         StudyRun::FromRecords(study, std::move(round), std::move(evaluation)));
     run.OnRestart(Now());
     const std::vector<StudyEffect> effects = run.Resume();
     staging_.Sweep(study.name, run.StagedRounds());
@@ -139,22 +138,22 @@ absl::Status FederationDriver::Change(absl::string_view study, const Caller& cal
   const absl::Time now = Now();
   const std::vector<SiteView> sites = SiteViews();
   run.NoteRoom(RoomFor(study));
-  const absl::Status result =
-      TakeTurn(run, sites, now, step, [&](StudyRun& changing, Step& out) {
-        return event(changing, out, batch, now);
-      });
+  const absl::Status result = TakeTurn(run, sites, now, step, [&](StudyRun& changing, Step& out) {
+    return event(changing, out, batch, now);
+  });
   const bool changed = step.changed();
-  if (changed) CSL_RETURN_IF_ERROR(Persist(run, step, caller, batch));
+  if (changed) CSL_RETURN_IF_ERROR(Persist(before.get(), run, step, caller, batch));
   Publish(run, changed);
   Execute(run, step.effects);
   return result;
 }
 
-absl::Status FederationDriver::Persist(const StudyRun& run, Step& step, const Caller& caller,
-                                       Batch& batch) {
+absl::Status FederationDriver::Persist(const StudyRun* before, const StudyRun& run, Step& step,
+                                       const Caller& caller, Batch& batch) {
   for (const RoundRecord& round : step.rounds) batch.Put(round);
   for (const EvaluationRecord& evaluation : step.evaluations) batch.Put(evaluation);
-  batch.Put(run.record());
+  // It names every site's cohort, and most changes are of a round alone.
+  if (before == nullptr || !(before->record() == run.record())) batch.Put(run.record());
   for (AuditFacts& facts : step.audit) {
     if (facts.actor.empty()) {
       facts.actor = caller.name;
@@ -205,12 +204,10 @@ void FederationDriver::Execute(const StudyRun& run, const std::vector<StudyEffec
   const std::string study = run.record().name;
   for (const StudyEffect& effect : effects) {
     if (const auto* aggregate = std::get_if<StudyAggregate>(&effect)) {
-      pool_.Schedule(
-          [this, context = ContextOf(run, aggregate->round)] { RunAggregate(context); });
+      pool_.Schedule([this, context = ContextOf(run, aggregate->round)] { RunAggregate(context); });
     } else {
-      pool_.Schedule([this, study, drop = std::get<DropUploads>(effect)] {
-        DropRound(study, drop);
-      });
+      pool_.Schedule(
+          [this, study, drop = std::get<DropUploads>(effect)] { DropRound(study, drop); });
     }
   }
 }
@@ -258,9 +255,8 @@ StudyView FederationDriver::ViewOf(const RunPtr& run) const {
 absl::StatusOr<StudyView> FederationDriver::CreateStudy(const std::string& yaml,
                                                         const Caller& caller) {
   absl::MutexLock turn(&turn_);
-  CSL_ASSIGN_OR_RETURN(
-      StudyRun run,
-      StudyRun::Create(yaml, HexEncode(privacy::RandomBytes(kRunIdBytes)), Now()));
+  CSL_ASSIGN_OR_RETURN(StudyRun run,
+                       StudyRun::Create(yaml, HexEncode(privacy::RandomBytes(kRunIdBytes)), Now()));
   const std::string name = run.record().name;
   if (Find(name) != nullptr) {
     return absl::AlreadyExistsError(
@@ -273,7 +269,7 @@ absl::StatusOr<StudyView> FederationDriver::CreateStudy(const std::string& yaml,
   facts.study = name;
   step.audit.push_back(std::move(facts));
   Batch batch;
-  CSL_RETURN_IF_ERROR(Persist(run, step, caller, batch));
+  CSL_RETURN_IF_ERROR(Persist(nullptr, run, step, caller, batch));
   Publish(std::move(run), true);
   return GetStudy(name);
 }
@@ -282,10 +278,9 @@ absl::StatusOr<StudyView> FederationDriver::ControlStudy(absl::string_view study
                                                          absl::string_view action,
                                                          absl::string_view reason,
                                                          const Caller& caller) {
-  CSL_RETURN_IF_ERROR(Change(study, caller,
-                             [&](StudyRun& run, Step& step, Batch&, absl::Time now) {
-                               return run.OnControl(action, reason, now, step);
-                             }));
+  CSL_RETURN_IF_ERROR(Change(study, caller, [&](StudyRun& run, Step& step, Batch&, absl::Time now) {
+    return run.OnControl(action, reason, now, step);
+  }));
   return GetStudy(study);
 }
 

@@ -185,7 +185,9 @@ class FederationDriver {
   std::vector<RunPtr> RunsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The one way a study changes. The event's error is returned; time's own changes are kept.
   absl::Status Change(absl::string_view study, const Caller& caller, const Event& event);
-  absl::Status Persist(const StudyRun& run, Step& step, const Caller& caller, Batch& batch)
+  // `before`: what is stored of the study; nullptr: nothing yet.
+  absl::Status Persist(const StudyRun* before, const StudyRun& run, Step& step,
+                       const Caller& caller, Batch& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(turn_);
   void CountRounds(const Step& step);
   void Publish(StudyRun run, bool changed) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -27,6 +27,14 @@ constexpr bool MayMove(RoundPhase from, RoundPhase to) {
 
 }  // namespace
 
+Round::Round(RoundRecord record) : record_(std::move(record)) {
+  const auto& all = record_.contributions;
+  sorted_ = std::adjacent_find(all.begin(), all.end(),
+                               [](const ContributionRecord& a, const ContributionRecord& b) {
+                                 return a.site >= b.site;
+                               }) == all.end();
+}
+
 Round Round::Open(const Options& options, const std::vector<Invitee>& invitees) {
   RoundRecord record;
   record.study = options.study;
@@ -57,6 +65,12 @@ void Round::MoveTo(RoundPhase next) {
 }
 
 const ContributionRecord* Round::Find(absl::string_view site) const {
+  if (sorted_) {
+    const auto it = std::lower_bound(
+        record_.contributions.begin(), record_.contributions.end(), site,
+        [](const ContributionRecord& c, absl::string_view name) { return c.site < name; });
+    return it == record_.contributions.end() || it->site != site ? nullptr : &*it;
+  }
   const ContributionRecord* found = nullptr;
   for (const ContributionRecord& contribution : record_.contributions) {
     if (contribution.site != site) continue;
@@ -295,6 +309,7 @@ void Round::Add(ContributionRecord contribution) {
     return c.site == contribution.site && c.outcome == Outcome::kSkipped;
   });
   record_.contributions.push_back(std::move(contribution));
+  sorted_ = false;
 }
 
 std::vector<ContributionRecord> Round::TakeAwaited(absl::string_view reason) {

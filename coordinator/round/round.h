@@ -90,7 +90,7 @@ class Round {
     int64_t weight_cap_milli = 0;  // of a buffer
   };
   static Round Open(const Options& options, const std::vector<Invitee>& invitees);
-  explicit Round(RoundRecord record) : record_(std::move(record)) {}
+  explicit Round(RoundRecord record);
 
   const RoundRecord& record() const { return record_; }
   RoundPhase phase() const { return record_.phase; }
@@ -164,6 +164,7 @@ class Round {
   void Fail(absl::string_view reason, absl::Time now, RoundEffects& effects);
 
   RoundRecord record_;
+  bool sorted_ = false;  // contributions by site, one each: the rule, except in buffers
 };
 
 }  // namespace consilium::coordinator

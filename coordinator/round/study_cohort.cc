@@ -28,8 +28,8 @@ bool AllWithin(const std::vector<double>& values, double max) {
 
 bool AreFiniteOrNone(const std::vector<double>& values) {
   return values.empty() ||
-         (values.size() == 3 && std::all_of(values.begin(), values.end(),
-                                            [](double v) { return std::isfinite(v); }));
+         (values.size() == 3 &&
+          std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); }));
 }
 
 absl::Status CheckCohort(const CohortRecord& r) {
@@ -40,7 +40,8 @@ absl::Status CheckCohort(const CohortRecord& r) {
   }
   if (r.cases > 0 && (!AllWithin(r.median_spacing_xyz_mm, kSpacingMax) ||
                       !AllWithin(r.median_size_xyz, kSizeMax))) {
-    return absl::InvalidArgumentError("cohort: spacing and size must be three positive numbers each");
+    return absl::InvalidArgumentError(
+        "cohort: spacing and size must be three positive numbers each");
   }
   if (r.cases == 0 &&
       (!AreFiniteOrNone(r.median_spacing_xyz_mm) || !AreFiniteOrNone(r.median_size_xyz))) {
@@ -66,8 +67,8 @@ bool StudyRun::TakesCohort(absl::string_view site) const {
 
 absl::Status StudyRun::OnCohortReport(const CohortRecord& report, absl::string_view task_id,
                                       absl::Time now, Step& step) {
-  if (task_id != TaskId(TaskKind::kPrepare, 0, report.site) || record_.state == StudyState::kDraft ||
-      ended()) {
+  if (task_id != TaskId(TaskKind::kPrepare, 0, report.site) ||
+      record_.state == StudyState::kDraft || ended()) {
     return absl::FailedPreconditionError("no such PREPARE task is awaited; ask for the next task");
   }
   CSL_RETURN_IF_ERROR(CheckCohort(report));
@@ -82,8 +83,9 @@ absl::Status StudyRun::OnCohortReport(const CohortRecord& report, absl::string_v
   if (known != nullptr && *known == cohort) return absl::OkStatus();
   std::erase_if(record_.cohort, [&](const CohortRecord& c) { return c.site == cohort.site; });
   record_.cohort.push_back(std::move(cohort));
-  std::sort(record_.cohort.begin(), record_.cohort.end(),
-            [](const CohortRecord& a, const CohortRecord& b) { return a.site < b.site; });
+  std::sort(  // Cohort() relies on it
+      record_.cohort.begin(), record_.cohort.end(),
+      [](const CohortRecord& a, const CohortRecord& b) { return a.site < b.site; });
   AuditFacts facts = Facts("cohort.report");
   facts.actor = facts.site = report.site;
   facts.role = "site";

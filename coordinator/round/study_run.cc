@@ -5,15 +5,16 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/planner.h"
 #include "privacy/crypto/sha256.h"
+#include "proto/base/check.h"
 #include "proto/base/status.h"
 
 namespace consilium::coordinator {
 
 const SiteView* FindSite(const std::vector<SiteView>& sites, absl::string_view name) {
-  for (const SiteView& site : sites) {
-    if (site.name == name) return &site;
-  }
-  return nullptr;
+  const auto it =
+      std::lower_bound(sites.begin(), sites.end(), name,
+                       [](const SiteView& site, absl::string_view n) { return site.name < n; });
+  return it == sites.end() || it->name != name ? nullptr : &*it;
 }
 
 std::string WhyGone(const std::vector<SiteView>& sites, absl::string_view name) {
@@ -56,6 +57,8 @@ absl::StatusOr<StudyRun> StudyRun::FromRecords(StudyRecord study, std::optional<
   if ((needs_round && !round) || (study.stage == Stage::kEvaluating && !evaluation)) {
     return absl::DataLossError(absl::StrCat("study ", study.name, " lacks its round's record"));
   }
+  std::sort(study.cohort.begin(), study.cohort.end(),
+            [](const CohortRecord& a, const CohortRecord& b) { return a.site < b.site; });
   StudyRun run(std::move(study), *std::move(spec));
   if (round) run.round_.emplace(*std::move(round));
   run.evaluation_ = std::move(evaluation);
@@ -63,10 +66,10 @@ absl::StatusOr<StudyRun> StudyRun::FromRecords(StudyRecord study, std::optional<
 }
 
 const CohortRecord* StudyRun::Cohort(absl::string_view site) const {
-  for (const CohortRecord& cohort : record_.cohort) {
-    if (cohort.site == site) return &cohort;
-  }
-  return nullptr;
+  const auto it = std::lower_bound(
+      record_.cohort.begin(), record_.cohort.end(), site,
+      [](const CohortRecord& cohort, absl::string_view name) { return cohort.site < name; });
+  return it == record_.cohort.end() || it->site != site ? nullptr : &*it;
 }
 
 bool StudyRun::ended() const {
@@ -100,8 +103,8 @@ void StudyRun::End(StudyState state, absl::string_view reason, Step& step) {
   record_.reason = std::string(reason);
 }
 
-absl::Status StudyRun::OnControl(absl::string_view action, absl::string_view reason,
-                                 absl::Time now, Step& step) {
+absl::Status StudyRun::OnControl(absl::string_view action, absl::string_view reason, absl::Time now,
+                                 Step& step) {
   const StudyState before = record_.state;
   const bool active = before == StudyState::kPreparing || before == StudyState::kRunning;
   const auto wrong = [&] {
@@ -177,8 +180,9 @@ void StudyRun::LeaveTime(absl::Time now) {
 // must not make the others wait for the deadline.
 void StudyRun::DropUnapproved(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
   std::map<std::string, std::string> gone;
+  if (!round_->open()) return;
   for (const ContributionRecord& contribution : round_->record().contributions) {
-    if (!round_->Awaits(contribution.site)) continue;
+    if (contribution.outcome != Outcome::kAwaited) continue;
     std::string reason = WhyGone(sites, contribution.site);
     if (!reason.empty()) gone.emplace(contribution.site, std::move(reason));
   }
@@ -244,8 +248,7 @@ void StudyRun::OnSilence(const std::vector<SiteView>& sites, absl::Time now, Ste
   if (record_.stage == Stage::kInitialising) {
     const bool another = std::any_of(sites.begin(), sites.end(), [&](const SiteView& site) {
       const CohortRecord* cohort = Cohort(site.name);
-      return cohort != nullptr && CanInitialise(*cohort, sites) &&
-             WhyIdle(site.name, now).empty();
+      return cohort != nullptr && CanInitialise(*cohort, sites) && WhyIdle(site.name, now).empty();
     });
     if (another && !idle.empty()) OnSiteGone(idle.front().site, idle.front().why, now, step);
     return;
@@ -263,6 +266,8 @@ void StudyRun::OnSilence(const std::vector<SiteView>& sites, absl::Time now, Ste
 }
 
 void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& step) {
+  CSL_CHECK(std::is_sorted(sites.begin(), sites.end(),
+                           [](const SiteView& a, const SiteView& b) { return a.name < b.name; }));
   sites_ = sites;
   waiting_.clear();
   DropRevoked(sites, now, step);  // also in a pause: a model may be on its way

@@ -98,7 +98,7 @@ struct SiteView {
   std::string counters = "";  // "step 120 of 200"
 };
 
-// nullptr: no such site.
+// `sites` in the order of their names, here and wherever a StudyRun is given them. nullptr: no such site.
 const SiteView* FindSite(const std::vector<SiteView>& sites, absl::string_view name);
 // Why nothing more is expected of a site; empty: it is approved. In the words of whoever calls
 // OnSiteGone, because OnTime may notice first.

@@ -548,7 +548,7 @@ TEST_F(StudyRunTest, SiteWhoseSoftwareCannotIsSkippedWithTheRemedy) {
   sites_[1].capabilities = kCanSeal | kCanUnet;
   Tick();
   EXPECT_EQ(run_->record().stage, Stage::kBetweenRounds) << "min_sites is 2";
-  sites_.push_back({"c", true, true});
+  sites_.insert(sites_.begin() + 2, {"c", true, true});
   Tick();
   Report("c", 3, 3);
   Tick();
@@ -564,7 +564,7 @@ TEST_F(StudyRunTest, SitesLeaveJoinAndReturnBetweenRounds) {
   ASSERT_TRUE(Submit("a").ok());
   CommitModel();
   sites_[0].connected = false;  // a leaves, c joins
-  sites_.push_back({"c", true, true});
+  sites_.insert(sites_.begin() + 2, {"c", true, true});
   Tick();
   Report("c", 3, 3);
   Tick();

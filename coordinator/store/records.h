@@ -101,6 +101,7 @@ struct StudyRecord {
   std::string layout_sha256;
   int64_t parameters = 0;
   std::vector<CohortRecord> cohort;
+  bool operator==(const StudyRecord&) const = default;
 };
 
 struct SummaryRecord {

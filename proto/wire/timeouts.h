@@ -10,7 +10,7 @@ namespace consilium::wire {
 inline constexpr absl::Duration kCallTimeout = absl::Seconds(20);
 // Without a byte in either direction, a transfer is given up; it resumes where it was.
 inline constexpr absl::Duration kTransferIdle = absl::Seconds(60);
-// The check of an update that is there: the coordinator syncs, opens and reads it.
+// The check of an update that is there: the coordinator opens and reads it.
 inline constexpr absl::Duration kCommitTimeout = absl::Minutes(10);
 // An idle connection is probed this often, and given up when the probe is not answered.
 inline constexpr absl::Duration kKeepalive = absl::Seconds(30);

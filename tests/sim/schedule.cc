@@ -125,7 +125,7 @@ class Chaos {
       if (world_.Chance(world_.faults().site_hang)) site.Hang();
       if (world_.Chance(world_.faults().site_stall)) site.Stall();
     }
-    if (world_.Chance(0.002) && sites_.size() > 2) {
+    if (world_.Chance(0.006) && sites_.size() > 2) {
       ++world_.counts.revocations;
       coordinator_.Revoke(sites_[static_cast<size_t>(world_.Below(
                                      static_cast<int64_t>(sites_.size())))].name());
