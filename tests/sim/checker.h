@@ -4,7 +4,7 @@
 //     the weights that cases and staleness give;
 //   - no update and no task is folded twice;
 //   - an update that was answered "accepted" is in an open round, in exactly one aggregate, named as
-//     dropped with its failed round, or named as lost, and then its task goes on;
+//     dropped with its failed round or its revoked site, or named as lost, and then its task goes on;
 //   - versions, their parents and numbers, and the audit log's round.commit entries tell one story;
 //   - what a restart reads holds every contribution that was accepted;
 // and at the end: no round is open.
@@ -48,7 +48,7 @@ class Checker {
   size_t audit_ = 0;
   std::map<std::string, Seen> seen_;
   std::map<std::string, std::vector<std::string>> committed_;  // versions in the audit log, by study
-  std::set<std::string> lost_;     // upload ids that the audit log names
+  std::set<std::string> lost_, dropped_;  // upload ids that the audit log names
   std::set<std::string> settled_;  // acknowledged updates that were folded or named as dropped
 };
 
