@@ -175,8 +175,8 @@ absl::Status FederationClient::Hello() {
 absl::Status FederationClient::LookAtLog(uint64_t checkpoint_size) {
   if (options_.witness == nullptr) return absl::OkStatus();
   WitnessClient::Calls calls;
-  calls.get = [this](const v1::GetCheckpointRequest& request)
-      -> absl::StatusOr<v1::GetCheckpointReply> {
+  calls.get =
+      [this](const v1::GetCheckpointRequest& request) -> absl::StatusOr<v1::GetCheckpointReply> {
     v1::GetCheckpointReply reply;
     Call call(*this, options_.call_timeout);
     CSL_RETURN_IF_ERROR(wire::FromGrpc(Stub()->GetCheckpoint(call.context(), request, &reply)));
@@ -215,8 +215,7 @@ absl::Status FederationClient::ReportCohort(const std::string& task_id,
                                             const CohortSummary& cohort) {
   Call call(*this, options_.call_timeout);
   v1::Acknowledgement reply;
-  return wire::FromGrpc(
-      Stub()->ReportCohort(call.context(), ToMessage(task_id, cohort), &reply));
+  return wire::FromGrpc(Stub()->ReportCohort(call.context(), ToMessage(task_id, cohort), &reply));
 }
 
 absl::Status FederationClient::ReportProgress(const TaskProgress& progress) {
@@ -302,13 +301,16 @@ absl::StatusOr<UploadOutcome> FederationClient::Upload(const TaskKey& task,
                                                        const ByteProgress& progress) {
   const v1::BeginUploadRequest request = ToMessage(task, offer);
   for (int stream = 0; stream < kUploadStreamsMax; ++stream) {
+    // Connects while the coordinator is asked where to go on: on a long line each costs its way.
+    const auto channel = Connect(wire::Connection::kOwn);
+    channel->GetState(/*try_to_connect=*/true);
     CSL_ASSIGN_OR_RETURN(const v1::BeginUploadReply upload, BeginUpload(request));
     if (upload.have_offset() > offer.bytes || upload.upload_id().size() > wire::kUploadIdBytesMax) {
       return absl::InternalError("the coordinator's answer to an upload makes no sense");
     }
     uint64_t have = upload.have_offset();
     if (have < offer.bytes) {
-      CSL_ASSIGN_OR_RETURN(have, SendChunks(upload, path, offer.bytes, progress));
+      CSL_ASSIGN_OR_RETURN(have, SendChunks(channel, upload, path, offer.bytes, progress));
     }
     if (have != offer.bytes) continue;
     CSL_ASSIGN_OR_RETURN(UploadOutcome outcome, CommitUpload(upload.upload_id()));
@@ -333,12 +335,12 @@ absl::StatusOr<v1::BeginUploadReply> FederationClient::BeginUpload(
   return reply;
 }
 
-absl::StatusOr<uint64_t> FederationClient::SendChunks(const v1::BeginUploadReply& upload,
+absl::StatusOr<uint64_t> FederationClient::SendChunks(const std::shared_ptr<grpc::Channel>& channel,
+                                                      const v1::BeginUploadReply& upload,
                                                       const std::string& path, uint64_t bytes,
                                                       const ByteProgress& progress) {
   CSL_ASSIGN_OR_RETURN(const File file, File::Open(path, File::Mode::kRead));
   Call call(*this, absl::InfiniteDuration());
-  const auto channel = Connect(wire::Connection::kOwn);
   BulkStream stream(channel, call.context(), kUploadMethod, options_.transfer_idle);
   bool open = stream.Start();
   absl::Status local;

@@ -32,7 +32,7 @@ class FederationClient : public Federation {
     std::string address;  // host:port; the server's certificate must name the host
     wire::TlsFiles tls;
     std::string federation;
-    std::string site;              // who we are; Hello checks that the coordinator agrees
+    std::string site;  // who we are; Hello checks that the coordinator agrees
     std::string software_version;
     WitnessClient* witness = nullptr;  // null: the site witnesses nothing
     EventRecorder record;              // for the site's own log; may be empty
@@ -51,8 +51,8 @@ class FederationClient : public Federation {
   absl::StatusOr<std::string> RenewCertificate(const std::string& csr_pem);
 
   absl::Status Hello() override;
-  absl::StatusOr<NextAnswer> NextTask(
-      absl::Duration wait, const std::vector<std::string>& spooled_task_ids) override;
+  absl::StatusOr<NextAnswer> NextTask(absl::Duration wait,
+                                      const std::vector<std::string>& spooled_task_ids) override;
   absl::Status ReportCohort(const std::string& task_id, const CohortSummary& cohort) override;
   absl::Status DownloadModel(const ModelRef& model, const std::string& path,
                              const ByteProgress& progress) override;
@@ -70,8 +70,9 @@ class FederationClient : public Federation {
   absl::Status DownloadRest(const ModelRef& model, File& file, uint64_t& have,
                             privacy::Sha256Stream& hash, const ByteProgress& progress);
   absl::StatusOr<v1::BeginUploadReply> BeginUpload(const v1::BeginUploadRequest& request);
-  // The offset that the coordinator has after the stream.
-  absl::StatusOr<uint64_t> SendChunks(const v1::BeginUploadReply& upload, const std::string& path,
+  // The offset that the coordinator has after the stream, which goes over `channel`.
+  absl::StatusOr<uint64_t> SendChunks(const std::shared_ptr<grpc::Channel>& channel,
+                                      const v1::BeginUploadReply& upload, const std::string& path,
                                       uint64_t bytes, const ByteProgress& progress);
   absl::StatusOr<UploadOutcome> CommitUpload(const std::string& upload_id);
   absl::Status LookAtLog(uint64_t checkpoint_size);
@@ -81,7 +82,7 @@ class FederationClient : public Federation {
   // Control. The caller's copy keeps its connection for as long as its call runs.
   std::shared_ptr<v1::Federation::Stub> Stub() const;
 
-  const Options options_;  // less `tls`, which may change
+  const Options options_;          // less `tls`, which may change
   const std::string incarnation_;  // random, new with each client
   mutable absl::Mutex mutex_;
   wire::TlsFiles tls_ ABSL_GUARDED_BY(mutex_);
