@@ -50,7 +50,7 @@ void AddPublish(CLI::App& release, Cli& cli) {
   publish->footer(
       "Example:\n  consilium release publish hippocampus-3 --to ./hippocampus-3\n"
       "  podman run --rm --network none --user $(id -u):$(id -g) -v IN:/app/data/input_data:ro \\\n"
-      "      -v OUT:/app/data/output_data oci:./hippocampus-3:hippocampus-3");
+      "      -v OUT:/app/data/output_data oci:hippocampus-3:hippocampus-3");
   publish->callback(
       [&cli, arguments] { cli.action = [&cli, arguments] { return Publish(cli, *arguments); }; });
 }
