@@ -63,7 +63,8 @@ function(_consilium_tests name folder label deps)
     CONSILIUM_SHARED_DIR="${CONSILIUM_SHARED_DIR}")
   target_link_libraries(${target} PRIVATE ${deps} GTest::gmock GTest::gtest GTest::gtest_main)
   add_test(NAME ${target} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
-  set_tests_properties(${target} PROPERTIES LABELS "${label};${folder}")
+  set_tests_properties(${target} PROPERTIES LABELS "${label};${folder}"
+    ENVIRONMENT "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/deploy/cmake/lsan.supp")
 endfunction()
 
 # consilium_library(NAME x SRCS ... [DEPS ...] [PRIVATE_DEPS ...] [TESTS ...] [SLOW_TESTS ...]
