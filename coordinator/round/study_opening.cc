@@ -115,8 +115,7 @@ int64_t StudyRun::AwaitedCount() const {
 
 uint64_t StudyRun::BytesAhead() const {
   if (!round_ || ended()) return 0;
-  const bool makes_version = round_->open() || round_->phase() == RoundPhase::kAggregating;
-  return static_cast<uint64_t>(AwaitedCount() + (makes_version ? 1 : 0)) *
+  return static_cast<uint64_t>(AwaitedCount() + (round_->under_way() ? 1 : 0)) *
          static_cast<uint64_t>(record_.latest_bytes);
 }
 
