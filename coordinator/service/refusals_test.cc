@@ -289,17 +289,8 @@ TEST_F(RefusalsTest, CertificateOfAForeignCaDoesNotConnect) {
 
 TEST_F(RefusalsTest, Tls12DoesNotConnectAndTls13Does) {
   if (std::system("command -v openssl >/dev/null 2>&1") != 0) GTEST_SKIP() << "no openssl";
-  const auto connects = [&](const char* version) {
-    const std::string admin = JoinPath(federation_.home(), "admin");
-    return std::system(absl::StrCat("openssl s_client -connect ", federation_.address(), " ",
-                                    version, " -cert ", admin, "/client.crt -key ", admin,
-                                    "/client.key -CAfile ", admin,
-                                    "/ca.crt -verify_return_error -alpn h2 </dev/null "
-                                    ">/dev/null 2>&1")
-                           .c_str()) == 0;
-  };
-  EXPECT_TRUE(connects("-tls1_3"));
-  EXPECT_FALSE(connects("-tls1_2"));
+  EXPECT_TRUE(federation_.OpensslConnects("-tls1_3"));
+  EXPECT_FALSE(federation_.OpensslConnects("-tls1_2"));
 }
 
 }  // namespace

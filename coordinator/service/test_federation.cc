@@ -1,5 +1,6 @@
 #include "coordinator/service/test_federation.h"
 
+#include <cstdlib>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -250,6 +251,15 @@ void TestFederation::Start() {
 
 std::string TestFederation::address() const {
   return absl::StrCat("127.0.0.1:", server_->federation_port());
+}
+
+bool TestFederation::OpensslConnects(const char* version) const {
+  const std::string admin = JoinPath(home_, "admin");
+  return std::system(absl::StrCat("openssl s_client -connect ", address(), " ", version, " -cert ",
+                                  admin, "/client.crt -key ", admin, "/client.key -CAfile ", admin,
+                                  "/ca.crt -verify_return_error -alpn h2 </dev/null >/dev/null "
+                                  "2>&1")
+                         .c_str()) == 0;
 }
 
 v1::InviteSiteReply TestFederation::Invite(const std::string& name) {

@@ -84,6 +84,8 @@ class TestFederation {
   v1::Admin::Stub& admin() { return *admin_; }
   const wire::TlsFiles& admin_tls() const { return admin_tls_; }
 
+  // Whether openssl s_client gets through with the administrator's certificate and this option.
+  bool OpensslConnects(const char* version) const;
   v1::InviteSiteReply Invite(const std::string& name);
   // Invited, enrolled and approved.
   std::unique_ptr<TestSite> AddSite(const std::string& name);
