@@ -38,9 +38,14 @@ absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate u
   const CohortRecord* cohort = Cohort(site);
   if (cohort == nullptr) return absl::NotFoundError("the site did not report a cohort");
   const int64_t number = round_->record().number;
-  update.weight_milli =
-      number == 0 ? 1 : WeightMilli(update.labelled_cases, update.unlabelled_cases, *cohort);
-  if (update.weight_milli == 0) {
+  if (masked_) {
+    // Which one is missing was settled when the survivors were fixed: the same bytes come again.
+    if (!masked_->survivors_fixed()) CSL_RETURN_IF_ERROR(masked_->CheckDelivery(site));
+  } else {
+    update.weight_milli =
+        number == 0 ? 1 : WeightMilli(update.labelled_cases, update.unlabelled_cases, *cohort);
+  }
+  if (update.weight_milli == 0 && !masked_) {
     return absl::InvalidArgumentError("the update was not trained on any case the site reported");
   }
   if (const ContributionRecord* awaited = round_->Find(site); buffered() && awaited != nullptr) {
@@ -122,6 +127,8 @@ void StudyRun::Apply(const RoundEffects& effects, absl::Time now, Step& step) {
       facts.round = number;
       step.audit.push_back(std::move(facts));
       step.rounds.push_back(round_->record());
+    } else if (std::holds_alternative<Unmask>(effect)) {
+      StartUnmasking(now, step);
     } else {
       OnRoundFailed(std::get<RoundFailed>(effect).reason, now, step);
     }
@@ -132,6 +139,7 @@ void StudyRun::OnRoundFailed(absl::string_view reason, absl::Time now, Step& ste
   const int64_t number = round_->record().number;
   step.rounds.push_back(round_->record());
   step.effects.push_back(UploadsToDrop());
+  EndMasking(step);
   AuditFacts facts = Facts("round.fail");
   facts.round = number;
   facts.outcome = "failed";
@@ -187,7 +195,12 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
   // The batch's first entry is the one that a version points at.
   step.audit.insert(step.audit.begin(), std::move(facts));
 
+  if (masked_) {
+    masked_->SetSums(model.masked_sums);
+    round_->SetMasking(masked_->record());
+  }
   round_->OnCommitted(version.version, now);
+  EndMasking(step);
   step.rounds.push_back(round_->record());
   step.effects.push_back(UploadsToDrop());
   record_.latest_version = version.version;
@@ -195,6 +208,11 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
   record_.latest_bytes = model.bytes;
   record_.layout_sha256 = model.layout_sha256;
   record_.parameters = model.parameters;
+  record_.change_rms = model.change_rms;
+  record_.optimizer_sha256 = model.optimizer_sha256;
+  record_.optimizer_bytes = model.optimizer_bytes;
+  record_.control_sha256 = model.control_sha256;
+  record_.control_bytes = model.control_bytes;
   record_.failures_in_row = 0;
   AfterCommit(now, step);
   return version;

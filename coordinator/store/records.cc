@@ -43,7 +43,7 @@ constexpr Named<RoundPhase> kPhases[] = {{RoundPhase::kCollecting, "collecting"}
 constexpr Named<MaskingPhase> kMaskingPhases[] = {
     {MaskingPhase::kKeys, "keys"},       {MaskingPhase::kShares, "shares"},
     {MaskingPhase::kMasked, "masked"},   {MaskingPhase::kConsent, "consent"},
-    {MaskingPhase::kReveal, "reveal"},   {MaskingPhase::kUnmasked, "unmasked"}};
+    {MaskingPhase::kReveal, "reveal"}};
 constexpr Named<Outcome> kOutcomes[] = {
     {Outcome::kAwaited, "awaited"}, {Outcome::kAccepted, "accepted"},
     {Outcome::kFolded, "folded"},   {Outcome::kRefused, "refused"},
@@ -229,7 +229,7 @@ static void Take(const Json& json, const char* key, T& value) {
   F(weight_full_milli)
 #define OPTIONAL_ROUND(F) F(required) F(buffer) F(weight_cap_milli) F(masking)
 #define OPTIONAL_STUDY(F) \
-  F(optimizer_sha256) F(optimizer_bytes) F(control_sha256) F(control_bytes)
+  F(optimizer_sha256) F(optimizer_bytes) F(control_sha256) F(control_bytes) F(change_rms)
 #define CSL_JSON_AND(Type, OPTIONAL, ...)                                       \
   static void to_json(Json& nlohmann_json_j, const Type& nlohmann_json_t) {     \
     NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))    \
@@ -251,10 +251,13 @@ CSL_JSON(SummaryRecord, steps, seconds, mean_loss, mean_supervised_loss, mean_co
 CSL_JSON_AND(ContributionRecord, OPTIONAL_CONTRIBUTION, site, outcome, reason, task_id,
              labelled_cases, unlabelled_cases, weight_max_milli, weight_milli, upload_id, bytes,
              summary)
-CSL_JSON(RosterRecord, sites, sharing, survivors, threshold, phase)
-CSL_JSON(MaskingRecord, job, bits, words, min_cohort, quantiser, weight_unit_milli, phase_ends_us,
+CSL_JSON(RosterRecord, sites, sharing, survivors, threshold, phase, failed)
+CSL_JSON(MaskingRecord, job, bits, words, min_cohort, quantiser, weight_unit_milli, parameters,
+         window_us, phase_ends_us,
          rosters, sums)
-CSL_JSON(AgreementRecord, study, round, site, keys, shares, consent, reveal)
+CSL_JSON(AgreementRecord, study, round, site, certificate_pem, certificate_sha256, protocol_key,
+         protocol_key_signature, mask_key, box_key, signature, commitment, boxes, consent_survivors,
+         consent_signature, shares)
 CSL_JSON_AND(RoundRecord, OPTIONAL_ROUND, study, number, phase, reason, started_us, deadline_us,
              ended_us, quorum, base_version, base_sha256, new_version, contributions)
 CSL_JSON(EvaluationRecord, study, version, number, started_us, deadline_us, ended_us, sites)

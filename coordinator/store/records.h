@@ -23,7 +23,7 @@ enum class Stage { kIdle, kPreparing, kInitialising, kBetweenRounds, kRound, kEv
 enum class RoundPhase { kCollecting, kUnmasking, kAggregating, kCommitted, kFailed };
 enum class Outcome { kAwaited, kAccepted, kFolded, kRefused, kMissing, kSkipped, kDeclined };
 // How far the key agreement of a masked round is; the phases of privacy/secagg's ServerSession.
-enum class MaskingPhase { kKeys, kShares, kMasked, kConsent, kReveal, kUnmasked };
+enum class MaskingPhase { kKeys, kShares, kMasked, kConsent, kReveal };
 enum class ReportState { kAwaited, kReported, kMissing };
 
 absl::string_view Name(SiteState state);    // "approved"
@@ -109,6 +109,7 @@ struct StudyRecord {
   int64_t optimizer_bytes = 0;
   std::string control_sha256;    // SCAFFOLD's server control variate
   int64_t control_bytes = 0;
+  double change_rms = 0;         // of the values of the last aggregate
   bool operator==(const StudyRecord&) const = default;
 };
 
@@ -151,6 +152,7 @@ struct RosterRecord {
   std::vector<std::string> survivors;  // whose sum is revealed; sorted
   int64_t threshold = 0;               // 0: the keys are not closed yet
   MaskingPhase phase = MaskingPhase::kKeys;
+  std::string failed;                  // why these sites give no sum; empty: they may
   bool operator==(const RosterRecord&) const = default;
 };
 
@@ -162,22 +164,33 @@ struct MaskingRecord {
   int64_t min_cohort = 0;
   std::string quantiser;
   int64_t weight_unit_milli = 0;
+  int64_t parameters = 0;  // of the update; the rest of the words is padding and lanes
+  int64_t window_us = 0;   // that each phase of the key agreement has
   int64_t phase_ends_us = 0;  // when the present phase of key agreement, or the unmasking, is cut off
   std::vector<RosterRecord> rosters;
   std::map<std::string, double> sums;  // of what travelled in masked words, once it is known
   bool operator==(const MaskingRecord&) const = default;
 };
 
-// What one site said in the key agreement and unmasking of a masked round: serialised messages of
-// federation.proto in base64; empty: nothing yet. Deleted when the round has ended.
+// What one site said in the key agreement and unmasking of a masked round: the fields of
+// privacy/secagg/protocol.h, bytes in hex; empty: nothing yet. Deleted when the round has ended.
 struct AgreementRecord {
   std::string study;
   int64_t round = 0;
   std::string site;
-  std::string keys;
-  std::string shares;
-  std::string consent;
-  std::string reveal;
+  std::string certificate_pem;
+  std::string certificate_sha256;
+  std::string protocol_key;
+  std::string protocol_key_signature;
+  std::string mask_key;
+  std::string box_key;
+  std::string signature;
+  std::string commitment;
+  std::vector<std::string> boxes;  // by roster index
+  std::string consent_survivors;
+  std::string consent_signature;
+  std::vector<std::string> shares;  // revealed, by roster index
+  bool operator==(const AgreementRecord&) const = default;
 };
 
 struct RoundRecord {
