@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
 
 namespace consilium::aggregation {
 namespace {
@@ -18,7 +19,7 @@ constexpr int kSquarings = 24;
 
 std::string Le64(uint64_t value) {
   std::string bytes(8, '\0');
-  for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(value >> (8 * i));
+  StoreLe64(value, bytes.data());
   return bytes;
 }
 
@@ -41,8 +42,7 @@ class WordStream {
       privacy::Sha256Join({prefix_, Le64(block_++), seed_}, bytes_);
       at_ = 0;
     }
-    uint64_t word = 0;
-    for (size_t i = 0; i < 8; ++i) word |= uint64_t{bytes_[at_ + i]} << (8 * i);
+    const uint64_t word = LoadLe64(reinterpret_cast<const char*>(bytes_) + at_);
     at_ += 8;
     return word;
   }
