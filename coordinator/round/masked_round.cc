@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/secagg/key_schedule.h"
 #include "proto/base/bytes.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
@@ -324,6 +325,32 @@ absl::StatusOr<std::optional<AgreementRecord>> MaskedRound::OnReveal(
   });
 }
 
+bool MaskedRound::Knows(const secagg::KeyAnnouncement& keys,
+                        const secagg::ShareMessage* shares) const {
+  const Group* group = Find(keys.site);
+  if (group == nullptr) return false;
+  const secagg::ServerRecord session = group->session.record();
+  for (const secagg::ServerMember& member : session.members) {
+    if (member.keys->site != keys.site) continue;
+    return *member.keys == keys &&
+           (shares == nullptr || (member.shares != nullptr && *member.shares == *shares));
+  }
+  return false;
+}
+
+bool MaskedRound::CanStillUnmask() const {
+  for (const Group& group : groups_) {
+    if (group.failed() || group.session.phase() < ServerPhase::kConsenting) continue;
+    size_t willing = 0;
+    for (const std::string& site :
+         NamesOf(group.session.roster(), group.session.survivors())) {
+      willing += refused_.contains(site) ? 0 : 1;
+    }
+    if (willing < group.session.params().threshold) return false;
+  }
+  return true;
+}
+
 // The record as the sessions are now.
 void MaskedRound::Refresh() {
   for (size_t i = 0; i < groups_.size(); ++i) {
@@ -483,7 +510,7 @@ bool MaskedRound::IsLate(absl::Time now) const {
 
 MaskedRound::Wanted MaskedRound::WantedOf(absl::string_view site) const {
   const Group* group = Find(site);
-  if (group == nullptr || group->failed()) return Wanted::kNothing;
+  if (group == nullptr || group->failed() || refused_.contains(site)) return Wanted::kNothing;
   const secagg::ServerSession& session = group->session;
   if (session.phase() < ServerPhase::kConsenting || session.CanUnmask()) return Wanted::kNothing;
   const absl::StatusOr<size_t> index = secagg::IndexOf(session.roster(), site);

@@ -23,6 +23,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,13 @@ class MaskedRound {
   absl::StatusOr<std::optional<AgreementRecord>> OnConsent(const secagg::Consent& consent);
   absl::StatusOr<std::optional<AgreementRecord>> OnReveal(absl::string_view site,
                                                           const secagg::RevealMessage& message);
+
+  // Whether the site has said just this before.
+  bool Knows(const secagg::KeyAnnouncement& keys, const secagg::ShareMessage* shares) const;
+  // The site does not consent, or does not reveal; it is not asked again by this process.
+  void OnRefused(absl::string_view site) { refused_.emplace(site); }
+  // Whether enough survivors are left that did not refuse.
+  bool CanStillUnmask() const;
 
   struct LeftOut {
     std::string site;
@@ -170,6 +178,7 @@ class MaskedRound {
   int64_t round_ = 0;
   MaskingRecord record_;
   std::vector<Group> groups_;
+  std::set<std::string, std::less<>> refused_;        // not durable
   std::map<std::string, std::string> key_signatures_;  // of the protocol keys, by site
 };
 

@@ -137,6 +137,16 @@ absl::StatusOr<RoundEffects> Round::OnUpdateVerified(absl::string_view site,
     return absl::FailedPreconditionError(
         absl::StrCat("round ", record_.number, " no longer awaits an update of ", site));
   }
+  for (const ContributionRecord& other : record_.contributions) {
+    const bool counts = other.outcome == Outcome::kAccepted || other.outcome == Outcome::kFolded;
+    if (counts && other.site != site && !update.all_zero && !update.values_sha256.empty() &&
+        other.values_sha256 == update.values_sha256) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the update is byte by byte that of ", other.site));
+    }
+  }
+  contribution->norm = update.norm;
+  contribution->values_sha256 = update.values_sha256;
   contribution->outcome = Outcome::kAccepted;
   contribution->upload_id = update.upload_id;
   contribution->bytes = update.bytes;
@@ -323,6 +333,8 @@ void Round::OnUpdatesLost(const std::vector<std::string>& task_ids) {
     contribution.weight_milli = 0;
     contribution.weight_full_milli = 0;
     contribution.summary = {};
+    contribution.norm = 0;
+    contribution.values_sha256.clear();
   }
 }
 

@@ -72,6 +72,10 @@ struct VerifiedUpdate {
   SummaryRecord summary;
   int64_t staleness = 0;
   double discount = 1;  // of the weight, for staleness; 0..1
+  // Of its values, where the coordinator sees them (aggregation/update_check.h).
+  double norm = 0;
+  bool all_zero = false;
+  std::string values_sha256 = {};
 };
 
 class Round {
@@ -116,6 +120,7 @@ class Round {
   }
   bool Awaits(absl::string_view site) const;
 
+  // INVALID_ARGUMENT: byte by byte another site's update; one of the two was copied.
   absl::StatusOr<RoundEffects> OnUpdateVerified(absl::string_view site,
                                                 const VerifiedUpdate& update, absl::Time now);
   // The site's update can never be taken: it is out of this round.

@@ -103,18 +103,16 @@ void StudyRun::OnMaskingTime(absl::Time now, Step& step) {
   step.rounds.push_back(round_->record());
 }
 
-bool StudyRun::KnowsKeys(absl::string_view site, absl::string_view task_id,
-                         const AgreeKeys& said) const {
-  StudyRun copy = *this;  // cheap: what is large is shared
-  Step step;
-  const absl::Status heard = copy.OnAgreeKeys(
-      site, task_id, said, [](const SiteKeys&) { return absl::OkStatus(); }, absl::Time(), step);
-  return heard.ok() && !step.changed();
+bool StudyRun::AwaitsKeys(absl::string_view site, absl::string_view task_id,
+                          const AgreeKeys& said) const {
+  const ContributionRecord* own = round_ ? round_->FindTask(task_id) : nullptr;
+  if (own == nullptr || own->site != site || !masked_) return false;
+  return !masked_->Knows(said.keys.announcement, said.shares ? &*said.shares : nullptr);
 }
 
 absl::Status StudyRun::OnAgreeKeys(absl::string_view site, absl::string_view task_id,
                                    const AgreeKeys& said, const MaskedRound::Verifier& verify,
-                                   absl::Time now, Step& step) {
+                                   Step& step) {
   const ContributionRecord* own = round_ ? round_->FindTask(task_id) : nullptr;
   if (own == nullptr || own->site != site || !masked_) return NoSuchTask();
   if (said.keys.announcement.site != site) {
@@ -132,7 +130,6 @@ absl::Status StudyRun::OnAgreeKeys(absl::string_view site, absl::string_view tas
                          masked_->OnShares(site, *said.shares));
     keep(std::move(shares), "masking.share");
   }
-  static_cast<void>(now);
   return absl::OkStatus();
 }
 
@@ -196,7 +193,7 @@ void StudyRun::FinishUnmasking(absl::Time now, Step& step) {
 }
 
 absl::Status StudyRun::OnConsent(absl::string_view site, absl::string_view task_id,
-                                 const secagg::Consent& consent, absl::Time now, Step& step) {
+                                 const secagg::Consent& consent, Step& step) {
   if (!masked_ || task_id != TaskId(TaskKind::kConsent, round_->record().number, site)) {
     return absl::FailedPreconditionError("the round has moved on; ask for the next task");
   }
@@ -207,7 +204,6 @@ absl::Status StudyRun::OnConsent(absl::string_view site, absl::string_view task_
   step.audit.push_back(MaskingFacts("masking.consent", site));
   round_->SetMasking(masked_->record());
   step.rounds.push_back(round_->record());
-  static_cast<void>(now);
   return absl::OkStatus();
 }
 
@@ -224,6 +220,16 @@ absl::Status StudyRun::OnReveal(absl::string_view site, absl::string_view task_i
   step.rounds.push_back(round_->record());
   FinishUnmasking(now, step);
   return absl::OkStatus();
+}
+
+void StudyRun::OnUnmaskingDeclined(absl::string_view site, absl::string_view reason,
+                                   absl::Time now, Step& step) {
+  masked_->OnRefused(site);
+  if (masked_->CanStillUnmask()) return;
+  Apply(round_->OnFailure(absl::StrCat("too few sites are left that open the masked sum; ", site,
+                                       " declined: ", reason),
+                          now),
+        now, step);
 }
 
 bool StudyRun::AwaitsUnmasking(absl::string_view site, absl::string_view task_id) const {

@@ -58,6 +58,8 @@ absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate u
   facts.round = number;
   facts.digest = update.upload_id;
   facts.count = update.bytes;
+  // It counts, because a site may have learnt nothing; people should know all the same.
+  if (update.all_zero) facts.reason = "all values are zero: the site may be a free rider";
   step.audit.push_back(std::move(facts));
   Apply(effects, now, step);
   step.rounds.push_back(round_->record());
@@ -102,6 +104,12 @@ absl::Status StudyRun::OnDeclined(absl::string_view site, absl::string_view task
     step.audit.push_back(std::move(facts));
     step.rounds.push_back(round_->record());
     Apply(effects, now, step);
+    return absl::OkStatus();
+  }
+  if (AwaitsUnmasking(site, task_id)) {
+    facts.round = round_->record().number;
+    step.audit.push_back(std::move(facts));
+    OnUnmaskingDeclined(site, reason, now, step);
     return absl::OkStatus();
   }
   if (!evaluation_ || record_.stage != Stage::kEvaluating) return NotAwaited();
@@ -198,6 +206,13 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
   if (masked_) {
     masked_->SetSums(model.masked_sums);
     round_->SetMasking(masked_->record());
+  }
+  for (const auto& [site, reason] : model.outvoted) {
+    AuditFacts outvoted = Facts("update.outvote");
+    outvoted.round = number;
+    outvoted.site = site;
+    outvoted.reason = reason;
+    step.audit.push_back(std::move(outvoted));
   }
   round_->OnCommitted(version.version, now);
   EndMasking(step);

@@ -182,6 +182,10 @@ void StudyRun::OnRestart(absl::Time now) {
 void StudyRun::LeaveTime(absl::Time now) {
   const absl::Time least = now + std::min(spec_.deadline, kRestartWindow);
   if (round_ && round_->deadline() < least) round_->Extend(least - round_->deadline());
+  if (masked_) {
+    masked_->LeaveTime(now + std::min(spec_.deadline, kAgreementWindow));
+    round_->SetMasking(masked_->record());
+  }
 }
 
 // Whoever is no longer approved gives no result. OnSiteGone says so earlier, but a crash in between

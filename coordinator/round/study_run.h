@@ -169,6 +169,8 @@ struct NewModel {
   std::string layout_sha256;
   double change_rms = 0;  // of the values of base - model; rounds only
   std::map<std::string, double> masked_sums = {};  // of a masked round
+  // Updates that the rule kept out, with the reason.
+  std::vector<std::pair<std::string, std::string>> outvoted = {};
   // Files beside the model; empty: none.
   std::string optimizer_sha256 = {};
   int64_t optimizer_bytes = 0;
@@ -239,16 +241,16 @@ class StudyRun {
     SiteKeys keys;
     std::optional<secagg::ShareMessage> shares;
   };
-  // Whether OnAgreeKeys would change anything; cheap.
-  bool KnowsKeys(absl::string_view site, absl::string_view task_id, const AgreeKeys& said) const;
+  // Whether OnAgreeKeys has something to hear; without, only the answer may be new.
+  bool AwaitsKeys(absl::string_view site, absl::string_view task_id, const AgreeKeys& said) const;
   absl::Status OnAgreeKeys(absl::string_view site, absl::string_view task_id,
                            const AgreeKeys& said, const MaskedRound::Verifier& verify,
-                           absl::Time now, Step& step);
+                           Step& step);
   // FAILED_PRECONDITION: the task is no longer awaited.
   absl::StatusOr<MaskedRound::Agreement> AgreementFor(absl::string_view site,
                                                       absl::string_view task_id) const;
   absl::Status OnConsent(absl::string_view site, absl::string_view task_id,
-                         const secagg::Consent& consent, absl::Time now, Step& step);
+                         const secagg::Consent& consent, Step& step);
   absl::Status OnReveal(absl::string_view site, absl::string_view task_id,
                         const secagg::RevealMessage& message, absl::Time now, Step& step);
   const std::optional<MaskedRound>& masked() const { return masked_; }
@@ -312,6 +314,8 @@ class StudyRun {
   void OnMaskingTime(absl::Time now, Step& step);
   void StartUnmasking(absl::Time now, Step& step);
   void FinishUnmasking(absl::Time now, Step& step);
+  void OnUnmaskingDeclined(absl::string_view site, absl::string_view reason, absl::Time now,
+                           Step& step);
   void EndMasking(Step& step);
   std::optional<SiteTask> UnmaskingTaskFor(absl::string_view site, absl::Time now) const;
   bool AwaitsUnmasking(absl::string_view site, absl::string_view task_id) const;

@@ -226,7 +226,7 @@ static void Take(const Json& json, const char* key, T& value) {
   F(previous_key_sha256) F(previous_until_us) F(enrolment_key_sha256)
 #define OPTIONAL_CONTRIBUTION(F)                                                           \
   F(task_round) F(base_version) F(base_sha256) F(base_bytes) F(base_commits) F(staleness) \
-  F(weight_full_milli)
+  F(weight_full_milli) F(norm) F(values_sha256)
 #define OPTIONAL_ROUND(F) F(required) F(buffer) F(weight_cap_milli) F(masking)
 #define OPTIONAL_STUDY(F) \
   F(optimizer_sha256) F(optimizer_bytes) F(control_sha256) F(control_bytes) F(change_rms)

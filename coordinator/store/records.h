@@ -143,6 +143,9 @@ struct ContributionRecord {
   int64_t base_commits = 0;      // versions committed when the task was made
   int64_t staleness = 0;         // versions between the base and the one it went into
   int64_t weight_full_milli = 0;  // before the discount for staleness
+  // Of sealed updates that were accepted; not written where they are not known.
+  double norm = 0;                   // L2
+  std::string values_sha256 = {};    // of the values; two sites never train to the same
 };
 
 // Sites of a masked round whose updates are summed together.
