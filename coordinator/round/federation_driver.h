@@ -121,6 +121,10 @@ class FederationDriver {
                                                    absl::string_view task_id,
                                                    const StudyRun::AgreeKeys& said,
                                                    const MaskedRound::Verifier& verify);
+  // Names of the sites that agree on keys with the site, ascending. NOT_FOUND: no such task.
+  // FAILED_PRECONDITION: they are not known yet.
+  absl::StatusOr<std::vector<std::string>> MaskingRoster(absl::string_view site,
+                                                         absl::string_view task_id) const;
   absl::Status Consent(absl::string_view site, absl::string_view task_id,
                        const secagg::Consent& consent);
   absl::Status Reveal(absl::string_view site, absl::string_view task_id,

@@ -72,6 +72,19 @@ absl::StatusOr<MaskedRound::Agreement> FederationDriver::AgreeKeys(
   return now->AgreementFor(site, task_id);
 }
 
+absl::StatusOr<std::vector<std::string>> FederationDriver::MaskingRoster(
+    absl::string_view site, absl::string_view task_id) const {
+  const RunPtr run = FindTask(site, task_id);
+  if (run == nullptr || !run->masked()) {
+    return absl::NotFoundError("no such task is awaited; ask for the next one");
+  }
+  std::vector<std::string> roster = run->masked()->RosterOf(site);
+  if (roster.empty()) {
+    return absl::FailedPreconditionError("the sites that agree on keys are not known yet");
+  }
+  return roster;
+}
+
 absl::Status FederationDriver::Consent(absl::string_view site, absl::string_view task_id,
                                        const secagg::Consent& consent) {
   SignOfLife(site);

@@ -604,6 +604,14 @@ absl::StatusOr<std::vector<MaskedSum>> MaskedRound::Unmask(std::vector<std::stri
   return sums;
 }
 
+std::vector<std::string> MaskedRound::RosterOf(absl::string_view site) const {
+  Sites names;
+  if (const Group* group = Find(site)) {
+    for (const secagg::Member& member : group->session.roster()) names.push_back(member.site);
+  }
+  return names;
+}
+
 std::string MaskedRound::SessionIdOf(absl::string_view site) const {
   const Group* group = Find(site);
   return group == nullptr ? "" : std::string(group->session.session_id());

@@ -152,6 +152,7 @@ class MaskedRound {
   // FAILED_PRECONDITION, DATA_LOSS: as ServerSession::Unmask.
   absl::StatusOr<std::vector<MaskedSum>> Unmask(std::vector<std::string>* wrong) const;
   // Of the group that the site is in; empty before the keys are closed.
+  std::vector<std::string> RosterOf(absl::string_view site) const;
   std::string SessionIdOf(absl::string_view site) const;
   void SetSums(std::map<std::string, double> sums) { record_.sums = std::move(sums); }
 
