@@ -44,6 +44,7 @@ class Reader {
   absl::string_view Prefixed(size_t bytes_max);
   // A number of items, at most `max`.
   size_t Count(size_t max);
+  void Fail() { ok_ = false; }  // what was read does not fit together
   bool ok() const { return ok_; }
   absl::Status status() const;
   // status(), and INVALID_ARGUMENT where bytes are left over.

@@ -64,6 +64,9 @@ struct Params {
   friend bool operator==(const Params&, const Params&) = default;
 };
 
+// OK for 1 to kSiteBytesMax printing characters of ASCII but the space. INVALID_ARGUMENT.
+absl::Status CheckSiteName(absl::string_view site);
+
 // floor(2n/3) + 1: safe while fewer than a third of the sites collude with the server.
 uint32_t Threshold(size_t sites);
 

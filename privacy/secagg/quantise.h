@@ -34,6 +34,7 @@ enum class Rounding { kNearest, kStochastic };  // nearest: halves to even
 inline constexpr size_t kMetricsMax = 32;
 inline constexpr uint32_t kWeightMax = 65535;  // two digits
 inline constexpr double kMetricMax = 65535.0;
+inline constexpr double kMetricUnits = 65536.0;  // of 1
 inline constexpr uint32_t kRotationBlockMin = 64;
 inline constexpr uint32_t kRotationBlockMax = 1 << 20;
 

@@ -28,8 +28,8 @@ class ServerConsenting {
   const SharesBySite& shares() const { return shares_; }
 
   absl::Status OnConsent(const Consent& consent);
-  bool HasConsents() const;
-  std::vector<Consent> Consents() const;  // in the order of the sites
+  bool HasConsents() const { return consents_.Count() >= roster_->params.threshold; }
+  std::vector<Consent> Consents() const { return consents_.All(); }
   // FAILED_PRECONDITION: not before HasConsents.
   absl::StatusOr<ServerRevealing> Close() const;
 
@@ -40,7 +40,7 @@ class ServerConsenting {
   SharesBySite shares_;
   SiteSet sharing_;
   SiteSet survivors_;
-  std::vector<std::shared_ptr<const Consent>> consents_;  // by roster index
+  ConsentBook consents_;
 };
 
 }  // namespace consilium::secagg

@@ -2,10 +2,13 @@
 #ifndef CONSILIUM_PRIVACY_SECAGG_SERVER_RECORD_H_
 #define CONSILIUM_PRIVACY_SECAGG_SERVER_RECORD_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "privacy/secagg/protocol.h"
 
 namespace consilium::secagg {
@@ -40,6 +43,20 @@ struct ServerRoster {
 };
 
 using SharesBySite = std::vector<std::shared_ptr<const ShareMessage>>;  // by roster index
+
+// The consents to one survivor set, by roster index; null where there is none yet.
+struct ConsentBook {
+  explicit ConsentBook(size_t sites) : by_site(sites) {}
+  // Errors as ServerSession::OnConsent.
+  absl::Status Add(const ServerRoster& roster, const SiteSet& survivors, const Consent& consent);
+  size_t Count() const;
+  std::vector<Consent> All() const;  // in the order of the sites
+
+  std::vector<std::shared_ptr<const Consent>> by_site;
+};
+
+// Writes what all phases but the first have in common.
+void FillRoster(const ServerRoster& roster, const SharesBySite& shares, ServerRecord& record);
 
 }  // namespace consilium::secagg
 

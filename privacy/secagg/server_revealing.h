@@ -7,9 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "privacy/crypto/secret_bytes.h"
 #include "privacy/secagg/protocol.h"
 #include "privacy/secagg/recover.h"
 #include "privacy/secagg/server_record.h"
@@ -21,13 +23,13 @@ namespace consilium::secagg {
 class ServerRevealing {
  public:
   ServerRevealing(std::shared_ptr<const ServerRoster> roster, SharesBySite shares, SiteSet sharing,
-                  SiteSet survivors, std::vector<std::shared_ptr<const Consent>> consents);
+                  SiteSet survivors, ConsentBook consents);
 
   const ServerRoster& roster() const { return *roster_; }
   const SiteSet& sharing() const { return sharing_; }
   const SiteSet& survivors() const { return survivors_; }
   const SharesBySite& shares() const { return shares_; }
-  std::vector<Consent> Consents() const;
+  std::vector<Consent> Consents() const { return consents_.All(); }
 
   // A consent that comes after the threshold was reached is checked and kept.
   absl::Status OnConsent(const Consent& consent);
@@ -38,14 +40,22 @@ class ServerRevealing {
   void Fill(ServerRecord& record) const;
 
  private:
-  absl::Status AddSelfMask(size_t site, ShareRecovery& recovery, MaskSum& masks) const;
-  absl::Status AddPairMasks(size_t dropped, ShareRecovery& recovery, MaskSum& masks) const;
+  struct Recovery {
+    ShareRecovery shares;
+    std::vector<WrongShare> wrong;
+  };
+  // The secret of `owner` of which `fits` is true, from what was revealed.
+  absl::StatusOr<privacy::SecretBytes> Rebuild(size_t owner,
+                                               absl::FunctionRef<bool(absl::string_view)> fits,
+                                               Recovery& recovery) const;
+  absl::Status AddSelfMask(size_t site, Recovery& recovery, MaskSum& masks) const;
+  absl::Status AddPairMasks(size_t dropped, Recovery& recovery, MaskSum& masks) const;
 
   std::shared_ptr<const ServerRoster> roster_;
   SharesBySite shares_;
   SiteSet sharing_;
   SiteSet survivors_;
-  std::vector<std::shared_ptr<const Consent>> consents_;       // by roster index
+  ConsentBook consents_;
   std::vector<std::shared_ptr<const RevealMessage>> reveals_;  // by roster index
 };
 

@@ -90,6 +90,8 @@ class ServerSession {
   using State = std::variant<ServerCollecting, ServerSharing, ServerDelivering, ServerConsenting,
                              ServerRevealing>;
   explicit ServerSession(State state) : state_(std::move(state)) {}
+  const ServerRoster* Roster() const;        // null while keys are collected
+  const SharesBySite* ClosedShares() const;  // null before CloseSharing
 
   State state_;
 };

@@ -45,6 +45,14 @@ struct SiteRound {
   static absl::StatusOr<SiteRound> Read(Reader& reader);
 };
 
+// Parts that several states write. The Read functions leave it to reader.status() that bytes were
+// there.
+void WriteJob(SecretWriter& writer, const Job& job);
+absl::StatusOr<Job> ReadJob(Reader& reader);
+void WriteShares(SecretWriter& writer, const SharePair& shares);
+SharePair ReadShares(Reader& reader);
+SiteSet ReadSiteSet(Reader& reader, size_t sites);
+
 }  // namespace consilium::secagg
 
 #endif  // CONSILIUM_PRIVACY_SECAGG_SITE_SECRETS_H_

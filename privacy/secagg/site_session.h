@@ -19,6 +19,7 @@
 #include "privacy/secagg/site_announced.h"
 #include "privacy/secagg/site_consenting.h"
 #include "privacy/secagg/site_masking.h"
+#include "privacy/secagg/site_secrets.h"
 #include "privacy/secagg/site_sharing.h"
 
 namespace consilium::secagg {
@@ -90,6 +91,7 @@ class SiteSession {
  private:
   using State = std::variant<SiteAnnounced, SiteSharing, SiteMasking, SiteConsenting, SiteRevealed>;
   explicit SiteSession(State state) : state_(std::move(state)) {}
+  const SiteRound* round() const;  // null in the first phase and the last
 
   State state_;
 };
