@@ -23,6 +23,7 @@ constexpr double kExponent = 0.5;
 
 void Checker::AfterEvent() {
   const Disk& disk = coordinator_.disk();
+  if (leaks_.violation) return world_.Fail(*leaks_.violation);
   if (disk.commits == commits_) return;
   commits_ = disk.commits;
   CheckAudit();
@@ -114,6 +115,8 @@ void Checker::CheckModel(const VersionRecord& version, const RoundRecord& round,
   const Values& model = disk.models.at(version.sha256);
   std::vector<double> sum(model.size(), 0);
   double divisor = 0;
+  const bool masked = !round.masking.rosters.empty();
+  if (masked) CheckMaskedCohort(round);
   for (const ContributionRecord& c : round.contributions) {
     if (c.outcome != Outcome::kFolded) continue;
     const auto truth = ledger_.find(c.upload_id);
@@ -141,13 +144,15 @@ void Checker::CheckModel(const VersionRecord& version, const RoundRecord& round,
       if (c.staleness > 0) ++world_.counts.stale_folds;
       weight = full * std::pow(1 + static_cast<double>(c.staleness), -kExponent);
     }
-    if (std::abs(static_cast<double>(c.weight_milli) - weight) > 0.51) {
+    if (masked) {
+      weight = full;  // what the site put into its masked lanes
+    } else if (std::abs(static_cast<double>(c.weight_milli) - weight) > 0.51) {
       return world_.Fail(absl::StrCat(version.version, " weighs an update ", c.weight_milli,
                                       " where it counts ", weight));
     }
     divisor += full;
     for (size_t i = 0; i < sum.size(); ++i) {
-      sum[i] += static_cast<double>(c.weight_milli) * truth->second.values[i];
+      sum[i] += (masked ? weight : static_cast<double>(c.weight_milli)) * truth->second.values[i];
     }
   }
   if (divisor == 0) return world_.Fail(absl::StrCat(version.version, " folded nothing"));
@@ -155,6 +160,24 @@ void Checker::CheckModel(const VersionRecord& version, const RoundRecord& round,
   for (size_t i = 0; i < sum.size(); ++i) {
     if (std::abs(base[i] + sum[i] / divisor - model[i]) > kTolerance) {
       return world_.Fail(absl::StrCat(version.version, " is not its base plus the plain mean"));
+    }
+  }
+}
+
+void Checker::CheckMaskedCohort(const RoundRecord& round) {
+  ++world_.counts.masked_versions;
+  const auto folded = std::count_if(
+      round.contributions.begin(), round.contributions.end(),
+      [](const ContributionRecord& c) { return c.outcome == Outcome::kFolded; });
+  const coordinator::RosterRecord& roster = round.masking.rosters.front();
+  if (folded < 3 || folded < roster.threshold ||
+      folded != static_cast<int64_t>(roster.survivors.size())) {
+    world_.Fail(absl::StrCat("round ", round.number, " opened a sum of ", folded, " updates"));
+  }
+  if (roster.sharing.size() > roster.survivors.size()) ++world_.counts.dropouts_recovered;
+  for (const ContributionRecord& c : round.contributions) {
+    if (c.weight_milli != 0 || c.summary.mean_loss != 0) {
+      world_.Fail(absl::StrCat("the coordinator knows of ", c.site, " alone what was masked"));
     }
   }
 }
@@ -172,6 +195,7 @@ void Checker::CheckAcknowledged() {
         ++found;
         const bool named = it->second.phase == RoundPhase::kFailed && !c.reason.empty();
         const bool under_way = it->second.phase == RoundPhase::kCollecting ||
+                               it->second.phase == RoundPhase::kUnmasking ||
                                it->second.phase == RoundPhase::kAggregating;
         const bool withdrawn = c.outcome == Outcome::kRefused && !disk.approved.at(c.site);
         settled = c.outcome == Outcome::kFolded || named || withdrawn;
@@ -210,7 +234,8 @@ bool Checker::CheckLost(const std::string& upload, const std::string& study) {
 
 void Checker::AtTheEnd() {
   for (const auto& [key, round] : coordinator_.disk().rounds) {
-    if (round.phase == RoundPhase::kCollecting || round.phase == RoundPhase::kAggregating) {
+    if (round.phase == RoundPhase::kCollecting || round.phase == RoundPhase::kUnmasking ||
+        round.phase == RoundPhase::kAggregating) {
       world_.Fail(absl::StrCat("round ", round.number, " of ", key.first, " did not end"));
     }
   }

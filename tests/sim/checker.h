@@ -6,6 +6,8 @@
 //   - an update that was answered "accepted" is in an open round, in exactly one aggregate, named as
 //     dropped with its failed round or its revoked site, or named as lost, and then its task goes on;
 //   - versions, their parents and numbers, and the audit log's round.commit entries tell one story;
+//   - a masked version is the sum of at least a threshold of sites, never of fewer than three; no mask
+//     is used for two payloads, and nobody's two secrets are both given away;
 //   - what a restart reads holds every contribution that was accepted;
 // and at the end: no round is open.
 #ifndef CONSILIUM_TESTS_SIM_CHECKER_H_
@@ -23,8 +25,8 @@ namespace consilium::sim {
 
 class Checker {
  public:
-  Checker(World& world, const SimCoordinator& coordinator, const Ledger& ledger)
-      : world_(world), coordinator_(coordinator), ledger_(ledger) {}
+  Checker(World& world, const SimCoordinator& coordinator, const Ledger& ledger, const Leaks& leaks)
+      : world_(world), coordinator_(coordinator), ledger_(ledger), leaks_(leaks) {}
   void AfterEvent();
   void AtTheEnd();
 
@@ -39,11 +41,13 @@ class Checker {
                   int64_t newest);
   void CheckAudit();
   void CheckAcknowledged();
+  void CheckMaskedCohort(const coordinator::RoundRecord& round);
   bool CheckLost(const std::string& upload, const std::string& study);
 
   World& world_;
   const SimCoordinator& coordinator_;
   const Ledger& ledger_;
+  const Leaks& leaks_;
   uint64_t commits_ = 0;
   size_t audit_ = 0;
   std::map<std::string, Seen> seen_;

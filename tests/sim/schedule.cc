@@ -36,10 +36,12 @@ Faults DrawFaults(phantom::Random& random) {
   return faults;
 }
 
-std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& random) {
-  const int64_t min_sites = 1 + random.Index(sites);
-  const int64_t quorum = 1 + random.Index(min_sites);
-  const bool buffered = random.Uniform() < 0.4;
+std::string StudyFile(const std::string& name, int64_t sites, Kind kind, phantom::Random& random) {
+  const bool masked = kind == Kind::kMasked;
+  const int64_t least = masked ? 3 : 1;
+  const int64_t min_sites = least + random.Index(sites - least + 1);
+  const int64_t quorum = least + random.Index(min_sites - least + 1);
+  const bool buffered = !masked && random.Uniform() < 0.4;
   std::string aggregation = absl::StrCat("min_sites: ", min_sites, ", unlabelled_after: ",
                                          random.Index(2));
   std::string required;
@@ -55,22 +57,23 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
       "plan: {patch_xyz: [16, 16, 16], strides_xyz: [[1,1,1],[2,2,2]], features: [8,16], "
       "steps_per_round: 10, spacing_xyz_mm: [1, 1, 1]}\n"
       "aggregation: {%s}\nrounds: {count: %d, deadline: %ds, quorum: %d, lease: %ds, stall: %ds}\n"
-      "sites: {evaluators: []%s}\nevaluation: {every: %d}\n",
+      "sites: {evaluators: []%s}\nevaluation: {every: %d}\nprotection: %s\n",
       name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum,
-      10 + random.Index(30), 30 + random.Index(60), required, random.Index(3));
+      10 + random.Index(30), 30 + random.Index(60), required, random.Index(3),
+      masked ? "secure-aggregation" : "sealed");
 }
 
 // Reading a study file takes longer than the rest of its schedule, so there are only so many.
-coordinator::StudyRun DrawStudy(const std::string& name, int64_t sites, phantom::Random& random,
-                                absl::Time now) {
+coordinator::StudyRun DrawStudy(const std::string& name, int64_t sites, Kind kind,
+                                phantom::Random& random, absl::Time now) {
   static std::map<std::string, coordinator::StudyRun>& made =
       *new std::map<std::string, coordinator::StudyRun>;
   const int64_t variant = random.Index(kStudyFiles);
-  const std::string key = absl::StrCat(name, "/", sites, "/", variant);
+  const std::string key = absl::StrCat(name, "/", sites, "/", variant, kind == Kind::kMasked ? "/m" : "");
   auto it = made.find(key);
   if (it == made.end()) {
     phantom::Random own(static_cast<uint64_t>(variant), key);
-    const std::string yaml = StudyFile(name, sites, own);
+    const std::string yaml = StudyFile(name, sites, kind, own);
     it = made.emplace(key, coordinator::StudyRun::Create(yaml, "run", now).value()).first;
   }
   return it->second;
@@ -148,14 +151,15 @@ class Chaos {
 
 }  // namespace
 
-Outcome RunSchedule(uint64_t seed, Bug bug) {
+Outcome RunSchedule(uint64_t seed, Bug bug, Kind kind) {
   phantom::Random draw(seed, "schedule");
   World world(seed, DrawFaults(draw));
   SimCoordinator coordinator(world, bug);
   Ledger ledger;
-  Checker checker(world, coordinator, ledger);
+  Leaks leaks;
+  Checker checker(world, coordinator, ledger, leaks);
   std::deque<SimSite> sites;
-  const int64_t count = 3 + draw.Index(3);
+  const int64_t count = 3 + draw.Index(kind == Kind::kMasked ? 4 : 3);
   for (int64_t i = 0; i < count; ++i) {
     SimSite::Options options;
     options.name = absl::StrCat("site", i);
@@ -165,12 +169,13 @@ Outcome RunSchedule(uint64_t seed, Bug bug) {
     options.training = absl::Seconds(5 + draw.Index(draw.Uniform() < 0.2 ? 120 : 30));
     options.counts = draw.Uniform() < 0.8;
     coordinator.Approve(options.name);
-    sites.emplace_back(std::move(options), world, coordinator, ledger);
+    sites.emplace_back(std::move(options), world, coordinator, ledger, leaks);
+    if (bug == Bug::kMaskTwice) sites.back().PlantMaskTwice();
   }
   const int64_t studies = draw.Uniform() < 0.3 ? 2 : 1;
   for (int64_t i = 0; i < studies; ++i) {
     const std::string name = absl::StrCat("study", i);
-    coordinator.Add(DrawStudy(name, count, draw, world.now()));
+    coordinator.Add(DrawStudy(name, count, kind, draw, world.now()));
   }
   for (SimSite& site : sites) {
     world.After(world.Between(absl::ZeroDuration(), absl::Seconds(20)), [&site] { site.Start(); });

@@ -25,6 +25,7 @@ Record Reread(const Record& record) {
 }  // namespace
 
 void SimCoordinator::Add(StudyRun run) {
+  run.NoteFederation("sim");
   const std::string name = run.record().name;
   disk_.studies[name] = run.record();
   runs_[name] = std::make_shared<const StudyRun>(std::move(run));
@@ -87,6 +88,13 @@ absl::Status SimCoordinator::Commit(const StudyRun& run, coordinator::Step& step
   for (const RoundRecord& round : step.rounds) {
     if (!forgets) disk_.rounds[{study, round.number}] = round;
   }
+  for (const AgreementRecord& a : step.agreements) {
+    if (bug_ == Bug::kForgetAgreement && world_.Chance(0.1)) continue;
+    disk_.agreements[{a.study, a.round, a.site}] = a;
+  }
+  for (const AgreementRecord& a : step.ended_agreements) {
+    disk_.agreements.erase({a.study, a.round, a.site});
+  }
   for (const EvaluationRecord& e : step.evaluations) disk_.evaluations[{study, e.number}] = e;
   for (const UploadRecord& upload : writes.uploads) disk_.uploads[upload.upload_id] = upload;
   for (const std::string& upload : writes.deleted_uploads) disk_.uploads.erase(upload);
@@ -125,9 +133,16 @@ void SimCoordinator::Restart() {
     for (const auto& [key, record] : disk_.evaluations) {
       if (key.first == name) evaluation = Reread(record);
     }
-    absl::StatusOr<StudyRun> run =
-        StudyRun::FromRecords(Reread(study), std::move(round), std::move(evaluation));
+    std::vector<AgreementRecord> agreements;
+    for (const auto& [key, record] : disk_.agreements) {
+      if (std::get<0>(key) == name && std::get<1>(key) == number) {
+        agreements.push_back(Reread(record));
+      }
+    }
+    absl::StatusOr<StudyRun> run = StudyRun::FromRecords(
+        Reread(study), std::move(round), std::move(evaluation), std::move(agreements));
     if (!run.ok()) return world_.Fail(absl::StrCat("restart: ", run.status().message()));
+    run->NoteFederation("sim");
     run->OnRestart(world_.now());
     const std::set<int64_t> keep = run->StagedRounds();
     std::erase_if(disk_.staged, [&](const auto& entry) {
@@ -219,6 +234,48 @@ absl::Status SimCoordinator::ReportProgress(const std::string& site,
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError("not awaited");
+}
+
+absl::StatusOr<MaskedRound::Agreement> SimCoordinator::AgreeKeys(
+    const std::string& site, const std::string& task_id, const StudyRun::AgreeKeys& said) {
+  CSL_RETURN_IF_ERROR(Heard(site));
+  for (const auto& [name, run] : runs_) {
+    if (!run->KnowsTask(site, task_id)) continue;
+    const std::string study = name;
+    if (run->AwaitsKeys(site, task_id, said)) {
+      CSL_RETURN_IF_ERROR(
+          Change(study, [&](StudyRun& changing, coordinator::Step& step, Writes&, absl::Time) {
+            return changing.OnAgreeKeys(
+                site, task_id, said, [](const SiteKeys&) { return absl::OkStatus(); }, step);
+          }));
+    }
+    return runs_.at(study)->AgreementFor(site, task_id);
+  }
+  return absl::NotFoundError("no such task");
+}
+
+absl::Status SimCoordinator::Consent(const std::string& site, const std::string& task_id,
+                                     const secagg::Consent& consent) {
+  CSL_RETURN_IF_ERROR(Heard(site));
+  for (const auto& [name, run] : runs_) {
+    if (!run->KnowsTask(site, task_id)) continue;
+    return Change(name, [&](StudyRun& changing, coordinator::Step& step, Writes&, absl::Time) {
+      return changing.OnConsent(site, task_id, consent, step);
+    });
+  }
+  return absl::FailedPreconditionError("no such task");
+}
+
+absl::Status SimCoordinator::Reveal(const std::string& site, const std::string& task_id,
+                                    const secagg::RevealMessage& message) {
+  CSL_RETURN_IF_ERROR(Heard(site));
+  for (const auto& [name, run] : runs_) {
+    if (!run->KnowsTask(site, task_id)) continue;
+    return Change(name, [&](StudyRun& changing, coordinator::Step& step, Writes&, absl::Time now) {
+      return changing.OnReveal(site, task_id, message, now, step);
+    });
+  }
+  return absl::FailedPreconditionError("no such task");
 }
 
 absl::Status SimCoordinator::Decline(const std::string& site, const std::string& task_id) {

@@ -21,7 +21,22 @@ namespace consilium::sim {
 using Values = std::vector<float>;
 
 // A planted fault of the program, which a run has to find.
-enum class Bug { kNone, kFoldTwice, kForgetAccepted, kNoDiscount, kIgnoreLost, kKeepRevoked };
+enum class Bug {
+  kNone,
+  kFoldTwice,
+  kForgetAccepted,
+  kNoDiscount,
+  kIgnoreLost,
+  kKeepRevoked,
+  kForgetAgreement,  // masked rounds: what a site said is not stored
+  kMaskTwice,        // masked rounds: a site masks another update with the same keys
+};
+
+// An update as it lies in staging: its values, or its masked words.
+struct Staged {
+  Values values;
+  std::vector<uint32_t> words;
+};
 
 // What survives a crash.
 struct Disk {
@@ -29,9 +44,10 @@ struct Disk {
   std::map<std::pair<std::string, int64_t>, coordinator::RoundRecord> rounds;
   std::map<std::pair<std::string, int64_t>, coordinator::EvaluationRecord> evaluations;
   std::map<std::string, coordinator::UploadRecord> uploads;
+  std::map<std::tuple<std::string, int64_t, std::string>, coordinator::AgreementRecord> agreements;
   std::map<std::string, std::vector<coordinator::VersionRecord>> versions;  // by study
   std::map<std::string, Values> models;                                    // by digest
-  std::map<std::tuple<std::string, int64_t, std::string>, Values> staged;  // study, round, upload
+  std::map<std::tuple<std::string, int64_t, std::string>, Staged> staged;  // study, round, upload
   std::vector<coordinator::AuditFacts> audit;
   std::map<std::string, bool> approved;  // by site
   uint64_t commits = 0;
@@ -67,7 +83,14 @@ class SimCoordinator {
                                 const std::vector<coordinator::CaseDiceRecord>& cases);
   absl::Status ReportProgress(const std::string& site, const coordinator::SiteProgress& progress);
   absl::Status Decline(const std::string& site, const std::string& task_id);
-  absl::Status Upload(const coordinator::Announcement& announcement, const Values& values);
+  absl::Status Upload(const coordinator::Announcement& announcement, const Staged& staged);
+  absl::StatusOr<coordinator::MaskedRound::Agreement> AgreeKeys(
+      const std::string& site, const std::string& task_id,
+      const coordinator::StudyRun::AgreeKeys& said);
+  absl::Status Consent(const std::string& site, const std::string& task_id,
+                       const secagg::Consent& consent);
+  absl::Status Reveal(const std::string& site, const std::string& task_id,
+                      const secagg::RevealMessage& message);
   absl::StatusOr<bool> CommitUpload(const coordinator::Announcement& announcement);
 
  private:
@@ -91,6 +114,8 @@ class SimCoordinator {
   void Aggregate(const std::string& study, int64_t round);
   MadeModel MakeModel(const std::string& study, int64_t round,
                       const std::vector<coordinator::FoldUpdate>& accepted);
+  MadeModel MakeMaskedModel(const coordinator::StudyRun& run,
+                            const std::vector<coordinator::FoldUpdate>& accepted);
   void AskAgain(const std::string& study, int64_t round, const std::vector<std::string>& lost);
   void Drop(const std::string& study, const coordinator::DropUploads& drop);
   void Restart();

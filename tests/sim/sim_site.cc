@@ -14,6 +14,7 @@ constexpr absl::Duration kAwayMax = absl::Seconds(60);
 constexpr absl::Duration kHangMax = absl::Seconds(150);
 constexpr int64_t kSteps = 8;  // of a task
 constexpr absl::Duration kRefusedWait = absl::Seconds(60);
+constexpr absl::Duration kAgreeAgain = absl::Seconds(2);
 
 agent::TaskKind KindOf(coordinator::TaskKind kind) {
   switch (kind) {
@@ -25,6 +26,10 @@ agent::TaskKind KindOf(coordinator::TaskKind kind) {
       return agent::TaskKind::kTrain;
     case coordinator::TaskKind::kEvaluate:
       return agent::TaskKind::kEvaluate;
+    case coordinator::TaskKind::kConsent:
+      return agent::TaskKind::kConsent;
+    case coordinator::TaskKind::kReveal:
+      return agent::TaskKind::kReveal;
   }
   return agent::TaskKind::kPrepare;
 }
@@ -72,6 +77,7 @@ void SimSite::Crash() {
   ++life_;
   if (world_.Chance(world_.faults().spool_lost)) {
     ++world_.counts.lost_spools;
+    if (world_.Chance(0.5)) masking_.LoseDisk();  // else only what was not synced
     spool_.clear();
     delivered_.clear();
     spool_order_.clear();
@@ -144,6 +150,8 @@ void SimSite::Work() {
   const absl::Duration takes = trains ? world_.Between(options_.training / 2, options_.training * 2)
                                       : world_.Between(absl::Seconds(1), absl::Seconds(5));
   steps_ = 0;
+  agreed_ = false;
+  if (task_->masking) Agree(*task_);
   Heartbeat(working_on_);
   DoStep(*task_, takes / kSteps);
 }
@@ -156,6 +164,48 @@ void SimSite::DoStep(const coordinator::SiteTask& task, absl::Duration takes) {
     if (++steps_ == kSteps) return FinishWork(task);
     DoStep(task, takes);
   });
+}
+
+void SimSite::Agree(const coordinator::SiteTask& task) {
+  if (working_on_ != task.task_id || agreed_) return;
+  const absl::StatusOr<coordinator::StudyRun::AgreeKeys> said = masking_.Say(task);
+  if (!said.ok()) return CannotTakePart();
+  using Answer = absl::StatusOr<coordinator::MaskedRound::Agreement>;
+  Call<Answer>(
+      [this, id = task.task_id, said = *said] { return coordinator_.AgreeKeys(name(), id, said); },
+      [this, task](const Answer& answer) {
+        if (working_on_ != task.task_id || agreed_) return;
+        if (!answer.ok() && !absl::IsUnavailable(answer.status())) return CannotTakePart();
+        if (answer.ok()) {
+          const absl::StatusOr<bool> ready = masking_.Hear(task, *answer);
+          if (!ready.ok()) return CannotTakePart();
+          agreed_ = *ready;
+        }
+        world_.After(kAgreeAgain, [this, life = life_, task] {
+          if (life == life_ && alive_) Agree(task);
+        });
+      });
+}
+
+void SimSite::CannotTakePart() {
+  working_on_.clear();
+  Do(round_->OnWorkFailed(agent::WorkFailure::kHopeless));
+}
+
+void SimSite::FinishUnmasking(const coordinator::SiteTask& task, Result& result) {
+  if (task.kind == coordinator::TaskKind::kConsent) {
+    absl::StatusOr<secagg::Consent> consent = masking_.Consent(task);
+    if (!consent.ok()) return Do(round_->OnWorkFailed(agent::WorkFailure::kHopeless));
+    result.consent = *std::move(consent);
+  } else {
+    absl::StatusOr<secagg::RevealMessage> reveal = masking_.Reveal(task);
+    if (!reveal.ok()) return Do(round_->OnWorkFailed(agent::WorkFailure::kHopeless));
+    result.reveal = *std::move(reveal);
+  }
+  spool_[task.task_id] = std::move(result);
+  std::erase(spool_order_, task.task_id);
+  spool_order_.push_back(task.task_id);
+  Do(round_->OnWorkDone());
 }
 
 // The monitor's thread: it also notices that the result is no longer awaited.
@@ -181,6 +231,12 @@ void SimSite::Heartbeat(const std::string& task_id) {
 }
 
 void SimSite::FinishWork(const coordinator::SiteTask& task) {
+  if (task.masking && !agreed_) {  // trained before all had agreed
+    world_.After(kAgreeAgain, [this, life = life_, task] {
+      if (life == life_ && alive_ && working_on_ == task.task_id) FinishWork(task);
+    });
+    return;
+  }
   working_on_.clear();
   if (world_.Chance(world_.faults().work_fails)) {
     return Do(round_->OnWorkFailed(world_.Chance(0.5) ? agent::WorkFailure::kHopeless
@@ -188,6 +244,7 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
   }
   Result result;
   result.key = {task.task_id, KindOf(task.kind), task.study, task.round};
+  if (task.unmasking) return FinishUnmasking(task, result);
   if (task.kind == coordinator::TaskKind::kTrain || task.kind == coordinator::TaskKind::kInitialise) {
     for (int i = 0; i < 3; ++i) {
       result.values.push_back(static_cast<float>(world_.random().Uniform(-1, 1)));
@@ -203,6 +260,12 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
     update.unlabelled_cases = options_.unlabelled;
     ledger_[coordinator::UploadId(update)] = {name(),        task.task_id,       task.study,
                                               result.values, options_.labelled, options_.unlabelled};
+    if (task.masking) {
+      absl::StatusOr<Words> words = masking_.Mask(task, result.values);
+      if (!words.ok()) return Do(round_->OnWorkFailed(agent::WorkFailure::kHopeless));
+      result.words = *std::move(words);
+      result.values.clear();
+    }
     result.update = std::move(update);
   }
   spool_[task.task_id] = std::move(result);
@@ -225,7 +288,8 @@ void SimSite::Deliver(const std::string& task_id) {
   const Result result = spool_.at(task_id);
   if (result.update) return DeliverUpdate(result);
   Call<absl::Status>(
-      [this, task_id, kind = result.key.kind]() -> absl::Status {
+      [this, task_id, kind = result.key.kind, consent = result.consent,
+       reveal = result.reveal]() -> absl::Status {
         if (kind == agent::TaskKind::kPrepare) {
           coordinator::CohortRecord report;
           report.site = name();
@@ -236,6 +300,8 @@ void SimSite::Deliver(const std::string& task_id) {
           report.median_size_xyz = {40, 40, 40};
           return coordinator_.ReportCohort(report, task_id);
         }
+        if (consent) return coordinator_.Consent(name(), task_id, *consent);
+        if (reveal) return coordinator_.Reveal(name(), task_id, *reveal);
         return coordinator_.ReportEvaluation(name(), task_id, {{"case", {0.5}}});
       },
       [this](const absl::Status& status) { OnDelivery(status); });
@@ -243,7 +309,7 @@ void SimSite::Deliver(const std::string& task_id) {
 
 void SimSite::DeliverUpdate(const Result& result) {
   Call<absl::Status>(
-      [this, result] { return coordinator_.Upload(*result.update, result.values); },
+      [this, result] { return coordinator_.Upload(*result.update, {result.values, result.words}); },
       [this, result](const absl::Status& begun) {
         if (!begun.ok()) return OnDelivery(begun);
         using Answer = absl::StatusOr<bool>;

@@ -12,6 +12,7 @@
 
 #include "site_agent/round/site_round.h"
 #include "tests/sim/sim_coordinator.h"
+#include "tests/sim/sim_masking.h"
 #include "tests/sim/world.h"
 
 namespace consilium::sim {
@@ -37,10 +38,15 @@ class SimSite {
     absl::Duration training = absl::Seconds(20);  // about so long
     bool counts = true;  // false: an agent of before, whose heartbeats have no counters
   };
-  SimSite(Options options, World& world, SimCoordinator& coordinator, Ledger& ledger)
-      : options_(std::move(options)), world_(world), coordinator_(coordinator), ledger_(ledger) {}
+  SimSite(Options options, World& world, SimCoordinator& coordinator, Ledger& ledger, Leaks& leaks)
+      : options_(std::move(options)),
+        world_(world),
+        coordinator_(coordinator),
+        ledger_(ledger),
+        masking_(options_.name, leaks) {}
 
   const std::string& name() const { return options_.name; }
+  void PlantMaskTwice() { masking_.PlantMaskTwice(); }
   void Start();
   // Comes back by itself after a while.
   void Crash();
@@ -53,12 +59,19 @@ class SimSite {
     agent::TaskKey key;
     std::optional<coordinator::Announcement> update;
     Values values;
+    Words words = {};  // masked; then `values` never leave
+    std::optional<secagg::Consent> consent = {};
+    std::optional<secagg::RevealMessage> reveal = {};
   };
   void Do(const std::vector<agent::Effect>& effects);
   void Ask();
   void Work();
   void DoStep(const coordinator::SiteTask& task, absl::Duration takes);
   void FinishWork(const coordinator::SiteTask& task);
+  // Agrees on keys while the work goes on: asks until it is ready or out.
+  void Agree(const coordinator::SiteTask& task);
+  void CannotTakePart();
+  void FinishUnmasking(const coordinator::SiteTask& task, Result& result);
   void Heartbeat(const std::string& task_id);
   void Deliver(const std::string& task_id);
   void DeliverUpdate(const Result& result);
@@ -83,6 +96,8 @@ class SimSite {
   std::optional<agent::SiteRound> round_;
   std::optional<coordinator::SiteTask> task_;
   std::string working_on_;  // empty: nothing
+  SimMasking masking_;
+  bool agreed_ = false;  // the task's keys
   std::string delivering_;
   int64_t steps_ = 0;       // of that, done
   absl::Time stalls_until_ = absl::InfinitePast();

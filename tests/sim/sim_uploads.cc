@@ -1,9 +1,9 @@
 // The part of SimCoordinator that takes updates in and folds them, in the driver's and the worker's
 // steps.
 #include <algorithm>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "privacy/crypto/sha256.h"
 #include "proto/base/status.h"
 #include "tests/sim/sim_coordinator.h"
 
@@ -16,13 +16,8 @@ namespace {
 constexpr absl::Duration kWorkMax = absl::Seconds(2);
 
 std::string DigestOf(const Values& values) {
-  std::string digest = "m";
-  for (const float value : values) {
-    uint32_t bits = 0;
-    std::memcpy(&bits, &value, sizeof(bits));
-    absl::StrAppend(&digest, absl::Hex(bits, absl::kZeroPad8));
-  }
-  return digest;
+  return privacy::Sha256Hex(absl::string_view(reinterpret_cast<const char*>(values.data()),
+                                              values.size() * sizeof(float)));
 }
 
 Offer OfferOf(const Announcement& announcement) {
@@ -35,7 +30,7 @@ Offer OfferOf(const Announcement& announcement) {
 }  // namespace
 
 // BeginUpload and its chunks in one.
-absl::Status SimCoordinator::Upload(const Announcement& announcement, const Values& values) {
+absl::Status SimCoordinator::Upload(const Announcement& announcement, const Staged& staged) {
   CSL_RETURN_IF_ERROR(Heard(announcement.site));
   const std::string id = UploadId(announcement);
   if (disk_.uploads.contains(id)) return absl::OkStatus();
@@ -44,7 +39,7 @@ absl::Status SimCoordinator::Upload(const Announcement& announcement, const Valu
     ++world_.counts.late_updates;
     return s;
   }
-  disk_.staged[{announcement.study, announcement.round, id}] = values;
+  disk_.staged[{announcement.study, announcement.round, id}] = staged;
   return absl::OkStatus();
 }
 
@@ -128,7 +123,7 @@ SimCoordinator::MadeModel SimCoordinator::MakeModel(const std::string& study, in
       continue;
     }
     if (round == 0) {
-      made.values = staged->second;
+      made.values = staged->second.values;
       return made;
     }
     const int times = bug_ == Bug::kFoldTwice && world_.Chance(0.02) ? 2 : 1;
@@ -137,7 +132,7 @@ SimCoordinator::MadeModel SimCoordinator::MakeModel(const std::string& study, in
       if (update.idle_weight > 0 && bug_ != Bug::kNoDiscount) {
         mean.AddIdle(update.idle_weight).IgnoreError();
       }
-      mean.Fold(0, staged->second);
+      mean.Fold(0, staged->second.values);
     }
   }
   if (!made.lost.empty()) return made;
@@ -145,6 +140,41 @@ SimCoordinator::MadeModel SimCoordinator::MakeModel(const std::string& study, in
   if (!mean.AddMeanTo(absl::MakeSpan(made.values)).ok()) {
     world_.Fail(absl::StrCat("no model of round ", round, " of ", study));
   }
+  return made;
+}
+
+SimCoordinator::MadeModel SimCoordinator::MakeMaskedModel(
+    const StudyRun& run, const std::vector<FoldUpdate>& accepted) {
+  MadeModel made;
+  made.values = disk_.models.at(run.round()->record().base_sha256);
+  const absl::StatusOr<std::vector<MaskedSum>> sums = run.masked()->Unmask(nullptr);
+  if (!sums.ok() || sums->size() != 1) {
+    world_.Fail(absl::StrCat("the masks do not open: ", sums.status().message()));
+    return made;
+  }
+  const MaskedSum& opened = sums->front();
+  std::vector<uint32_t> sum(opened.quantiser.words(), 0);
+  for (const FoldUpdate& update : accepted) {
+    const auto staged =
+        disk_.staged.find({run.record().name, run.round()->record().number, update.upload_id});
+    if (staged == disk_.staged.end()) {
+      made.lost.push_back(update.task_id);
+      continue;
+    }
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += staged->second.words.at(i);
+  }
+  if (!made.lost.empty()) return made;
+  opened.unmasker.Remove(0, absl::MakeSpan(sum));
+  const absl::Span<const uint32_t> words(sum);
+  const size_t lanes = opened.quantiser.padded_parameters();
+  const auto decoded = opened.quantiser.DecodeLanes(words.subspan(lanes), opened.sites.size());
+  Values mean(made.values.size());
+  if (!decoded.ok() ||
+      !opened.quantiser.Decode(decoded->weight, 0, words.first(lanes), absl::MakeSpan(mean)).ok()) {
+    world_.Fail("the masks did not cancel");
+    return made;
+  }
+  for (size_t i = 0; i < mean.size(); ++i) made.values[i] += mean[i];
   return made;
 }
 
@@ -171,7 +201,8 @@ void SimCoordinator::Aggregate(const std::string& study, int64_t round) {
     return;
   }
   const std::vector<FoldUpdate> accepted = before->round()->Accepted();
-  const MadeModel made = MakeModel(study, round, accepted);
+  const MadeModel made = before->masked() ? MakeMaskedModel(*before, accepted)
+                                          : MakeModel(study, round, accepted);
   if (!made.lost.empty()) return AskAgain(study, round, made.lost);
   const Values* const model = &made.values;
   const absl::Status committed = Change(

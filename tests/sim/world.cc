@@ -10,7 +10,8 @@ void Counts::Add(const Counts& other) {
       &Counts::pauses,        &Counts::versions,     &Counts::failed_rounds,
       &Counts::closed_early,  &Counts::stale_folds,  &Counts::stale_refusals,
       &Counts::late_updates,  &Counts::acknowledged, &Counts::stalls,
-      &Counts::left_out_stalled, &Counts::withdrawn,    &Counts::lost_updates};
+      &Counts::left_out_stalled, &Counts::withdrawn,    &Counts::lost_updates,
+      &Counts::masked_versions, &Counts::dropouts_recovered};
   for (const auto member : kAll) this->*member += other.*member;
 }
 

@@ -36,7 +36,7 @@ struct Counts {
           hangs = 0, lost_spools = 0, declines = 0, revocations = 0, pauses = 0, versions = 0,
           failed_rounds = 0, closed_early = 0, stale_folds = 0, stale_refusals = 0,
           late_updates = 0, acknowledged = 0, stalls = 0, left_out_stalled = 0, withdrawn = 0,
-          lost_updates = 0;
+          lost_updates = 0, masked_versions = 0, dropouts_recovered = 0;
   void Add(const Counts& other);
 };
 
