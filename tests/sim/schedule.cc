@@ -55,7 +55,7 @@ std::string StudyFile(const std::string& name, int64_t sites, phantom::Random& r
       "plan: {patch_xyz: [16, 16, 16], strides_xyz: [[1,1,1],[2,2,2]], features: [8,16], "
       "steps_per_round: 10, spacing_xyz_mm: [1, 1, 1]}\n"
       "aggregation: {%s}\nrounds: {count: %d, deadline: %ds, quorum: %d, lease: %ds, stall: %ds}\n"
-      "sites: {evaluators: []%s}\nevaluation: {every: %d}\n",
+      "sites: {evaluators: []%s}\nevaluation: {every: %d}\nprotection: sealed\n",
       name, aggregation, 1 + random.Index(4), 60 + random.Index(120), quorum,
       10 + random.Index(30), 30 + random.Index(60), required, random.Index(3));
 }
