@@ -12,7 +12,7 @@ namespace consilium::dp {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kSeriesTolerance = 1e-16;
+constexpr double kSeriesTolerance = 1e-14;  // of a moment, which is at least 1
 constexpr int64_t kSeriesTermsMax = int64_t{1} << 20;
 
 // A sum of signed terms of which only the logarithms are in range.
