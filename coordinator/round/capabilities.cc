@@ -9,7 +9,16 @@ namespace {
 constexpr struct {
   uint32_t bit;
   const char* name;
-} kNames[] = {{kCanSeal, "sealed"}, {kCanUnet, "unet"}, {kCanMeanTeacher, "mean_teacher"}};
+} kNames[] = {{kCanSeal, "sealed"},
+              {kCanUnet, "unet"},
+              {kCanMeanTeacher, "mean_teacher"},
+              {kCanMask, "secure-aggregation"},
+              {kCanDpSgd, "dp-sgd"},
+              {kCanDpSite, "dp-site"},
+              {kCanFedProx, "fedprox"},
+              {kCanScaffold, "scaffold"},
+              {kCanLocalLayers, "local-layers"},
+              {kCanPersonalModel, "personal-model"}};
 
 }  // namespace
 
@@ -25,9 +34,16 @@ uint32_t CapabilitiesOf(const std::vector<std::string>& names) {
 }
 
 uint32_t CapabilitiesNeeded(const StudySpec& spec) {
-  uint32_t bits = kCanSeal;
+  uint32_t bits = kCanSeal;  // the first weights are sealed in every study
   if (spec.network == "unet") bits |= kCanUnet;
   if (spec.semi_supervised == "mean_teacher") bits |= kCanMeanTeacher;
+  if (spec.masked()) bits |= kCanMask;
+  if (spec.privacy.level == "sample") bits |= kCanDpSgd;
+  if (spec.privacy.level == "site") bits |= kCanDpSite;
+  if (spec.algorithm.kind == "fedprox") bits |= kCanFedProx;
+  if (spec.algorithm.kind == "scaffold") bits |= kCanScaffold;
+  if (!spec.algorithm.local_layers.empty()) bits |= kCanLocalLayers;
+  if (spec.algorithm.personal_lambda > 0) bits |= kCanPersonalModel;
   return bits;
 }
 

@@ -16,6 +16,14 @@ namespace consilium::coordinator {
 inline constexpr uint32_t kCanSeal = 1;        // "sealed"
 inline constexpr uint32_t kCanUnet = 2;        // "unet"
 inline constexpr uint32_t kCanMeanTeacher = 4;  // "mean_teacher"
+inline constexpr uint32_t kCanMask = 8;              // "secure-aggregation"
+inline constexpr uint32_t kCanDpSgd = 16;            // "dp-sgd"
+inline constexpr uint32_t kCanDpSite = 32;           // "dp-site"
+inline constexpr uint32_t kCanFedProx = 64;          // "fedprox"
+inline constexpr uint32_t kCanScaffold = 128;        // "scaffold"
+inline constexpr uint32_t kCanLocalLayers = 256;     // "local-layers"
+inline constexpr uint32_t kCanPersonalModel = 512;   // "personal-model"
+// Of the first release.
 inline constexpr uint32_t kEveryCapability = kCanSeal | kCanUnet | kCanMeanTeacher;
 
 uint32_t CapabilitiesOf(const std::vector<std::string>& names);

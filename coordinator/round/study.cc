@@ -9,6 +9,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/planner.h"
+#include "coordinator/round/study_checks.h"
+#include "coordinator/round/study_terms.h"
 #include "coordinator/round/yaml_reader.h"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
@@ -151,9 +153,9 @@ absl::Status ReadPlan(const YAML::Node& node, const std::string& path, StudySpec
 
 absl::Status ReadAggregation(const YAML::Node& node, const std::string& path, StudySpec& spec) {
   YamlReader reader(node, path);
-  std::string ignored, strategy = "fedavg";
+  std::string strategy = "fedavg";
   reader.GetWith("strategy", OneOf(strategy, {{"fedavg", nullptr}, {"fedbuff", nullptr}}));
-  reader.GetWith("server_optimizer", OneOf(ignored, {{"none", nullptr}}));
+  ReadRuleAndOptimizer(reader, spec);
   reader.Get("min_sites", spec.min_sites);
   reader.Get("unlabelled_weight", spec.unlabelled_weight);
   reader.Get("unlabelled_after", spec.unlabelled_after);
@@ -192,24 +194,7 @@ absl::Status ReadFlatKeys(YamlReader& reader, StudySpec& spec) {
                                       {"swin_unetr", "swin_unetr is not there yet; write unet"}}));
   reader.GetWith("semi_supervised",
                  OneOf(spec.semi_supervised, {{"mean_teacher", nullptr}, {"none", nullptr}}));
-  std::string ignored;
-  reader.GetWith(
-      "protection",
-      OneOf(ignored,
-            {{"sealed", nullptr},
-             {"secure-aggregation",
-              "secure-aggregation comes with a later version; what there is today is sealed (each "
-              "update is encrypted to the aggregator, which sees single updates). Write sealed, or "
-              "leave the key out"}}));
-  reader.GetWith("privacy", [](const YAML::Node& node, const std::string& path) {
-    YamlReader privacy(node, path);
-    std::string level;
-    constexpr const char* kLater =
-        "differential privacy comes with a later version; the only level today is none";
-    privacy.GetWith("level",
-                    OneOf(level, {{"none", nullptr}, {"sample", kLater}, {"site", kLater}}));
-    return privacy.Finish();
-  });
+  ReadTerms(reader, spec);
   reader.GetWith("sites", [&](const YAML::Node& node, const std::string& path) {
     YamlReader sites(node, path);
     sites.Get("evaluators", spec.evaluators);
@@ -302,6 +287,7 @@ absl::Status CheckStudy(const StudySpec& spec) {
   }
   CSL_RETURN_IF_ERROR(CheckRequired(spec));
   CSL_RETURN_IF_ERROR(CheckBuffer(spec));
+  CSL_RETURN_IF_ERROR(CheckTerms(spec));
   // What is written out of the plan is judged now, not when the sites have already prepared.
   return Annotate(wire::CheckPlan(ProvisionalPlan(spec)), "study");
 }
@@ -364,7 +350,7 @@ void EmitPlan(YAML::Emitter& out, const PlanSpec& plan) {
   EmitOrAuto(out, "steps_per_round", plan.steps_per_round, [&](int64_t steps) { out << steps; });
   const wire::PlanTraining& t = plan.training;
   const auto number = [&](const char* key, double value) {
-    out << YAML::Key << key << YAML::Value << absl::StrCat(value);
+    out << YAML::Key << key << YAML::Value << NumberText(value);
   };
   out << YAML::Key << "normalisation" << YAML::Value << "z-score";
   out << YAML::Key << "batch" << YAML::Value << t.batch;
@@ -441,20 +427,17 @@ std::string StudyToYaml(const StudySpec& spec) {
   key("aggregation") << YAML::BeginMap;
   const bool buffered = spec.strategy == Strategy::kFedBuff;
   key("strategy") << (buffered ? "fedbuff" : "fedavg");
-  key("server_optimizer") << "none";
+  EmitRuleAndOptimizer(out, spec);
   key("min_sites") << spec.min_sites;
-  key("unlabelled_weight") << absl::StrCat(spec.unlabelled_weight);
+  key("unlabelled_weight") << NumberText(spec.unlabelled_weight);
   key("unlabelled_after") << spec.unlabelled_after;
   if (buffered) {
     key("buffer") << spec.buffer;
-    key("staleness_exponent") << absl::StrCat(spec.staleness_exponent);
+    key("staleness_exponent") << NumberText(spec.staleness_exponent);
     key("staleness_max") << spec.staleness_max;
   }
   out << YAML::EndMap;
-  key("protection") << "sealed";
-  key("privacy") << YAML::BeginMap;
-  key("level") << "none";
-  out << YAML::EndMap;
+  EmitTerms(out, spec);
   key("rounds") << YAML::BeginMap;
   key("count") << spec.rounds;
   key("local_epochs") << spec.local_epochs;

@@ -376,7 +376,7 @@ std::string TestStudy(int min_sites, int rounds, const std::string& more) {
       "plan: auto\n"
       "aggregation: {min_sites: ",
       min_sites, ", unlabelled_weight: 0.2, unlabelled_after: 0}\n", "rounds: {count: ", rounds,
-      ", deadline: 10m, quorum: ", std::min(2, min_sites), "}\n", more);
+      ", deadline: 10m, quorum: ", std::min(2, min_sites), "}\nprotection: sealed\n", more);
 }
 
 }  // namespace consilium::coordinator

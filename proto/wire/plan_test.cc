@@ -1,5 +1,7 @@
 #include "proto/wire/plan.h"
 
+#include <iterator>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -72,6 +74,122 @@ TEST(PlanTest, RuleThatNoSiteCanEvaluateIsRefused) {
   for (const char* condition : {"<= 3", ">1", "< 1e1", ">= -2", "!LOCALIZER", "PRIMARY"}) {
     plan.series_rules = {{"ImageType", condition}};
     EXPECT_TRUE(CheckPlan(plan).ok()) << condition << ": " << CheckPlan(plan);
+  }
+}
+
+Plan PlanWithTerms() {
+  Plan plan = ValidPlan();
+  plan.purpose = "research";
+  plan.protection = {"secure-aggregation", 12.5, 16, 0.05, 4, 5};
+  plan.privacy = {"sample", 8, 1e-4, 0.1, 16, 0};
+  plan.algorithm = {"fedprox", 0.01, {"*.norm*", "output_block.*"}, 0.5};
+  return plan;
+}
+
+TEST(PlanTest, TermsRoundTripExactlyAndEachOfThemChangesTheText) {
+  const Plan plan = PlanWithTerms();
+  const auto back = PlanFromJson(PlanToJson(plan));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, plan);
+  EXPECT_EQ(PlanToJson(*back), PlanToJson(plan));
+
+  void (*const changes[])(Plan&) = {
+      [](Plan& p) { p.purpose = "diagnosis"; },
+      [](Plan& p) { p.protection.kind = "sealed"; },
+      [](Plan& p) { p.protection.norm_max = 13; },
+      [](Plan& p) { p.protection.bits = 32; },
+      [](Plan& p) { p.protection.clip = 0.1; },
+      [](Plan& p) { p.protection.min_cohort = 5; },
+      [](Plan& p) { p.protection.group = 0; },
+      [](Plan& p) { p.privacy.level = "site"; },
+      [](Plan& p) { p.privacy.epsilon = 9; },
+      [](Plan& p) { p.privacy.delta = 1e-5; },
+      [](Plan& p) { p.privacy.clip = 0.2; },
+      [](Plan& p) { p.privacy.patients_per_step = 8; },
+      [](Plan& p) { p.privacy.noise_multiplier = 1; },
+      [](Plan& p) { p.algorithm.kind = "fedavg"; },
+      [](Plan& p) { p.algorithm.proximal_mu = 0.02; },
+      [](Plan& p) { p.algorithm.local_layers.pop_back(); },
+      [](Plan& p) { p.algorithm.personal_lambda = 0; },
+  };
+  for (size_t i = 0; i < std::size(changes); ++i) {
+    Plan changed = PlanWithTerms();
+    changes[i](changed);
+    EXPECT_NE(PlanToJson(changed), PlanToJson(plan)) << i;
+    EXPECT_EQ(PlanFromJson(PlanToJson(changed)).value(), changed) << i;
+  }
+}
+
+// The text, and so the digest, of a plan without terms is that of the releases which had none.
+TEST(PlanTest, PlanWithoutTermsKeepsItsText) {
+  const std::string text =
+      R"({"labels":[{"code":"HIPPOCAMPUS_ANTERIOR","name":"Anterior hippocampus","value":1},)"
+      R"({"code":"","name":"Posterior","value":2}],"modality":"MR",)"
+      R"("network":{"features":[16,32,64,128],"in_channels":1,"kind":"unet",)"
+      R"("strides_xyz":[[1,1,1],[2,2,2],[2,2,2],[2,2,2]]},"normalisation":"z-score",)"
+      R"("series_rules":[{"condition":"!LOCALIZER","keyword":"ImageType"},)"
+      R"({"condition":"<= 3","keyword":"SliceThickness"}],"spacing_xyz_mm":[1.0,1.0,1.0],)"
+      R"("study":"hippocampus","training":{"augment":true,"batch":2,"consistency_rampup_steps":200,)"
+      R"("consistency_weight":0.1,"ema_decay":0.99,"foreground_fraction":0.5,)"
+      R"("learning_rate":0.003,"local_validation_fraction":0.2,)"
+      R"("mirror_xyz":[false,false,false],"patch_xyz":[40,56,40],"rounds":20,"seed":0,)"
+      R"("semi_supervised":"mean_teacher","steps_per_round":20,"weight_decay":1e-05}})";
+  EXPECT_EQ(PlanToJson(ValidPlan()), text);
+  EXPECT_EQ(PlanFromJson(text).value(), ValidPlan());
+}
+
+TEST(PlanTest, TermsAreReadStrictly) {
+  const auto good = nlohmann::json::parse(PlanToJson(PlanWithTerms()));
+  for (const char* section : {"protection", "privacy", "algorithm"}) {
+    for (const auto& item : good[section].items()) {
+      const std::string key = std::string(section) + "." + item.key();
+      auto json = good;
+      json[section].erase(item.key());
+      EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr(key));
+      json[section][item.key()] = nlohmann::json::object();
+      EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr(key));
+    }
+    auto json = good;
+    json[section]["more"] = 1;
+    EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr(std::string(section) + ".more"));
+    json[section] = "sealed";
+    EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr(section));
+  }
+}
+
+TEST(PlanTest, TermsOutOfRangeAreRefusedByName) {
+  const struct {
+    const char* key;
+    void (*spoil)(Plan&);
+  } cases[] = {
+      {"purpose", [](Plan& p) { p.purpose = "a\nb"; }},
+      {"purpose", [](Plan& p) { p.purpose = std::string(129, 'a'); }},
+      {"protection.kind", [](Plan& p) { p.protection.kind = "plain"; }},
+      {"protection.bits", [](Plan& p) { p.protection.bits = 64; }},
+      {"protection.norm_max", [](Plan& p) { p.protection.norm_max = -1; }},
+      {"protection.clip", [](Plan& p) { p.protection.clip = 0; }},
+      {"protection.clip", [](Plan& p) { p.protection.clip = 65; }},
+      {"protection.min_cohort", [](Plan& p) { p.protection.min_cohort = 2; }},
+      {"protection.min_cohort", [](Plan& p) { p.protection.min_cohort = 256; }},
+      {"protection.group", [](Plan& p) { p.protection.group = 2; }},
+      {"privacy.level", [](Plan& p) { p.privacy.level = "patient"; }},
+      {"privacy.epsilon", [](Plan& p) { p.privacy.epsilon = 0; }},
+      {"privacy.delta", [](Plan& p) { p.privacy.delta = 0.5; }},
+      {"privacy.delta", [](Plan& p) { p.privacy.delta = 0; }},
+      {"privacy.clip", [](Plan& p) { p.privacy.clip = 0; }},
+      {"privacy.patients_per_step", [](Plan& p) { p.privacy.patients_per_step = 0.5; }},
+      {"privacy.noise_multiplier", [](Plan& p) { p.privacy.noise_multiplier = -1; }},
+      {"algorithm.kind", [](Plan& p) { p.algorithm.kind = "fedsgd"; }},
+      {"algorithm.proximal_mu", [](Plan& p) { p.algorithm.proximal_mu = -1; }},
+      {"algorithm.personal_lambda", [](Plan& p) { p.algorithm.personal_lambda = 1e4; }},
+      {"algorithm.local_layers", [](Plan& p) { p.algorithm.local_layers = {""}; }},
+      {"algorithm.local_layers",
+       [](Plan& p) { p.algorithm.local_layers = std::vector<std::string>(65, "a"); }},
+  };
+  for (const auto& c : cases) {
+    Plan plan = PlanWithTerms();
+    c.spoil(plan);
+    EXPECT_THAT(Message(PlanFromJson(PlanToJson(plan))), HasSubstr(c.key));
   }
 }
 

@@ -18,7 +18,9 @@ namespace consilium::agent {
 namespace {
 
 constexpr uint32_t kProtocolVersion = 1;
-constexpr const char* kCapabilities[] = {"sealed", "unet", "mean_teacher"};
+constexpr const char* kCapabilities[] = {
+    "sealed",  "unet",    "mean_teacher", "secure-aggregation", "dp-sgd",
+    "dp-site", "fedprox", "scaffold",     "local-layers",       "personal-model"};
 constexpr const char* kWitnessCapability = "witness";
 constexpr size_t kIncarnationBytes = 16;
 constexpr absl::Duration kAskWaitMax = absl::Seconds(60);  // of the protocol

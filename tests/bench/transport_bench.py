@@ -32,6 +32,7 @@ series: {{modality: MR, rules: [{{ImageType: "!LOCALIZER"}}]}}
 plan: auto
 aggregation: {{min_sites: {sites}, unlabelled_weight: 0.2, unlabelled_after: 0}}
 rounds: {{count: {rounds}, deadline: 60m, quorum: {sites}}}
+protection: sealed
 """
 
 

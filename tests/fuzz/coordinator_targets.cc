@@ -27,6 +27,12 @@ std::vector<std::string> StudySeeds() {
       "sites: {evaluators: [validation]}\n"
       "evaluation: {every: 0}\n",
       "name: h\ntask: {labels: {1: A}}\nprotection: sealed\n",
+      "name: h\ntask: {labels: {1: A}}\npurpose: research\n"
+      "aggregation: {min_sites: 12, server_optimizer: {name: fedadam, learning_rate: 0.01},\n"
+      "              rule: median, hostile: 1}\n"
+      "protection: {kind: secure-aggregation, bits: 32, clip: 1, min_cohort: 3, group: 4}\n"
+      "privacy: {level: sample, epsilon: 8, delta: 1e-4, clip: 1, patients_per_step: 8}\n"
+      "algorithm: {kind: fedprox, proximal_mu: 0.1, local_layers: [\"*.norm*\"]}\n",
       "name: h\nname: h\n", "&a [*a]\n", "a: &x [1, 2]\nb: *x\n", "{{{{[[[[", "? ? ? ?\n"};
 }
 

@@ -16,8 +16,11 @@ struct Outcome {
   Counts counts;
 };
 
-// One or two studies, synchronous or buffered, over three to five sites that all may take part.
-Outcome RunSchedule(uint64_t seed, Bug bug = Bug::kNone);
+enum class Kind { kSealed, kMasked };
+
+// One or two studies, synchronous or buffered, over three to five sites that all may take part; masked
+// ones over three to six.
+Outcome RunSchedule(uint64_t seed, Bug bug = Bug::kNone, Kind kind = Kind::kSealed);
 
 }  // namespace consilium::sim
 

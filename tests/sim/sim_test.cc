@@ -53,6 +53,33 @@ TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
   }
 }
 
+TEST(SimulationTest, AMaskedSumIsRightOrTheRoundEndsCleanly) {
+  Counts all;
+  const uint64_t last = first_seed + schedules / 2;
+  for (uint64_t seed = first_seed; seed < last; ++seed) {
+    const Outcome outcome = RunSchedule(seed, Bug::kNone, Kind::kMasked);
+    all.Add(outcome.counts);
+    ASSERT_FALSE(outcome.violation) << *outcome.violation << "\nrepeat: --seed=" << seed
+                                    << " --schedules=2";
+  }
+  std::printf("%llu masked schedules: %lld events, %lld masked versions (%lld with sites that "
+              "dropped out), failed rounds %lld, coordinator crashes %lld, site crashes %lld, "
+              "lost spools %lld, lost after they were accepted %lld\n",
+              static_cast<unsigned long long>(last - first_seed),
+              static_cast<long long>(all.events), static_cast<long long>(all.masked_versions),
+              static_cast<long long>(all.dropouts_recovered),
+              static_cast<long long>(all.failed_rounds),
+              static_cast<long long>(all.coordinator_crashes),
+              static_cast<long long>(all.site_crashes), static_cast<long long>(all.lost_spools),
+              static_cast<long long>(all.lost_updates));
+  if (schedules < 1000) return;
+  for (const int64_t met : {all.masked_versions, all.dropouts_recovered, all.failed_rounds,
+                            all.coordinator_crashes, all.site_crashes, all.lost_spools,
+                            all.lost_updates}) {
+    EXPECT_GT(met, 0);
+  }
+}
+
 TEST(SimulationTest, SameSeedIsTheSameFederation) {
   const Outcome first = RunSchedule(first_seed), second = RunSchedule(first_seed);
   EXPECT_EQ(first.counts.events, second.counts.events);
@@ -63,14 +90,16 @@ class PlantedBugTest : public testing::TestWithParam<Bug> {};
 
 TEST_P(PlantedBugTest, IsFound) {
   for (uint64_t seed = 1; seed <= 500; ++seed) {
-    if (RunSchedule(seed, GetParam()).violation) return;
+    const bool masked = GetParam() == Bug::kForgetAgreement || GetParam() == Bug::kMaskTwice;
+    if (RunSchedule(seed, GetParam(), masked ? Kind::kMasked : Kind::kSealed).violation) return;
   }
   FAIL() << "500 schedules did not find a planted bug";
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PlantedBugTest,
                          testing::Values(Bug::kFoldTwice, Bug::kForgetAccepted, Bug::kNoDiscount,
-                                         Bug::kIgnoreLost, Bug::kKeepRevoked));
+                                         Bug::kIgnoreLost, Bug::kKeepRevoked,
+                                         Bug::kForgetAgreement, Bug::kMaskTwice));
 
 }  // namespace
 }  // namespace consilium::sim
