@@ -1,10 +1,5 @@
-<<<<<<< HEAD
 // The keystream of AES-256 in counter mode (NIST SP 800-38A section 6.5), with a counter that
 // starts at zero: a pseudorandom generator that can start anywhere.
-=======
-// The keystream of AES-256 in counter mode (NIST SP 800-38A section 6.5), with a counter that starts
-// at zero: a pseudorandom generator that can start anywhere.
->>>>>>> wip-study
 #ifndef CONSILIUM_PRIVACY_CRYPTO_AES_CTR_H_
 #define CONSILIUM_PRIVACY_CRYPTO_AES_CTR_H_
 
