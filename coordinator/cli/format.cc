@@ -120,6 +120,11 @@ static std::string ProcessesText(const v1::Site& site, absl::Time now) {
                       "; stop one of them (a copied home?)");
 }
 
+static std::string DeclinedText(const v1::Site& site, absl::Time now) {
+  if (site.declined_unix() == 0) return "";
+  return absl::StrCat(site.declined(), " (", FormatAge(site.declined_unix(), now), ")");
+}
+
 std::string FormatSite(const v1::Site& site, absl::Time now) {
   return Pairs({{"site", site.name()},
                 {"state", site.state()},
@@ -132,6 +137,7 @@ std::string FormatSite(const v1::Site& site, absl::Time now) {
                 {"can", absl::StrJoin(site.capabilities(), ", ")},
                 {"clock", FormatSkew(site.clock_skew_ms())},
                 {"works on", WorkText(site, now)},
+                {"declined", DeclinedText(site, now)},
                 {"processes", ProcessesText(site, now)}});
 }
 

@@ -107,6 +107,13 @@ class FederationDriver {
   // We see ourselves that its work goes on, such as an update that is being checked: its counters have
   // moved, too.
   void SignOfProgress(absl::string_view site);
+  // The task that the site declined last; not durable.
+  struct Declined {
+    std::string study;
+    std::string reason;
+    absl::Time time;
+  };
+  std::optional<Declined> LastDeclined(absl::string_view site) const;
   // What the site works on, if its program counts.
   std::optional<Liveness::Work> WorkOf(absl::string_view site) const;
   // The shortest lease of the active studies, for a site that has no task yet.
@@ -262,6 +269,7 @@ class FederationDriver {
   std::map<std::string, std::map<std::string, SiteProgress>> progress_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Upload>, std::less<>> uploads_ ABSL_GUARDED_BY(mutex_);
   Liveness liveness_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Declined, std::less<>> declined_ ABSL_GUARDED_BY(mutex_);  // by site
   uint64_t revision_ ABSL_GUARDED_BY(mutex_) = 1;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   TaskWaiters waiters_ ABSL_GUARDED_BY(mutex_);

@@ -116,10 +116,13 @@ absl::Status FederationDriver::Decline(absl::string_view site, absl::string_view
   SignOfLife(site);
   for (const RunPtr& run : Runs()) {
     if (!run->KnowsTask(site, task_id)) continue;
-    return Change(run->record().name, CoordinatorCaller(),
-                  [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
-                    return changing.OnDeclined(site, task_id, reason, now, step);
-                  });
+    CSL_RETURN_IF_ERROR(Change(run->record().name, CoordinatorCaller(),
+                               [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
+                                 return changing.OnDeclined(site, task_id, reason, now, step);
+                               }));
+    absl::MutexLock lock(&mutex_);
+    declined_[std::string(site)] = {run->record().name, std::string(reason), clock_.Now()};
+    return absl::OkStatus();
   }
   return absl::FailedPreconditionError("the task is no longer awaited; ask for the next task");
 }
@@ -139,6 +142,14 @@ void FederationDriver::SignOfProgress(absl::string_view site) {
 std::optional<Liveness::Work> FederationDriver::WorkOf(absl::string_view site) const {
   absl::MutexLock lock(&mutex_);
   return liveness_.WorkOf(site);
+}
+
+std::optional<FederationDriver::Declined> FederationDriver::LastDeclined(
+    absl::string_view site) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = declined_.find(site);
+  if (it == declined_.end()) return std::nullopt;
+  return it->second;
 }
 
 absl::Duration FederationDriver::ShortestLease() const {

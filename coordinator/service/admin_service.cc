@@ -78,17 +78,26 @@ grpc::Status AdminService::InviteSite(grpc::ServerContext* context,
   });
 }
 
+v1::Site AdminService::SiteMessage(const SiteStatus& site) const {
+  v1::Site message = ToMessage(site, driver_.WorkOf(site.record.name));
+  if (const auto declined = driver_.LastDeclined(site.record.name)) {
+    message.set_declined(absl::StrCat(declined->study, ": ", declined->reason));
+    message.set_declined_unix(absl::ToUnixSeconds(declined->time));
+  }
+  return message;
+}
+
 grpc::Status AdminService::ListSites(grpc::ServerContext* context,
                                      const v1::ListSitesRequest* request,
                                      v1::ListSitesReply* reply) {
   return Serve(context, "site.list", [&](const std::string&) -> absl::Status {
     if (!request->name().empty()) {
       CSL_ASSIGN_OR_RETURN(const SiteStatus site, sites_.Get(request->name()));
-      *reply->add_sites() = ToMessage(site, driver_.WorkOf(site.record.name));
+      *reply->add_sites() = SiteMessage(site);
       return absl::OkStatus();
     }
     for (const SiteStatus& site : sites_.List()) {
-      *reply->add_sites() = ToMessage(site, driver_.WorkOf(site.record.name));
+      *reply->add_sites() = SiteMessage(site);
     }
     return absl::OkStatus();
   });

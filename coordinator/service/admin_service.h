@@ -115,6 +115,7 @@ class AdminService final : public v1::Admin::Service {
                               v1::EraseAuditNameReply* reply) override;
 
  private:
+  v1::Site SiteMessage(const SiteStatus& site) const;
   grpc::Status Serve(grpc::ServerContext* context, absl::string_view action,
                      const std::function<absl::Status(const std::string& admin)>& call);
   absl::Status Import(grpc::ServerReader<v1::ImportModelRequest>& reader, const std::string& admin,
