@@ -42,11 +42,13 @@ std::vector<SiteView> SimCoordinator::Views() const {
   for (const auto& [site, approved] : disk_.approved) {
     const SiteState gone = bug_ == Bug::kKeepRevoked ? SiteState::kSuspended : SiteState::kRevoked;
     SiteView view = {site, approved, false, Name(approved ? SiteState::kApproved : gone)};
+    view.capabilities = ~uint32_t{0};
     if (const auto it = heard_.find(site); it != heard_.end()) {
       view.connected = approved && world_.now() - it->second < kConnectedFor;
     }
     views.push_back(std::move(view));
   }
+  liveness_.Fill(views);
   liveness_.Fill(views);
   return views;
 }

@@ -265,6 +265,8 @@ void SimSite::FinishWork(const coordinator::SiteTask& task) {
       if (!words.ok()) return Do(round_->OnWorkFailed(agent::WorkFailure::kHopeless));
       result.words = *std::move(words);
       result.values.clear();
+      // Between the note that it has masked and the payload on the disk.
+      if (world_.Chance(5 * world_.faults().site_crash)) return Crash();
     }
     result.update = std::move(update);
   }
