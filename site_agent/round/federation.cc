@@ -14,6 +14,10 @@ const char* TaskKindName(TaskKind kind) {
       return "train";
     case TaskKind::kEvaluate:
       return "evaluate";
+    case TaskKind::kConsent:
+      return "consent";
+    case TaskKind::kReveal:
+      return "reveal";
   }
   CSL_CHECK(false);
 }

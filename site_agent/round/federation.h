@@ -17,7 +17,7 @@
 
 namespace consilium::agent {
 
-enum class TaskKind { kPrepare, kInitialise, kTrain, kEvaluate };
+enum class TaskKind { kPrepare, kInitialise, kTrain, kEvaluate, kConsent, kReveal };
 const char* TaskKindName(TaskKind kind);  // "prepare"; stable, for JSON and logs
 
 enum class SiteRole { kTrainer, kEvaluator };

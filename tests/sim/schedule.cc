@@ -3,6 +3,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -66,8 +67,10 @@ std::string StudyFile(const std::string& name, int64_t sites, Kind kind, phantom
 // Reading a study file takes longer than the rest of its schedule, so there are only so many.
 coordinator::StudyRun DrawStudy(const std::string& name, int64_t sites, Kind kind,
                                 phantom::Random& random, absl::Time now) {
+  static std::mutex& mutex = *new std::mutex;
   static std::map<std::string, coordinator::StudyRun>& made =
       *new std::map<std::string, coordinator::StudyRun>;
+  const std::lock_guard lock(mutex);
   const int64_t variant = random.Index(kStudyFiles);
   const std::string key = absl::StrCat(name, "/", sites, "/", variant, kind == Kind::kMasked ? "/m" : "");
   auto it = made.find(key);

@@ -18,7 +18,7 @@ struct Outcome {
 
 enum class Kind { kSealed, kMasked };
 
-// One or two studies, synchronous or buffered, over three to five sites that all may take part; masked
+// Thread-safe. One or two studies, synchronous or buffered, over three to five sites that all may take part; masked
 // ones over three to six.
 Outcome RunSchedule(uint64_t seed, Bug bug = Bug::kNone, Kind kind = Kind::kSealed);
 

@@ -1,7 +1,13 @@
 // Thousands of seeded federations with everything going wrong, and the planted faults that have to be
 // found. `--seed=N --schedules=1` repeats the one that a failure names.
+#include <algorithm>
+#include <atomic>
 #include <cstdio>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
@@ -14,14 +20,40 @@ namespace {
 uint64_t first_seed = 1;      // NOLINT: set once, by main
 uint64_t schedules = 20'000;  // NOLINT
 
+struct Failure {
+  uint64_t seed = 0;
+  std::string violation;
+};
+
+// Runs seeds [first_seed, last) on all cores. The failure with the smallest seed that was met, if any.
+std::optional<Failure> RunAll(uint64_t last, Kind kind, Counts& all) {
+  std::mutex mutex;
+  std::atomic<uint64_t> next = first_seed;
+  std::optional<Failure> failure;
+  const auto work = [&] {
+    for (uint64_t seed = next++; seed < last; seed = next++) {
+      const Outcome outcome = RunSchedule(seed, Bug::kNone, kind);
+      const std::lock_guard lock(mutex);
+      all.Add(outcome.counts);
+      if (outcome.violation && (!failure || seed < failure->seed)) {
+        failure = Failure{seed, *outcome.violation};
+      }
+      if (failure) return;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i) {
+    threads.emplace_back(work);
+  }
+  for (std::thread& thread : threads) thread.join();
+  return failure;
+}
+
 TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
   Counts all;
-  for (uint64_t seed = first_seed; seed < first_seed + schedules; ++seed) {
-    const Outcome outcome = RunSchedule(seed);
-    all.Add(outcome.counts);
-    ASSERT_FALSE(outcome.violation) << *outcome.violation << "\nrepeat: --seed=" << seed
-                                    << " --schedules=1";
-  }
+  const std::optional<Failure> failure = RunAll(first_seed + schedules, Kind::kSealed, all);
+  ASSERT_FALSE(failure) << failure->violation << "\nrepeat: --seed=" << failure->seed
+                        << " --schedules=1";
   std::printf("%llu schedules: %lld events, %lld versions, %lld acknowledged updates\n"
               "lost messages %lld, repeated %lld, coordinator crashes %lld, site crashes %lld, "
               "hangs %lld, stalls %lld, lost spools %lld\ndeclines %lld, revocations %lld (of an "
@@ -55,13 +87,10 @@ TEST(SimulationTest, NothingAcknowledgedIsLostOrCountedTwice) {
 
 TEST(SimulationTest, AMaskedSumIsRightOrTheRoundEndsCleanly) {
   Counts all;
-  const uint64_t last = first_seed + schedules / 2;
-  for (uint64_t seed = first_seed; seed < last; ++seed) {
-    const Outcome outcome = RunSchedule(seed, Bug::kNone, Kind::kMasked);
-    all.Add(outcome.counts);
-    ASSERT_FALSE(outcome.violation) << *outcome.violation << "\nrepeat: --seed=" << seed
-                                    << " --schedules=2";
-  }
+  const uint64_t last = first_seed + (schedules + 1) / 2;
+  const std::optional<Failure> failure = RunAll(last, Kind::kMasked, all);
+  ASSERT_FALSE(failure) << failure->violation << "\nrepeat: --seed=" << failure->seed
+                        << " --schedules=1";
   std::printf("%llu masked schedules: %lld events, %lld masked versions (%lld with sites that "
               "dropped out), failed rounds %lld, coordinator crashes %lld, site crashes %lld, "
               "lost spools %lld, lost after they were accepted %lld\n",
