@@ -9,7 +9,6 @@
 #include "coordinator/round/study_checks.h"
 #include "coordinator/round/study_promise.h"
 #include "coordinator/round/study_terms.h"
-#include "privacy/dp/calibrate.h"
 #include "privacy/dp/distributed.h"
 #include "proto/base/status.h"
 
@@ -67,6 +66,17 @@ absl::Status CheckWords(const StudySpec& spec) {
                              "}, or lower privacy.clip"));
 }
 
+dp::StudyPrivacy Terms(const StudySpec& spec, int64_t parameters) {
+  dp::StudyPrivacy study;
+  study.epsilon = spec.privacy.epsilon;
+  study.delta = spec.privacy.delta;
+  study.clip = spec.privacy.clip;
+  study.rounds = spec.rounds;
+  study.parameters = parameters;
+  study.sites = spec.min_sites;
+  return study;
+}
+
 }  // namespace
 
 absl::Status SettleNoise(StudySpec& spec) {
@@ -78,7 +88,7 @@ absl::Status SettleNoise(StudySpec& spec) {
   }
   double& noise = spec.privacy.noise_multiplier;
   if (noise == 0) noise = *least;
-  CSL_ASSIGN_OR_RETURN(const double epsilon, SiteEpsilon(spec));
+  CSL_ASSIGN_OR_RETURN(const double epsilon, dp::DistributedEpsilon(SettingOf(spec), budget.delta));
   if (epsilon > budget.epsilon) {
     return Refuse(
         "privacy.noise_multiplier",
@@ -89,24 +99,22 @@ absl::Status SettleNoise(StudySpec& spec) {
   return CheckWords(spec);
 }
 
-absl::StatusOr<double> SiteEpsilon(const StudySpec& spec) {
-  return dp::DistributedEpsilon(SettingOf(spec), spec.privacy.delta);
+absl::StatusOr<dp::PrivacyPromise> SitePromise(const StudySpec& spec, int64_t parameters) {
+  dp::StudyPrivacy study = Terms(spec, parameters);
+  study.level = dp::PrivacyLevel::kSite;
+  study.noise_multiplier = spec.privacy.noise_multiplier;
+  study.threshold = Threshold(spec);
+  return dp::MakePromise(study);
 }
 
-double SiteNoiseToSignal(const StudySpec& spec, int64_t parameters) {
-  return dp::NoiseToSignal(spec.privacy.noise_multiplier, parameters, spec.min_sites);
-}
-
-absl::StatusOr<SampleCost> CostOfSample(const wire::PlanPrivacy& privacy, int64_t patients,
-                                        int64_t steps, int64_t parameters) {
-  const double rate = privacy.patients_per_step / static_cast<double>(patients);
-  SampleCost cost;
-  CSL_ASSIGN_OR_RETURN(
-      cost.noise_multiplier,
-      dp::CalibrateNoise({privacy.epsilon, privacy.delta}, rate, steps, dp::Accountant::kRdp));
-  cost.noise_to_signal = cost.noise_multiplier * std::sqrt(static_cast<double>(parameters)) /
-                         privacy.patients_per_step;
-  return cost;
+absl::StatusOr<dp::PrivacyPromise> SamplePromise(const StudySpec& spec, int64_t parameters,
+                                                 int64_t steps, int64_t patients) {
+  dp::StudyPrivacy study = Terms(spec, parameters);
+  study.level = dp::PrivacyLevel::kSample;
+  study.patients = patients;
+  study.batch = static_cast<int64_t>(std::ceil(spec.privacy.patients_per_step));
+  study.steps = steps;
+  return dp::MakePromise(study);
 }
 
 }  // namespace consilium::coordinator

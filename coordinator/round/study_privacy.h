@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/round/study.h"
-#include "proto/wire/plan.h"
+#include "privacy/dp/promise.h"
 
 namespace consilium::coordinator {
 
@@ -22,22 +22,13 @@ namespace consilium::coordinator {
 // too short for the noise (protection.clip).
 absl::Status SettleNoise(StudySpec& spec);
 
-// REQUIRES: level site. Epsilon that `spec`'s noise_multiplier gives at its delta over
-// rounds.count.
-absl::StatusOr<double> SiteEpsilon(const StudySpec& spec);
-// REQUIRES: level site. How many times the noise in a round's mean is longer than an update of the
-// length of the clip that all of min_sites agree on.
-double SiteNoiseToSignal(const StudySpec& spec, int64_t parameters);
+// REQUIRES: level site, and SettleNoise. Errors: dp::MakePromise's.
+absl::StatusOr<dp::PrivacyPromise> SitePromise(const StudySpec& spec, int64_t parameters);
 
-// What DP-SGD costs a site.
-struct SampleCost {
-  double noise_multiplier = 0;  // at most: by the Renyi bound, where sites account more tightly
-  double noise_to_signal = 0;   // in one step, against clipped gradients that all agree
-};
-// REQUIRES: level sample. Of a site with `patients` patients and `steps` steps in the whole study.
-// OUT_OF_RANGE: no noise keeps the budget. INVALID_ARGUMENT: fewer patients than patients_per_step.
-absl::StatusOr<SampleCost> CostOfSample(const wire::PlanPrivacy& privacy, int64_t patients,
-                                        int64_t steps, int64_t parameters);
+// REQUIRES: level sample. Of a site with `patients` patients and `steps` steps in a round; it finds
+// the least noise itself, as the site will. Takes up to a second. Errors: dp::MakePromise's.
+absl::StatusOr<dp::PrivacyPromise> SamplePromise(const StudySpec& spec, int64_t parameters,
+                                                 int64_t steps, int64_t patients);
 
 }  // namespace consilium::coordinator
 

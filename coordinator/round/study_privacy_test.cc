@@ -39,10 +39,10 @@ TEST(SettleNoiseTest, IsTheLeastThatKeepsTheBudgetAndStaysWithTheStudy) {
   ASSERT_TRUE(spec.ok()) << spec.status();
   const double noise = spec->privacy.noise_multiplier;
   ASSERT_GT(noise, 0);
-  EXPECT_LE(SiteEpsilon(*spec).value(), 4);
+  EXPECT_LE(SitePromise(*spec, 1'000'000)->epsilon, 4);
   StudySpec less = *spec;
   less.privacy.noise_multiplier = noise * 0.999;
-  EXPECT_GT(SiteEpsilon(less).value(), 4);
+  EXPECT_FALSE(SettleNoise(less).ok());
   // Not below what the exact account of continuous noise allows, nor far above: the grid is fine.
   EXPECT_LE(dp::GaussianEpsilon(noise, 20, 0.01).value(), 4);
   EXPECT_GT(dp::GaussianEpsilon(noise * 0.8, 20, 0.01).value(), 4);
@@ -93,21 +93,25 @@ TEST(SettleNoiseTest, OtherLevelsAreLeftAsTheyAre) {
   }
 }
 
-// Of 200 patients, 16 in a step, 1000 steps, delta 1/(10 N): a noise multiplier of 2.89 by a tight
-// account for epsilon 3 (table of shared/notes/privacy.md); Renyi's bound asks for some more.
-TEST(CostOfSampleTest, IsNearThePublishedMultipliers) {
-  const wire::PlanPrivacy privacy = {"sample", 3, 1.0 / 2000, 1, 16, 0};
-  const auto cost = CostOfSample(privacy, 200, 1000, 1'000'000);
-  ASSERT_TRUE(cost.ok()) << cost.status();
-  EXPECT_GT(cost->noise_multiplier, 2.89);
-  EXPECT_LT(cost->noise_multiplier, 2.89 * 1.2);
-  EXPECT_NEAR(cost->noise_to_signal, cost->noise_multiplier * 1000 / 16, 1e-9);
-  EXPECT_TRUE(absl::IsInvalidArgument(CostOfSample(privacy, 15, 1000, 1'000'000).status()));
+// Of 200 patients, 16 in a step, 1000 steps, delta 1/(10 N): 2.89 for epsilon 3, by an independent
+// account of the privacy loss (table of shared/notes/privacy.md).
+TEST(SamplePromiseTest, IsThePublishedMultiplier) {
+  StudySpec spec = Read(
+      "name: h\ntask: {labels: {1: A}}\naggregation: {min_sites: 5}\nrounds: {count: 20}\n"
+      "privacy: {level: sample, epsilon: 3, delta: 0.0005, clip: 1, patients_per_step: 16}\n");
+  const auto promise = SamplePromise(spec, 1'000'000, 50, 200);
+  ASSERT_TRUE(promise.ok()) << promise.status();
+  EXPECT_NEAR(promise->noise_multiplier, 2.89, 0.01);
+  EXPECT_EQ(promise->releases, 1000);
+  EXPECT_NEAR(promise->noise_to_signal, promise->noise_multiplier * 1000 / 16, 1e-6);
+  EXPECT_FALSE(SamplePromise(spec, 1'000'000, 50, 15).ok());
 }
 
-TEST(SiteNoiseToSignalTest, IsTheNoisesLengthOverTheSites) {
-  StudySpec spec = Read(SiteStudy(", noise_multiplier: 4"));
-  EXPECT_NEAR(SiteNoiseToSignal(spec, 62'000'000), 4 * std::sqrt(62e6) / 10, 1e-6);  // 3150
+TEST(SitePromiseTest, CostIsTheNoisesLengthOverTheSites) {
+  const StudySpec spec = Read(SiteStudy(", noise_multiplier: 4"));
+  const auto promise = SitePromise(spec, 62'000'000);
+  ASSERT_TRUE(promise.ok()) << promise.status();
+  EXPECT_NEAR(promise->noise_to_signal, 4 * std::sqrt(62e6) / 10, 1e-6);  // 3150
 }
 
 }  // namespace

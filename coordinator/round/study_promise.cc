@@ -19,6 +19,7 @@ constexpr int64_t kSitesComfortable =
     5;  // below it two sites that collude learn much of the others
 constexpr int64_t kGroupRecommended = 4;
 constexpr double kDeltaComfortable = 1e-3;
+constexpr double kEpsilonWeak = 8;                      // level: standard
 constexpr int64_t kExampleCohorts[] = {50, 200, 1000};  // patients of a site
 
 std::string Count(int64_t n, absl::string_view noun) {
@@ -32,7 +33,7 @@ int64_t BlockParameters(int64_t in, int64_t out) {
 
 class Writer {
  public:
-  // `steps`: of the whole study; 0: not known yet.
+  // `steps`: of a round; 0: not known yet.
   Writer(const StudySpec& spec, int64_t parameters, int64_t steps)
       : spec_(spec), parameters_(parameters), steps_(steps) {}
 
@@ -206,21 +207,21 @@ void Writer::Privacy() {
 
 void Writer::SitePrivacy() {
   const wire::PlanPrivacy& p = spec_.privacy;
-  const absl::StatusOr<double> epsilon = SiteEpsilon(spec_);
-  Promise("privacy: of a whole site, epsilon ",
-          epsilon.ok() ? absl::StrFormat("%.3g", *epsilon) : NumberText(p.epsilon), ", delta ",
-          NumberText(p.delta), " over ", Count(spec_.rounds, "round"),
-          ": each site's update is clipped to ", NumberText(p.clip),
-          " and carries its share of noise of ", absl::StrFormat("%.4g", p.noise_multiplier),
-          " times that, which is there in full when the fewest sites that open a sum are left.");
-  const double ratio = SiteNoiseToSignal(spec_, parameters_);
-  Promise("noise: in the mean of ", Count(spec_.min_sites, "site"), " it is ",
-          absl::StrFormat("%.3g", ratio), " times as long as an update on which all agree.");
-  if (ratio > 1) {
-    Warn("privacy: the noise is longer than the signal, ", absl::StrFormat("%.3g", ratio),
-         " times, so the model will hardly learn; train fewer parameters, with more sites or "
-         "fewer rounds, or write level: sample.");
+  const absl::StatusOr<dp::PrivacyPromise> promise = SitePromise(spec_, parameters_);
+  if (!promise.ok()) {
+    Warn("privacy: no guarantee can be given: ", promise.status().message(), ".");
+    return;
   }
+  Promise(
+      "privacy: of a whole site, epsilon ", absl::StrFormat("%.3g", promise->epsilon), ", delta ",
+      NumberText(p.delta), " over ", Count(spec_.rounds, "round"),
+      ": each site clips its update to ", NumberText(p.clip), " and adds its share of noise of ",
+      absl::StrFormat("%.4g", promise->noise_multiplier),
+      " times that; the noise is there in full when the fewest sites that open a sum are left.");
+  Promise("cost: the noise in the mean of ", Count(spec_.min_sites, "site"), " is ",
+          absl::StrFormat("%.3g", promise->noise_to_signal),
+          " times as long as an update on which all agree.");
+  for (const std::string& warning : promise->warnings) Warn("privacy: ", warning, ".");
 }
 
 void Writer::SamplePrivacy() {
@@ -231,29 +232,35 @@ void Writer::SamplePrivacy() {
           " patients are expected in a step. A site stops at its budget.");
   if (p.delta > kDeltaComfortable) {
     Warn("privacy.delta: is ", NumberText(p.delta),
-         "; a patient of a cohort of N is safe with at most min(1e-3, 1/(10 N)).");
+         "; of a cohort of N patients it should be at most min(1e-3, 1/(10 N)).");
+  }
+  if (p.epsilon > kEpsilonWeak) {
+    Warn("privacy.epsilon: is ", NumberText(p.epsilon), "; above ", NumberText(kEpsilonWeak),
+         " the bound is weak.");
   }
   if (steps_ == 0) {
     Promise(
-        "noise: depends on the steps of a round, which follow from the sites' data; ask again "
-        "when the plan is fixed.");
+        "cost: depends on the steps of a round, which follow from the sites' data; `study show` "
+        "says it when the plan is fixed.");
     return;
   }
-  std::vector<std::string> costs;
+  bool possible = false;
   for (const int64_t patients : kExampleCohorts) {
-    const absl::StatusOr<SampleCost> cost = CostOfSample(p, patients, steps_, parameters_);
-    if (!cost.ok()) continue;
-    costs.push_back(
-        absl::StrFormat("with %d patients at most %.3g times the clip, %.3g times as "
-                        "long as gradients that all agree",
-                        patients, cost->noise_multiplier, cost->noise_to_signal));
+    const absl::StatusOr<dp::PrivacyPromise> one =
+        SamplePromise(spec_, parameters_, steps_, patients);
+    if (!one.ok()) continue;
+    possible = true;
+    Promise("cost: a site of ", patients, " patients adds noise of ",
+            absl::StrFormat("%.3g", one->noise_multiplier), " times the clip in each of ",
+            one->releases, " steps, ", absl::StrFormat("%.3g", one->noise_to_signal),
+            " times as long as gradients that all agree; ",
+            absl::StrFormat("%.3g", one->noise_to_signal_study), " times over the study and ",
+            Count(spec_.min_sites, "site"), ".");
   }
-  if (costs.empty()) {
+  if (!possible) {
     Warn("privacy: no site of up to ", kExampleCohorts[std::size(kExampleCohorts) - 1],
-         " patients can keep this budget over ", steps_, " steps.");
-    return;
+         " patients can keep this budget over ", spec_.rounds, " rounds of ", steps_, " steps.");
   }
-  Promise("noise: in each of ", steps_, " steps, for a site ", absl::StrJoin(costs, "; "), ".");
 }
 
 }  // namespace
@@ -274,8 +281,8 @@ int64_t ParameterCount(const wire::Plan& plan) {
 StudyPromise PromiseOf(const StudySpec& spec, const wire::Plan* fixed) {
   const wire::Plan plan = fixed != nullptr ? *fixed : ProvisionalPlan(spec);
   const bool steps_known = fixed != nullptr || spec.plan.steps_per_round.has_value();
-  const int64_t steps = steps_known ? plan.training.rounds * plan.training.steps_per_round : 0;
-  return Writer(spec, ParameterCount(plan), steps).Write();
+  return Writer(spec, ParameterCount(plan), steps_known ? plan.training.steps_per_round : 0)
+      .Write();
 }
 
 }  // namespace consilium::coordinator

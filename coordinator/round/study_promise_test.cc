@@ -130,8 +130,8 @@ TEST(StudyPromiseTest, SiteLevelSaysItsPromiseAndThatTheNoiseDrownsTheSignal) {
   EXPECT_THAT(promise.promises,
               Contains(AllOf(StartsWith("privacy: of a whole site, epsilon 4, delta 0.01"),
                              HasSubstr("20 rounds"))));
-  EXPECT_THAT(promise.promises, Contains(AllOf(StartsWith("noise:"), HasSubstr("10 sites"))));
-  EXPECT_THAT(promise.warnings, Contains(HasSubstr("the noise is longer than the signal")));
+  EXPECT_THAT(promise.promises, Contains(AllOf(StartsWith("cost:"), HasSubstr("10 sites"))));
+  EXPECT_THAT(promise.warnings, Contains(HasSubstr("times the largest signal")));
   EXPECT_THAT(promise.warnings, Not(Contains(HasSubstr("no guarantee"))));
 }
 
@@ -141,13 +141,13 @@ TEST(StudyPromiseTest, SampleLevelSaysItsPromiseAndItsCostOnceTheStepsAreKnown) 
   EXPECT_THAT(open.promises,
               Contains(AllOf(StartsWith("privacy: of a patient, epsilon 8, delta 0.0001"),
                              HasSubstr("stops at its budget"))));
-  EXPECT_THAT(open.promises, Contains(HasSubstr("ask again when the plan is fixed")));
+  EXPECT_THAT(open.promises, Contains(HasSubstr("when the plan is fixed")));
   EXPECT_THAT(open.warnings, Contains(HasSubstr("Dice of held-out cases")));
   EXPECT_THAT(open.warnings, Not(Contains(HasSubstr("no guarantee"))));
 
   const StudyPromise known = Of("min_sites: 5", sample + "plan: {steps_per_round: 25}\n");
   EXPECT_THAT(known.promises, Contains(AllOf(HasSubstr("in each of 500 steps"),
-                                             HasSubstr("with 200 patients at most"))));
+                                             HasSubstr("a site of 200 patients"))));
   wire::Plan fixed = ProvisionalPlan(Read("min_sites: 5", sample));
   fixed.training.steps_per_round = 10;
   EXPECT_THAT(PromiseOf(Read("min_sites: 5", sample), &fixed).promises,
