@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/planner.h"
+#include "coordinator/round/study_privacy.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
@@ -38,6 +39,7 @@ StudyRun::StudyRun(StudyRecord record, StudySpec spec)
 absl::StatusOr<StudyRun> StudyRun::Create(const std::string& yaml, absl::string_view run_id,
                                           absl::Time now) {
   CSL_ASSIGN_OR_RETURN(StudySpec spec, ParseStudy(yaml));
+  CSL_RETURN_IF_ERROR(SettleNoise(spec));
   StudyRecord record;
   record.name = spec.name;
   record.run_id = std::string(run_id);
