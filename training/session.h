@@ -124,14 +124,16 @@ struct ScaffoldControls {
 // whose cases give no loss contributes zero. Local layers are in the contribution, as what is
 // shared depends on them.
 //
-// Privacy. Released: the weights after the run and what follows from them. Not noised, so never to
-// leave the site: losses (a private Run reports 0 for all of them), how many patients a step drew,
-// how long it took, and the text of an error. The teacher is made of imported and noised weights.
+// Privacy. May leave the site: the weights after the run and what follows from them, the SCAFFOLD
+// control included. May not, as nothing noises them: losses (a private Run reports 0 for all of
+// them), how many patients a step drew, how long it took, and the text of an error. The teacher is
+// made of imported and noised weights. All of this holds only where what is imported (local layers
+// and controls too) is itself public or comes from private runs.
 struct PrivateTraining {
-  double clip = 0;              // C > 0
-  double noise_multiplier = 0;  // sigma >= 0
+  double clip = 0;               // C > 0
+  double noise_multiplier = 0;   // sigma >= 0
   double expected_patients = 0;  // public divisor L > 0; never a count of the patients there are
-  double sampling_rate = 0;     // q in (0, 1]
+  double sampling_rate = 0;      // q in (0, 1]
   std::vector<int64_t> patient_of_case = {};  // by index into the source; equal: the same patient
   int64_t augmentations_averaged = 1;         // 1..64
   // A public fact, not read from the cases: chooses teacher and rate as Run does for a site with
@@ -140,6 +142,8 @@ struct PrivateTraining {
   // Contributions are rounded toward zero to multiples of this, so their sum is exact and moves by
   // at most `clip` in floating point too; the sum is held within +-2^24 grid. A power of two,
   // at most clip / (64 sqrt(parameters)); 0: no rounding, the sum is then off by float's rounding.
+  // Where the noise has a grid too, this must be the same or a multiple, so that its own snapping
+  // of the sum, which could widen that difference, has nothing to do.
   double grid = 0;
   // Uniform draws in [0, 1) from a secret source; one per patient and step, by ascending number of
   // the patient.
@@ -176,7 +180,8 @@ struct RunResult {
   bool losses_withheld = false;
   // SCAFFOLD's option II with the sum of the steps' learning rates for K eta:
   //   c_i+ = c_i - c + (x - y_i) / sum(rates),  x the weights before the run, y_i after it;
-  // c_i where that sum is 0; zero in local layers. Empty without SCAFFOLD.
+  // c_i where that sum is 0; zero in local layers. It is the mean of the steps' g, weight decay
+  // included. Empty without SCAFFOLD.
   std::vector<NamedArray> scaffold_control = {};
 };
 

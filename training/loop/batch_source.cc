@@ -26,8 +26,8 @@ PatchSamplerOptions ChooseSampling(const NetworkConfig& network, const TrainingC
   options.channels = network.in_channels;
   options.classes = network.classes;
   options.patch = config.patch;
-  options.crop = config.augment ? CropForAugment(config.patch, ChooseAugmentation(config))
-                                : config.patch;
+  options.crop =
+      config.augment ? CropForAugment(config.patch, ChooseAugmentation(config)) : config.patch;
   options.foreground_fraction = config.foreground_fraction;
   options.cases = usable;
   return options;

@@ -25,7 +25,8 @@ struct Batch {
   at::Tensor labels;  // [labelled, D, H, W] int64; undefined where labelled == 0
 };
 
-// Not thread-safe. Borrows `cases`, which must outlive it. Equal seeds and cases give equal batches.
+// Not thread-safe. Borrows `cases`, which must outlive it. Equal seeds and cases give equal
+// batches.
 class BatchSource {
  public:
   // `usable`: indices into `cases`, empty: all. Throws std::invalid_argument as PatchSampler, and

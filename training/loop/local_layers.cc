@@ -81,8 +81,8 @@ std::vector<NamedArray> WithOwnLocal(const std::vector<NamedArray>& global,
     array = own[next++];
   }
   if (next != own.size()) {
-    throw std::invalid_argument("weights: " + std::to_string(own.size()) +
-                                " own arrays where " + std::to_string(next) + " are local");
+    throw std::invalid_argument("weights: " + std::to_string(own.size()) + " own arrays where " +
+                                std::to_string(next) + " are local");
   }
   return merged;
 }

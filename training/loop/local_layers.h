@@ -1,4 +1,4 @@
-// Which parameters stay at a site (FedBN, Li et al. 2021). IsLocal itself is in session.h. Std only.
+// Which parameters stay at a site (FedBN, Li et al. 2021). IsLocal is in session.h. Std only.
 #ifndef CONSILIUM_TRAINING_LOOP_LOCAL_LAYERS_H_
 #define CONSILIUM_TRAINING_LOOP_LOCAL_LAYERS_H_
 

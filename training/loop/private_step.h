@@ -2,7 +2,9 @@
 //
 // One patient after the other: a micro-batch forward and backward, clip, add. So the memory of a
 // step is that of a plain one plus a sum in double and a flat copy of it, however many patients
-// are drawn; the time grows with their number.
+// are drawn; the time grows with their number. Measured on the CPU with LibTorch 1.13, by patch:
+// 1.05 times a plain step with two patches a patient, 1.6 times with one, as convolutions of a
+// batch of one take LibTorch's slow path.
 #ifndef CONSILIUM_TRAINING_LOOP_PRIVATE_STEP_H_
 #define CONSILIUM_TRAINING_LOOP_PRIVATE_STEP_H_
 

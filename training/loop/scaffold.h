@@ -31,7 +31,7 @@ class Scaffold {
 
  private:
   const std::vector<NamedTensor> parameters_;
-  std::vector<size_t> indices_;  // of shared parameters
+  std::vector<size_t> indices_;                           // of shared parameters
   std::vector<at::Tensor> correction_, control_, start_;  // c - c_i, c_i and x of these
   double rates_ = 0;
 };

@@ -1,4 +1,5 @@
-// The loss of one batch: Dice + cross-entropy on its labelled patches, consistency with the teacher.
+// The loss of one batch: Dice + cross-entropy on its labelled patches, consistency with the
+// teacher.
 #ifndef CONSILIUM_TRAINING_LOOP_STEP_LOSS_H_
 #define CONSILIUM_TRAINING_LOOP_STEP_LOSS_H_
 

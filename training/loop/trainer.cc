@@ -156,7 +156,7 @@ void CheckRunOptions(const RunOptions& options, const TrainingConfig& config) {
   if (options.steps < 0) Refuse("steps must not be negative");
   if (options.start_step < 0) Refuse("start_step must not be negative");
   if (!options.scaffold) return;
-  if (config.optimiser != TrainingConfig::Optimiser::kSgd) Refuse("SCAFFOLD needs the optimiser SGD");
+  if (config.optimiser != TrainingConfig::Optimiser::kSgd) Refuse("SCAFFOLD needs plain SGD");
   if (config.proximal_mu != 0) Refuse("SCAFFOLD and a proximal term exclude each other");
 }
 
