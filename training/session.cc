@@ -11,6 +11,7 @@
 
 #include "training/data/patch_sampler.h"
 #include "training/infer/sliding_window.h"
+#include "training/loop/local_layers.h"
 #include "training/loop/trainer.h"
 #include "training/memory/caching_allocator.h"
 #include "training/models/unet3d.h"
@@ -42,7 +43,11 @@ class TorchSession final : public Session {
       : options_(options),
         device_(device),
         threads_(threads),
-        network_(options.network, options.init_seed, device) {}
+        network_(options.network, options.init_seed, device) {
+    std::vector<std::string> names;
+    for (const NamedTensor& parameter : network_.parameters()) names.push_back(parameter.name);
+    CheckLocalLayers(names, options.training.local_layers);
+  }
 
   std::vector<NamedArray> ExportWeights() const override {
     return Translated([&] { return ExportFrom(network_); });
@@ -52,13 +57,57 @@ class TorchSession final : public Session {
     Translated([&] { ImportInto(network_, weights); });
   }
 
+  void ImportGlobal(const std::vector<NamedArray>& global,
+                    const std::vector<NamedArray>& own) override {
+    Translated([&] {
+      // Also what `own` replaces: a global model that does not fit is refused by every site.
+      CheckArrays(network_, global, "weights");
+      ImportInto(network_, WithOwnLocal(global, own, options_.training.local_layers));
+    });
+  }
+
+  std::vector<NamedArray> ExportLocal() const override {
+    return Translated([&] {
+      std::vector<NamedTensor> local;
+      for (const NamedTensor& parameter : network_.parameters()) {
+        if (IsLocal(parameter.name, options_.training.local_layers)) local.push_back(parameter);
+      }
+      return ArraysFrom(local);
+    });
+  }
+
   RunResult Run(CaseSource& cases, const RunOptions& options,
                 const std::function<void(const StepReport&)>& observe,
                 const std::atomic<bool>* stop) override {
     return Translated([&] {
       UseThreads();
-      return Train(network_, options_.network, options_.training, device_, cases, options, observe,
-                   stop);
+      return Train(network_, network_, options_.network, options_.training, device_, cases, options,
+                   observe, stop);
+    });
+  }
+
+  RunResult RunPersonal(std::vector<NamedArray>& personal, double lambda, CaseSource& cases,
+                        const RunOptions& options,
+                        const std::function<void(const StepReport&)>& observe,
+                        const std::atomic<bool>* stop) override {
+    if (options.private_training || options.scaffold) {
+      throw std::invalid_argument("a personal model has neither noise nor control variates");
+    }
+    return Translated([&] {
+      UseThreads();
+      TrainingConfig config = options_.training;
+      config.proximal_mu = lambda;
+      CheckTrainingConfig(config, options_.network);
+      Unet3d network(options_.network, /*seed=*/0, device_);
+      if (personal.empty()) {
+        network.CopyFrom(network_);
+      } else {
+        ImportInto(network, personal);
+      }
+      RunResult result = Train(network, network_, options_.network, config, device_, cases,
+                               options, observe, stop);
+      personal = ExportFrom(network);
+      return result;
     });
   }
 

@@ -3,6 +3,10 @@
 //
 //   step_bench [--allocator caching|system] [--threads N] [--steps N] [--batch N]
 //              [--patch D,H,W] [--features F,F,...] [--consistency W] [--device cpu|cuda]
+//              [--patients N]
+//
+// With --patients it compares instead: a private step of N patients with --batch patches each
+// against a plain step of the same N * batch patches, in turns, and prints the ratio.
 //
 // Without --allocator it runs itself once with each (LibTorch keeps the allocator it started with)
 // and prints both.
@@ -15,6 +19,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +33,7 @@ namespace tr = consilium::training;
 struct Settings {
   std::string allocator;
   int64_t steps = 5;
+  int64_t patients = 0;
   tr::SessionOptions session;
 };
 
@@ -51,6 +57,7 @@ Settings Parse(int argc, char** argv) {
     const char* value = argv[i + 1];
     if (name == "--allocator") s.allocator = value;
     if (name == "--threads") s.session.threads = std::atoi(value);
+    if (name == "--patients") s.patients = std::atoll(value);
     if (name == "--steps") s.steps = std::atoll(value);
     if (name == "--batch") s.session.training.batch = std::atoll(value);
     if (name == "--consistency") s.session.training.consistency_weight = std::atof(value);
@@ -99,11 +106,61 @@ int Measure(const Settings& s) {
   return 0;
 }
 
+// CPU seconds, and elapsed ones, of one run.
+struct Took {
+  double cpu = 0;
+  double elapsed = 0;
+};
+
+Took Time(tr::Session& session, tr::CaseSource& cases, const tr::RunOptions& run) {
+  rusage before, after;
+  getrusage(RUSAGE_SELF, &before);
+  const auto start = std::chrono::steady_clock::now();
+  session.Run(cases, run, nullptr, nullptr);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  getrusage(RUSAGE_SELF, &after);
+  return {CpuSeconds(after) - CpuSeconds(before), elapsed.count()};
+}
+
+// Every patient drawn and nothing noised: the price of one gradient per patient, clip and sum.
+int ComparePrivate(const Settings& s) {
+  const tr::TrainingConfig& training = s.session.training;
+  tr::PhantomSource cases(s.patients, training.patch, s.session.network.classes, 1);
+  tr::PrivateTraining rules;
+  rules.clip = 1;
+  rules.expected_patients = static_cast<double>(s.patients);
+  rules.sampling_rate = 1;
+  for (int64_t i = 0; i < s.patients; ++i) rules.patient_of_case.push_back(i);
+  rules.uniform = [] { return 0.5; };
+  rules.add_noise = [](std::span<float>, double) {};
+  tr::SessionOptions plain_options = s.session;
+  plain_options.training.batch = training.batch * s.patients;
+  auto plain = tr::Session::Create(plain_options);
+  auto guarded = tr::Session::Create(s.session);
+  Took took[2];
+  for (int64_t turn = 0; turn <= s.steps; ++turn) {
+    const Took a = Time(*plain, cases, {.steps = 1, .seed = 1});
+    const Took b = Time(*guarded, cases, {.steps = 1, .seed = 1, .private_training = rules});
+    if (turn == 0) continue;  // warms up
+    took[0] = {took[0].cpu + a.cpu, took[0].elapsed + a.elapsed};
+    took[1] = {took[1].cpu + b.cpu, took[1].elapsed + b.elapsed};
+  }
+  const double steps = static_cast<double>(s.steps);
+  for (int i = 0; i < 2; ++i) {
+    std::printf("%-8s %7.3f s/step %7.3f CPU s/step\n", i == 0 ? "plain" : "private",
+                took[i].elapsed / steps, took[i].cpu / steps);
+  }
+  std::printf("ratio    %7.3f        %7.3f\n", took[1].elapsed / took[0].elapsed,
+              took[1].cpu / took[0].cpu);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
     const Settings settings = Parse(argc, argv);
+    if (settings.patients > 0) return ComparePrivate(settings);
     if (!settings.allocator.empty()) {
       // Read when the first session installs the allocator.
       if (settings.allocator == "system") setenv("CONSILIUM_TORCH_MALLOC", "system", 1);

@@ -210,45 +210,58 @@ void Unet3d::CopyFrom(const Unet3d& other) {
   }
 }
 
-std::vector<NamedArray> ExportFrom(const Unet3d& network) {
+std::vector<NamedArray> ArraysFrom(const std::vector<NamedTensor>& tensors) {
   std::vector<NamedArray> arrays;
-  for (const NamedTensor& parameter : network.parameters()) {
-    const at::Tensor tensor = parameter.tensor.detach().to(at::kCPU).contiguous();
+  for (const NamedTensor& named : tensors) {
+    const at::Tensor tensor = named.tensor.detach().to(at::kCPU).contiguous();
     const float* begin = tensor.data_ptr<float>();
-    arrays.push_back({parameter.name, tensor.sizes().vec(), {begin, begin + tensor.numel()}});
+    arrays.push_back({named.name, tensor.sizes().vec(), {begin, begin + tensor.numel()}});
   }
   return arrays;
 }
 
-void ImportInto(Unet3d& network, const std::vector<NamedArray>& weights) {
+void CheckArrays(const Unet3d& network, const std::vector<NamedArray>& arrays,
+                 const std::string& what) {
+  const auto refuse = [&](const std::string& reason) {
+    throw std::invalid_argument(what + ": " + reason);
+  };
   const std::vector<NamedTensor>& parameters = network.parameters();
-  if (weights.size() != parameters.size()) {
-    throw std::invalid_argument("weights: " + std::to_string(weights.size()) +
-                                " arrays where the network has " +
-                                std::to_string(parameters.size()));
+  if (arrays.size() != parameters.size()) {
+    refuse(std::to_string(arrays.size()) + " arrays where the network has " +
+           std::to_string(parameters.size()));
   }
-  for (size_t i = 0; i < weights.size(); ++i) {
-    const NamedArray& array = weights[i];
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    const NamedArray& array = arrays[i];
     const at::Tensor& tensor = parameters[i].tensor;
     if (array.name != parameters[i].name) {
-      throw std::invalid_argument("weights: array " + std::to_string(i) + " must be " +
-                                  parameters[i].name);
+      refuse("array " + std::to_string(i) + " must be " + parameters[i].name);
     }
     if (tensor.sizes() != at::IntArrayRef(array.shape) ||
         static_cast<int64_t>(array.values.size()) != tensor.numel()) {
-      throw std::invalid_argument("weights: " + array.name + " is " + ShapeText(array.shape) +
-                                  ", must be " + ShapeText(tensor.sizes()));
+      refuse(array.name + " is " + ShapeText(array.shape) + ", must be " +
+             ShapeText(tensor.sizes()));
     }
     const bool finite = std::all_of(array.values.begin(), array.values.end(),
                                     [](float v) { return std::isfinite(v); });
-    if (!finite) throw std::invalid_argument("weights: " + array.name + " is not finite");
+    if (!finite) refuse(array.name + " is not finite");
   }
+}
+
+at::Tensor TensorFrom(const NamedArray& array) {
+  at::Tensor tensor = at::empty(array.shape, at::kFloat);
+  std::memcpy(tensor.data_ptr<float>(), array.values.data(), array.values.size() * sizeof(float));
+  return tensor;
+}
+
+std::vector<NamedArray> ExportFrom(const Unet3d& network) {
+  return ArraysFrom(network.parameters());
+}
+
+void ImportInto(Unet3d& network, const std::vector<NamedArray>& weights) {
+  CheckArrays(network, weights, "weights");
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < weights.size(); ++i) {
-    at::Tensor values = at::empty(weights[i].shape, at::kFloat);
-    std::memcpy(values.data_ptr<float>(), weights[i].values.data(),
-                weights[i].values.size() * sizeof(float));
-    parameters[i].tensor.detach().copy_(values);
+    network.parameters()[i].tensor.detach().copy_(TensorFrom(weights[i]));
   }
 }
 

@@ -74,8 +74,17 @@ class Unet3d {
   size_t head_bias_ = 0;
 };
 
-// Plain copies on the CPU, and back. ImportInto checks every name, shape and value (finite) before
-// it writes any; throws std::invalid_argument and leaves the network as it was.
+// Plain copies on the CPU of float tensors wherever they are, and one tensor back.
+std::vector<NamedArray> ArraysFrom(const std::vector<NamedTensor>& tensors);
+at::Tensor TensorFrom(const NamedArray& array);
+
+// Throws std::invalid_argument, its text led by `what`, where names, order or shapes of `arrays`
+// are not those of the network's parameters, or a value is not finite.
+void CheckArrays(const Unet3d& network, const std::vector<NamedArray>& arrays,
+                 const std::string& what);
+
+// The parameters as arrays, and back. ImportInto checks as CheckArrays before it writes any, and
+// then leaves the network as it was.
 std::vector<NamedArray> ExportFrom(const Unet3d& network);
 void ImportInto(Unet3d& network, const std::vector<NamedArray>& weights);
 
