@@ -19,7 +19,27 @@ namespace {
 // Four columns at once: one register of every x86-64 and of every 64-bit Arm.
 constexpr size_t kLanes = 4;
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Wide = double __attribute__((vector_size(kLanes * sizeof(double))));
+using HalfLanes = float __attribute__((vector_size(kLanes / 2 * sizeof(float))));
+using Doubles = double __attribute__((vector_size(kLanes / 2 * sizeof(double))));
+
+// Sums of lanes in double. Two registers, because g++ takes a vector of twice a register's size to
+// memory and back.
+struct WideSum {
+  Doubles low = {};
+  Doubles high = {};
+  __attribute__((always_inline)) void Add(Lanes lanes, double factor) {
+    low += __builtin_convertvector(__builtin_shufflevector(lanes, lanes, 0, 1), Doubles) * factor;
+    high += __builtin_convertvector(__builtin_shufflevector(lanes, lanes, 2, 3), Doubles) * factor;
+  }
+  __attribute__((always_inline)) void Add(Lanes lanes) {
+    low += __builtin_convertvector(__builtin_shufflevector(lanes, lanes, 0, 1), Doubles);
+    high += __builtin_convertvector(__builtin_shufflevector(lanes, lanes, 2, 3), Doubles);
+  }
+  __attribute__((always_inline)) Lanes Times(double factor) const {
+    return __builtin_shufflevector(__builtin_convertvector(low * factor, HalfLanes),
+                                   __builtin_convertvector(high * factor, HalfLanes), 0, 1, 2, 3);
+  }
+};
 
 constexpr size_t kRowsInRegisters = 24;  // of more rows the columns are sorted in the cache
 constexpr size_t kScratchFloats = 6144;  // 24 KiB, within any first-level cache
@@ -74,10 +94,9 @@ struct TakeTrimmedMean {
   size_t trim;
   template <typename At>
   __attribute__((always_inline)) Lanes operator()(size_t n, At at) const {
-    Wide sum = {};
-    for (size_t i = trim; i < n - trim; ++i) sum += __builtin_convertvector(at(i), Wide);
-    const double share = 1.0 / static_cast<double>(n - 2 * trim);
-    return __builtin_convertvector(sum * share, Lanes);
+    WideSum sum;
+    for (size_t i = trim; i < n - trim; ++i) sum.Add(at(i));
+    return sum.Times(1.0 / static_cast<double>(n - 2 * trim));
   }
 };
 
@@ -157,6 +176,11 @@ void OverColumns(Rows rows, Take take, absl::Span<float> out) {
   std::copy_n(last, rest, out.data() + whole);
 }
 
+struct Share {
+  const float* row;
+  double factor;
+};
+
 }  // namespace
 
 absl::Status Median(Rows rows, absl::Span<float> out) {
@@ -183,17 +207,25 @@ absl::Status WeightedSum(Rows rows, absl::Span<const double> factors, absl::Span
   if (!std::all_of(factors.begin(), factors.end(), [](double f) { return std::isfinite(f); })) {
     return absl::InvalidArgumentError("a factor is not a finite number");
   }
-  double sum[512];
-  for (size_t begin = 0; begin < out.size(); begin += std::size(sum)) {
-    const size_t count = std::min(std::size(sum), out.size() - begin);
-    std::fill_n(sum, count, 0.0);
-    for (size_t row = 0; row < rows.size(); ++row) {
-      const double factor = factors[row];
-      if (factor == 0) continue;
-      const float* values = rows[row].data() + begin;
-      for (size_t i = 0; i < count; ++i) sum[i] += factor * static_cast<double>(values[i]);
+  std::vector<Share> shares;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (factors[i] != 0) shares.push_back({rows[i].data(), factors[i]});
+  }
+  size_t at = 0;
+  for (; at + 2 * kLanes <= out.size(); at += 2 * kLanes) {
+    WideSum low;
+    WideSum high;
+    for (const Share& share : shares) {
+      low.Add(Load(share.row + at), share.factor);
+      high.Add(Load(share.row + at + kLanes), share.factor);
     }
-    for (size_t i = 0; i < count; ++i) out[begin + i] = static_cast<float>(sum[i]);
+    Store(out.data() + at, low.Times(1));
+    Store(out.data() + at + kLanes, high.Times(1));
+  }
+  for (; at < out.size(); ++at) {
+    double sum = 0;
+    for (const Share& share : shares) sum += static_cast<double>(share.row[at]) * share.factor;
+    out[at] = static_cast<float>(sum);
   }
   return absl::OkStatus();
 }

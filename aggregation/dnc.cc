@@ -16,6 +16,7 @@ namespace {
 // 2^24 times the power method: two singular values that differ by a millionth are told apart, and
 // of equal ones any direction in their plane is the top one.
 constexpr int kSquarings = 24;
+constexpr double kRankOne = 1e-14;
 
 std::string Le64(uint64_t value) {
   std::string bytes(8, '\0');
@@ -121,12 +122,14 @@ std::vector<double> DncScores(const std::vector<float>& matrix, size_t n) {
   const Square gram = Gram(matrix, n);
   const double trace = Trace(gram, n);
   std::vector<double> scores(n, 0.0);
-  if (!(trace > 0)) return scores;
+  if (!(trace > 0 && std::isfinite(trace))) return scores;
   Square power = gram;
   Scale(power, 1.0 / trace);
   for (int i = 0; i < kSquarings; ++i) {
     power = Squared(power, n);
-    Scale(power, 1.0 / Trace(power, n));  // at least 1/n of the trace before, squared: not 0
+    const double rest = Trace(power, n);  // of a trace of 1: sum of the squared eigenvalues
+    Scale(power, 1.0 / rest);             // at least 1/n: not 0
+    if (rest > 1 - kRankOne) break;
   }
   // Now u u^T. Its column with the largest diagonal is u without loss of digits, times a factor.
   size_t pivot = 0;
