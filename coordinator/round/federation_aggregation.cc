@@ -27,7 +27,9 @@ bool IsAggregating(const StudyRun& run, int64_t round) {
 // The stored copies that a power cut took; bytes that are there are checked when they are folded.
 LostUpdates FederationDriver::MissingUpdates(const StudyRun& run) const {
   LostUpdates lost;
-  if (!run.round() || !run.round()->open()) return lost;
+  const bool waits = run.round() && (run.round()->open() ||
+                                     run.round()->phase() == RoundPhase::kUnmasking);
+  if (!waits) return lost;
   for (const ContributionRecord& contribution : run.round()->record().contributions) {
     if (contribution.outcome != Outcome::kAccepted) continue;
     const absl::StatusOr<uint64_t> bytes = FileBytes(staging_.Path(
@@ -78,12 +80,22 @@ void FederationDriver::TryAgain(const AggregationWorker::Context& context,
   pool_.Schedule([this, context] { RunAggregate(context); });
 }
 
+absl::StatusOr<std::variant<MadeModel, LostUpdates>> FederationDriver::MakeModel(
+    AggregationWorker::Context context, const StudyRun& run,
+    const std::vector<FoldUpdate>& accepted) {
+  if (run.masked()) {
+    CSL_ASSIGN_OR_RETURN(std::vector<MaskedSum> sums, run.masked()->Unmask(nullptr));
+    context.sums = std::make_shared<const std::vector<MaskedSum>>(std::move(sums));
+  }
+  return worker_.Aggregate(context, accepted);
+}
+
 void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
   const RunPtr before = Find(context.study);
   if (before == nullptr || !IsAggregating(*before, context.round)) return;  // stopped meanwhile
   const absl::Duration began = clock_.Monotonic();
   const std::vector<FoldUpdate> accepted = before->round()->Accepted();
-  auto made = worker_.Aggregate(context, accepted);
+  auto made = MakeModel(context, *before, accepted);
   if (options_.metrics != nullptr) options_.metrics->Aggregated(clock_.Monotonic() - began);
   if (made.ok() && std::holds_alternative<LostUpdates>(*made)) {
     AskAgain(context, *before, std::get<LostUpdates>(*made));
@@ -103,7 +115,13 @@ void FederationDriver::RunAggregate(const AggregationWorker::Context& context) {
         const MadeModel& model = std::get<MadeModel>(*made);
         CSL_ASSIGN_OR_RETURN(const VersionRecord version, run.OnModelReady(model.model, now, step));
         batch.Put(version);
-        batch.Put(model.manifest);
+        for (const ManifestRecord& manifest : model.manifests) batch.Put(manifest);
+        // What the round before left for this one.
+        for (const std::string& old : {before->record().optimizer_sha256,
+                                       before->record().control_sha256}) {
+          const bool same = old == model.model.optimizer_sha256 || old == model.model.control_sha256;
+          if (!old.empty() && !same) batch.DeleteManifest(old);
+        }
         batch.Put(AliasRecord{version.study, "latest", version.version});
         return absl::OkStatus();
       });

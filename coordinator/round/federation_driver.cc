@@ -28,7 +28,14 @@ AggregationWorker::Context ContextOf(const StudyRun& run, int64_t round) {
           .round = round,
           .parameters = run.record().parameters,
           .base_sha256 = run.round() ? run.round()->record().base_sha256 : "",
-          .plan_json = run.record().plan_json};
+          .plan_json = run.record().plan_json,
+          .rule = run.spec().rule,
+          .optimizer = run.spec().optimizer,
+          .optimizer_sha256 = run.record().optimizer_sha256,
+          .scaffold = run.spec().algorithm.kind == "scaffold" && round > 0,
+          .control_sha256 = run.record().control_sha256,
+          .population = static_cast<int64_t>(run.record().cohort.size()),
+          .masked_bits = run.spec().protection.bits};
 }
 
 }  // namespace
@@ -81,8 +88,14 @@ absl::Status FederationDriver::Load() {
     }
     CSL_ASSIGN_OR_RETURN(std::vector<EvaluationRecord> evaluations, store_.Evaluations(study.name));
     if (!evaluations.empty()) evaluation = std::move(evaluations.back());
+    std::vector<AgreementRecord> agreements;
+    if (round && !round->masking.rosters.empty()) {
+      CSL_ASSIGN_OR_RETURN(agreements, store_.Agreements(study.name, round->number));
+    }
     CSL_ASSIGN_OR_RETURN(StudyRun run,
-                         StudyRun::FromRecords(study, std::move(round), std::move(evaluation)));
+                         StudyRun::FromRecords(study, std::move(round), std::move(evaluation),
+                                               std::move(agreements)));
+    run.NoteFederation(options_.federation);
     run.OnRestart(Now());
     const std::vector<StudyEffect> effects = run.Resume();
     staging_.Sweep(study.name, run.StagedRounds());
@@ -152,6 +165,10 @@ absl::Status FederationDriver::Persist(const StudyRun* before, const StudyRun& r
                                        const Caller& caller, Batch& batch) {
   for (const RoundRecord& round : step.rounds) batch.Put(round);
   for (const EvaluationRecord& evaluation : step.evaluations) batch.Put(evaluation);
+  for (const AgreementRecord& agreement : step.agreements) batch.Put(agreement);
+  for (const AgreementRecord& ended : step.ended_agreements) {
+    batch.DeleteAgreement(ended.study, ended.round, ended.site);
+  }
   // It names every site's cohort, and most changes are of a round alone.
   if (before == nullptr || !(before->record() == run.record())) batch.Put(run.record());
   for (AuditFacts& facts : step.audit) {
@@ -257,6 +274,7 @@ absl::StatusOr<StudyView> FederationDriver::CreateStudy(const std::string& yaml,
   absl::MutexLock turn(&turn_);
   CSL_ASSIGN_OR_RETURN(StudyRun run,
                        StudyRun::Create(yaml, HexEncode(privacy::RandomBytes(kRunIdBytes)), Now()));
+  run.NoteFederation(options_.federation);
   const std::string name = run.record().name;
   if (Find(name) != nullptr) {
     return absl::AlreadyExistsError(

@@ -115,6 +115,21 @@ class FederationDriver {
   absl::StatusOr<ModelReader> OpenModel(absl::string_view sha256);
   void CountBytes(absl::string_view site, int64_t up, int64_t down);
 
+  // Tells what the site has for its masked round's key agreement (`said`), and how far that is.
+  // Cheap where nothing is new, so a site may ask often. NOT_FOUND: no such task. Others: of MaskedRound.
+  absl::StatusOr<MaskedRound::Agreement> AgreeKeys(absl::string_view site,
+                                                   absl::string_view task_id,
+                                                   const StudyRun::AgreeKeys& said,
+                                                   const MaskedRound::Verifier& verify);
+  // Names of the sites that agree on keys with the site, ascending. NOT_FOUND: no such task.
+  // FAILED_PRECONDITION: they are not known yet.
+  absl::StatusOr<std::vector<std::string>> MaskingRoster(absl::string_view site,
+                                                         absl::string_view task_id) const;
+  absl::Status Consent(absl::string_view site, absl::string_view task_id,
+                       const secagg::Consent& consent);
+  absl::Status Reveal(absl::string_view site, absl::string_view task_id,
+                      const secagg::RevealMessage& message);
+
   struct UploadPosition {
     std::string upload_id;
     uint64_t have_offset = 0;
@@ -181,6 +196,8 @@ class FederationDriver {
   absl::Status Load();
   absl::Time Now() const;
   RunPtr Find(absl::string_view study) const;
+  // The study whose present round, evaluation or preparation has the task; nullptr: none.
+  RunPtr FindTask(absl::string_view site, absl::string_view task_id) const;
   std::vector<RunPtr> Runs() const;
   std::vector<RunPtr> RunsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The one way a study changes. The event's error is returned; time's own changes are kept.
@@ -197,6 +214,9 @@ class FederationDriver {
   void AskAgain(const AggregationWorker::Context& context, const StudyRun& run,
                 const LostUpdates& lost);
   void TryAgain(const AggregationWorker::Context& context, const absl::Status& refused);
+  absl::StatusOr<std::variant<MadeModel, LostUpdates>> MakeModel(
+      AggregationWorker::Context context, const StudyRun& run,
+      const std::vector<FoldUpdate>& accepted);
   void RunAggregate(const AggregationWorker::Context& context);
   void DropRound(const std::string& study, const DropUploads& drop);
   std::vector<SiteView> SiteViews() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -219,8 +239,9 @@ class FederationDriver {
 
   // Uploads (federation_uploads.cc).
   absl::Status CheckShape(const StudyRun& run, const Announcement& announcement) const;
-  absl::Status CheckContent(Upload& upload) const;
-  absl::StatusOr<UploadAnswer> Settle(const Upload& upload, const absl::Status& verdict);
+  absl::StatusOr<aggregation::UpdateFacts> CheckContent(Upload& upload, const StudyRun& run) const;
+  absl::StatusOr<UploadAnswer> Settle(const Upload& upload,
+                                      const absl::StatusOr<aggregation::UpdateFacts>& verdict);
   absl::StatusOr<std::shared_ptr<Upload>> OpenUpload(const Announcement& announcement);
 
   const Options options_;

@@ -73,7 +73,11 @@ absl::StatusOr<MadeModel> FederationDriver::ReadImport(const Import& import, con
       CopyFinite(file, header.data_offset, header.layout.parameters(), writer));
   CSL_ASSIGN_OR_RETURN(ManifestRecord manifest, writer.Finish());
   NewModel model = {manifest.sha256, manifest.bytes, header.layout.parameters(), layout_sha256};
-  return MadeModel{std::move(model), std::move(manifest), std::move(writer)};
+  MadeModel made;
+  made.model = std::move(model);
+  made.manifests.push_back(std::move(manifest));
+  made.hold.push_back(std::move(writer));
+  return made;
 }
 
 absl::StatusOr<VersionRecord> FederationDriver::ImportModel(const Import& import,
@@ -94,7 +98,7 @@ absl::StatusOr<VersionRecord> FederationDriver::ImportModel(const Import& import
                                                           step));
                absl::StrAppend(&step.audit.front().after, " file=", import.sha256);
                batch.Put(version);
-               batch.Put(made.manifest);
+               for (const ManifestRecord& manifest : made.manifests) batch.Put(manifest);
                batch.Put(AliasRecord{version.study, "latest", version.version});
                return absl::OkStatus();
              }));

@@ -45,6 +45,72 @@ absl::Status FederationDriver::ReportEvaluation(absl::string_view site, absl::st
   return absl::FailedPreconditionError("no such EVALUATE task is awaited; ask for the next task");
 }
 
+FederationDriver::RunPtr FederationDriver::FindTask(absl::string_view site,
+                                                    absl::string_view task_id) const {
+  for (const RunPtr& run : Runs()) {
+    if (run->KnowsTask(site, task_id)) return run;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<MaskedRound::Agreement> FederationDriver::AgreeKeys(
+    absl::string_view site, absl::string_view task_id, const StudyRun::AgreeKeys& said,
+    const MaskedRound::Verifier& verify) {
+  SignOfLife(site);
+  const RunPtr run = FindTask(site, task_id);
+  if (run == nullptr) return absl::NotFoundError("no such task is awaited; ask for the next one");
+  if (run->AwaitsKeys(site, task_id, said)) {
+    CSL_RETURN_IF_ERROR(verify(said.keys));  // takes its time: before the turn
+    CSL_RETURN_IF_ERROR(
+        Change(run->record().name, CoordinatorCaller(),
+               [&](StudyRun& changing, Step& step, Batch&, absl::Time) {
+                 return changing.OnAgreeKeys(
+                     site, task_id, said, [](const SiteKeys&) { return absl::OkStatus(); }, step);
+               }));
+  }
+  const RunPtr now = Find(run->record().name);
+  return now->AgreementFor(site, task_id);
+}
+
+absl::StatusOr<std::vector<std::string>> FederationDriver::MaskingRoster(
+    absl::string_view site, absl::string_view task_id) const {
+  const RunPtr run = FindTask(site, task_id);
+  if (run == nullptr || !run->masked()) {
+    return absl::NotFoundError("no such task is awaited; ask for the next one");
+  }
+  std::vector<std::string> roster = run->masked()->RosterOf(site);
+  if (roster.empty()) {
+    return absl::FailedPreconditionError("the sites that agree on keys are not known yet");
+  }
+  return roster;
+}
+
+absl::Status FederationDriver::Consent(absl::string_view site, absl::string_view task_id,
+                                       const secagg::Consent& consent) {
+  SignOfLife(site);
+  const RunPtr run = FindTask(site, task_id);
+  if (run == nullptr) {
+    return absl::FailedPreconditionError("the task is no longer awaited; ask for the next task");
+  }
+  return Change(run->record().name, CoordinatorCaller(),
+                [&](StudyRun& changing, Step& step, Batch&, absl::Time) {
+                  return changing.OnConsent(site, task_id, consent, step);
+                });
+}
+
+absl::Status FederationDriver::Reveal(absl::string_view site, absl::string_view task_id,
+                                      const secagg::RevealMessage& message) {
+  SignOfLife(site);
+  const RunPtr run = FindTask(site, task_id);
+  if (run == nullptr) {
+    return absl::FailedPreconditionError("the task is no longer awaited; ask for the next task");
+  }
+  return Change(run->record().name, CoordinatorCaller(),
+                [&](StudyRun& changing, Step& step, Batch&, absl::Time now) {
+                  return changing.OnReveal(site, task_id, message, now, step);
+                });
+}
+
 absl::Status FederationDriver::Decline(absl::string_view site, absl::string_view task_id,
                                        absl::string_view reason) {
   SignOfLife(site);
@@ -88,8 +154,8 @@ absl::Duration FederationDriver::ShortestLease() const {
 
 absl::Status FederationDriver::ReportProgress(absl::string_view site,
                                               const SiteProgress& progress) {
-  static constexpr absl::string_view kPhases[] = {"prepare", "download", "train", "evaluate",
-                                                  "upload"};
+  static constexpr absl::string_view kPhases[] = {"prepare", "download", "train",
+                                                  "agree",   "evaluate", "upload"};
   if (std::find(std::begin(kPhases), std::end(kPhases), progress.phase) == std::end(kPhases)) {
     return absl::InvalidArgumentError("progress: unknown phase");
   }

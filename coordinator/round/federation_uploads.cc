@@ -6,9 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/federation_driver.h"
+#include "coordinator/round/masked_reader.h"
 #include "coordinator/round/update_reader.h"
 #include "privacy/crypto/sealed_update.h"
 #include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
 #include "proto/base/status.h"
 
 namespace consilium::coordinator {
@@ -41,6 +43,13 @@ SummaryRecord Finite(SummaryRecord summary) {
 
 Caller SiteCaller(absl::string_view site) { return {std::string(site), "site"}; }
 
+// What a masked update of the site has to begin with.
+secagg::PayloadHeader MaskedHeader(const MaskedRound& masked, absl::string_view site) {
+  return {.session_id = masked.SessionIdOf(site),
+          .bits = static_cast<uint32_t>(masked.record().bits),
+          .words = static_cast<uint64_t>(masked.record().words)};
+}
+
 Offer OfferOf(const Announcement& announcement) {
   return {.site = announcement.site,
           .task_id = announcement.task_id,
@@ -54,8 +63,18 @@ absl::Status FederationDriver::CheckShape(const StudyRun& run,
                                           const Announcement& announcement) const {
   uint64_t bytes_max = options_.upload_bytes_max;
   if (announcement.round > 0) {
-    const uint64_t plain = static_cast<uint64_t>(run.record().latest_bytes) + kHeaderSlackBytes;
+    const uint64_t models = run.spec().algorithm.kind == "scaffold" ? 2 : 1;
+    const uint64_t plain =
+        models * static_cast<uint64_t>(run.record().latest_bytes) + kHeaderSlackBytes;
     bytes_max = std::min(bytes_max, privacy::SealedBytes(plain));
+  }
+  if (announcement.round > 0 && run.masked()) {
+    const uint64_t expected =
+        privacy::SealedBytes(secagg::PayloadBytes(MaskedHeader(*run.masked(), announcement.site)));
+    if (announcement.bytes != expected) {
+      return absl::InvalidArgumentError(absl::StrCat("the masked update has ", announcement.bytes,
+                                                     " bytes where ", expected, " belong"));
+    }
   }
   if (announcement.bytes < kUploadBytesMin || announcement.bytes > bytes_max) {
     return absl::InvalidArgumentError(absl::StrCat("the update has ", announcement.bytes,
@@ -156,24 +175,33 @@ absl::StatusOr<std::shared_ptr<Upload>> FederationDriver::FindUpload(
   return it->second;
 }
 
-absl::Status FederationDriver::CheckContent(Upload& upload) const {
+absl::StatusOr<aggregation::UpdateFacts> FederationDriver::CheckContent(Upload& upload,
+                                                                       const StudyRun& run) const {
   const Announcement& announcement = upload.announcement();
   CSL_ASSIGN_OR_RETURN(const std::string digest, upload.Digest());
   if (digest != announcement.sha256) {
     return absl::DataLossError("the upload's digest is not the announced one");
   }
-  return CheckUpdate(upload.path(), sealing_key_,
-                     {.federation = options_.federation,
-                      .study = announcement.study,
-                      .round = announcement.round,
-                      .site = announcement.site,
-                      .task_id = announcement.task_id},
-                     {.layout_sha256 = announcement.layout_sha256});
+  const privacy::SealContext context = {.federation = options_.federation,
+                                        .study = announcement.study,
+                                        .round = announcement.round,
+                                        .site = announcement.site,
+                                        .task_id = announcement.task_id};
+  if (run.masked() && announcement.round > 0) {
+    CSL_RETURN_IF_ERROR(CheckMasked(upload.path(), sealing_key_, context,
+                                    MaskedHeader(*run.masked(), announcement.site)));
+    return aggregation::UpdateFacts();  // of a masked update nobody knows any
+  }
+  return CheckUpdate(upload.path(), sealing_key_, context,
+                     {.layout_sha256 = announcement.layout_sha256,
+                      .with_control = announcement.round > 0 &&
+                                      run.spec().algorithm.kind == "scaffold",
+                      .norm_max = announcement.round > 0 ? run.spec().protection.norm_max : 0});
 }
 
 // Records the verdict with the study, and keeps the answer for a repeat.
 absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::Settle(
-    const Upload& upload, const absl::Status& verdict) {
+    const Upload& upload, const absl::StatusOr<aggregation::UpdateFacts>& verdict) {
   const Announcement& announcement = upload.announcement();
   UploadRecord record;
   record.upload_id = upload.id();
@@ -184,7 +212,7 @@ absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::Settle(
   record.sha256 = announcement.sha256;
   record.bytes = static_cast<int64_t>(announcement.bytes);
   record.accepted = verdict.ok() ? 1 : 0;
-  record.reason = std::string(verdict.message());
+  record.reason = std::string(verdict.status().message());
   const absl::Status settled = Change(
       announcement.study, SiteCaller(announcement.site),
       [&](StudyRun& run, Step& step, Batch& batch, absl::Time now) -> absl::Status {
@@ -203,11 +231,14 @@ absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::Settle(
                .labelled_cases = announcement.labelled_cases,
                .unlabelled_cases = announcement.unlabelled_cases,
                .weight_milli = 0,
-               .summary = Finite(announcement.summary)},
+               .summary = Finite(announcement.summary),
+               .norm = verdict->norm,
+               .all_zero = verdict->all_zero,
+               .values_sha256 = HexEncode(verdict->sha256)},
               now, step));
         } else {
           CSL_RETURN_IF_ERROR(
-              run.OnUpdateRefused(announcement.site, verdict.message(), now, step));
+              run.OnUpdateRefused(announcement.site, verdict.status().message(), now, step));
         }
         batch.Put(record);
         return absl::OkStatus();
@@ -229,18 +260,18 @@ absl::StatusOr<FederationDriver::UploadAnswer> FederationDriver::CommitUpload(
   CSL_RETURN_IF_ERROR(run->CheckOffer(OfferOf(announcement), Now()));
   CSL_RETURN_IF_ERROR(upload->Claim());
 
-  absl::Status verdict = CheckContent(*upload);
-  if (absl::IsDataLoss(verdict)) {
+  absl::StatusOr<aggregation::UpdateFacts> verdict = CheckContent(*upload, *run);
+  if (absl::IsDataLoss(verdict.status())) {
     upload->Release(Upload::Content::kDamaged);
     if (upload->damaged_count() < kDamagedMax) {
       return absl::UnavailableError(
           "the upload arrived with another digest than announced; begin it again");
     }
-    verdict = absl::InvalidArgumentError(verdict.message());
-  } else if (!verdict.ok() && !IsVerdict(verdict)) {
+    verdict = absl::InvalidArgumentError(verdict.status().message());
+  } else if (!verdict.ok() && !IsVerdict(verdict.status())) {
     upload->Release(Upload::Content::kKept);
     return absl::UnavailableError(
-        absl::StrCat("the update could not be checked: ", verdict.message()));
+        absl::StrCat("the update could not be checked: ", verdict.status().message()));
   }
   absl::StatusOr<UploadAnswer> answer = Settle(*upload, verdict);
   if (verdict.ok() && absl::IsInvalidArgument(answer.status())) {

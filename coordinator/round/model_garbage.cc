@@ -24,7 +24,8 @@ AuditFacts By(absl::string_view by, absl::string_view action) {
 }
 
 bool IsOpen(const RoundRecord& round) {
-  return round.phase == RoundPhase::kCollecting || round.phase == RoundPhase::kAggregating;
+  return round.phase == RoundPhase::kCollecting || round.phase == RoundPhase::kUnmasking ||
+         round.phase == RoundPhase::kAggregating;
 }
 
 }  // namespace

@@ -134,6 +134,10 @@ wire::Plan FixedPart(const StudySpec& spec) {
   plan.training.rounds = spec.rounds;
   plan.training.semi_supervised = spec.semi_supervised;
   plan.training.seed = spec.seed;
+  plan.purpose = spec.purpose;
+  plan.protection = spec.protection;
+  plan.privacy = spec.privacy;
+  plan.algorithm = spec.algorithm;
   plan.training.steps_per_round = spec.plan.steps_per_round.value_or(kStepsMin);
   if (spec.plan.spacing_xyz_mm) plan.spacing_xyz_mm = *spec.plan.spacing_xyz_mm;
   return plan;

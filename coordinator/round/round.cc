@@ -14,7 +14,11 @@ namespace {
 constexpr bool MayMove(RoundPhase from, RoundPhase to) {
   switch (from) {
     case RoundPhase::kCollecting:
-      return to == RoundPhase::kAggregating || to == RoundPhase::kFailed;
+      return to == RoundPhase::kUnmasking || to == RoundPhase::kAggregating ||
+             to == RoundPhase::kFailed;
+    case RoundPhase::kUnmasking:
+      return to == RoundPhase::kAggregating || to == RoundPhase::kFailed ||
+             to == RoundPhase::kCollecting;
     case RoundPhase::kAggregating:
       return to == RoundPhase::kCommitted || to == RoundPhase::kFailed ||
              to == RoundPhase::kCollecting;
@@ -47,6 +51,7 @@ Round Round::Open(const Options& options, const std::vector<Invitee>& invitees) 
   record.required = options.required;
   record.buffer = options.buffer;
   record.weight_cap_milli = options.weight_cap_milli;
+  record.masking = options.masking;
   for (const Invitee& invitee : invitees) {
     ContributionRecord contribution;
     contribution.site = invitee.site;
@@ -132,6 +137,16 @@ absl::StatusOr<RoundEffects> Round::OnUpdateVerified(absl::string_view site,
     return absl::FailedPreconditionError(
         absl::StrCat("round ", record_.number, " no longer awaits an update of ", site));
   }
+  for (const ContributionRecord& other : record_.contributions) {
+    const bool counts = other.outcome == Outcome::kAccepted || other.outcome == Outcome::kFolded;
+    if (counts && other.site != site && !update.all_zero && !update.values_sha256.empty() &&
+        other.values_sha256 == update.values_sha256) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the update is byte by byte that of ", other.site));
+    }
+  }
+  contribution->norm = update.norm;
+  contribution->values_sha256 = update.values_sha256;
   contribution->outcome = Outcome::kAccepted;
   contribution->upload_id = update.upload_id;
   contribution->bytes = update.bytes;
@@ -182,7 +197,7 @@ RoundEffects Round::OnSiteGone(absl::string_view site, absl::string_view reason,
 Round::Withdrawal Round::OnRevoked(absl::string_view site, absl::string_view reason,
                                    absl::Time now) {
   Withdrawal withdrawal;
-  const bool aggregating = phase() == RoundPhase::kAggregating;
+  const bool collecting = phase() == RoundPhase::kCollecting;
   if (!under_way()) return withdrawal;
   for (ContributionRecord& contribution : record_.contributions) {
     if (contribution.site != site || contribution.outcome != Outcome::kAccepted) continue;
@@ -191,8 +206,13 @@ Round::Withdrawal Round::OnRevoked(absl::string_view site, absl::string_view rea
     contribution.reason = std::string(reason);
   }
   if (withdrawal.parts.empty()) return withdrawal;
-  if (!aggregating) {
+  if (collecting) {
     Settle(now, withdrawal.effects);
+    return withdrawal;
+  }
+  if (is_masked()) {
+    Fail(absl::StrCat(site, " was revoked, and nothing can be taken out of a masked sum"), now,
+         withdrawal.effects);
     return withdrawal;
   }
   const int64_t accepted = Count(Outcome::kAccepted);
@@ -280,6 +300,26 @@ void Round::Extend(absl::Duration by) {
   if (open()) record_.deadline_us += absl::ToInt64Microseconds(by);
 }
 
+RoundEffects Round::RaiseQuorum(int64_t quorum, absl::Time now) {
+  RoundEffects effects;
+  if (quorum <= record_.quorum) return effects;
+  record_.quorum = quorum;
+  if (open()) Settle(now, effects);
+  return effects;
+}
+
+void Round::LeaveOut(absl::string_view site, absl::string_view reason) {
+  ContributionRecord* contribution = FindMutable(site);
+  CSL_CHECK(contribution != nullptr && contribution->outcome == Outcome::kAccepted);
+  contribution->outcome = Outcome::kMissing;
+  contribution->reason = std::string(reason);
+}
+
+RoundEffects Round::OnUnmasked() {
+  MoveTo(RoundPhase::kAggregating);
+  return {Aggregate{}};
+}
+
 void Round::OnUpdatesLost(const std::vector<std::string>& task_ids) {
   if (!open()) MoveTo(RoundPhase::kCollecting);
   record_.reason.clear();  // of closing early
@@ -293,6 +333,8 @@ void Round::OnUpdatesLost(const std::vector<std::string>& task_ids) {
     contribution.weight_milli = 0;
     contribution.weight_full_milli = 0;
     contribution.summary = {};
+    contribution.norm = 0;
+    contribution.values_sha256.clear();
   }
 }
 
@@ -344,6 +386,11 @@ bool Round::RequiredDelivered() const {
 }
 
 void Round::Close(RoundEffects& effects) {
+  if (is_masked()) {
+    MoveTo(RoundPhase::kUnmasking);
+    effects.push_back(Unmask{});
+    return;
+  }
   MoveTo(RoundPhase::kAggregating);
   effects.push_back(Aggregate{});
 }

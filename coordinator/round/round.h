@@ -1,8 +1,12 @@
 // One round as a value: event and time in, effects out. No lock, clock, I/O or thread.
 //
-//   kCollecting <-> kAggregating -> kCommitted
-//        |              |
-//        +--------------+---------> kFailed
+//   kCollecting <-> (kUnmasking ->) kAggregating -> kCommitted
+//        |                |              |
+//        +----------------+--------------+---------> kFailed
+//
+// kUnmasking is passed by masked rounds alone: the survivors are fixed, and the sites give what opens
+// their sum (masked_round.h). From then on nothing can be taken out of the sum, so a round whose
+// survivor is revoked fails, and a lost update has to come back before it goes on.
 //
 // The driver persists record() before it acts on an effect or answers a caller. A restart builds
 // the same round from the record; where it is aggregating, that is begun again.
@@ -51,10 +55,11 @@ struct FoldUpdate {
   int64_t task_round = 0;   // the round the task was made in; 0: this one
 };
 struct Aggregate {};  // nothing more is awaited: make the new version of Accepted()
+struct Unmask {};     // nothing more is awaited: fix the survivors as Accepted(), have them unmasked
 struct RoundFailed {
   std::string reason;
 };
-using RoundEffect = std::variant<Aggregate, RoundFailed>;
+using RoundEffect = std::variant<Aggregate, Unmask, RoundFailed>;
 using RoundEffects = std::vector<RoundEffect>;
 
 // What the driver found out about an update before it offers it.
@@ -67,6 +72,10 @@ struct VerifiedUpdate {
   SummaryRecord summary;
   int64_t staleness = 0;
   double discount = 1;  // of the weight, for staleness; 0..1
+  // Of its values, where the coordinator sees them (aggregation/update_check.h).
+  double norm = 0;
+  bool all_zero = false;
+  std::string values_sha256 = {};
 };
 
 class Round {
@@ -88,6 +97,7 @@ class Round {
     std::vector<std::string> required = {};
     int64_t buffer = 0;            // > 0: a buffer
     int64_t weight_cap_milli = 0;  // of a buffer
+    MaskingRecord masking = {};    // rosters: a masked round
   };
   static Round Open(const Options& options, const std::vector<Invitee>& invitees);
   explicit Round(RoundRecord record);
@@ -95,9 +105,12 @@ class Round {
   const RoundRecord& record() const { return record_; }
   RoundPhase phase() const { return record_.phase; }
   bool open() const { return phase() == RoundPhase::kCollecting; }
-  bool under_way() const { return open() || phase() == RoundPhase::kAggregating; }
+  bool under_way() const {
+    return open() || phase() == RoundPhase::kUnmasking || phase() == RoundPhase::kAggregating;
+  }
   absl::Time deadline() const { return absl::FromUnixMicros(record_.deadline_us); }
   bool is_buffer() const { return record_.buffer > 0; }
+  bool is_masked() const { return !record_.masking.rosters.empty(); }
   // The site's awaited contribution, or else its last. nullptr: not part of the round.
   const ContributionRecord* Find(absl::string_view site) const;
   const ContributionRecord* FindTask(absl::string_view task_id) const;
@@ -107,6 +120,7 @@ class Round {
   }
   bool Awaits(absl::string_view site) const;
 
+  // INVALID_ARGUMENT: byte by byte another site's update; one of the two was copied.
   absl::StatusOr<RoundEffects> OnUpdateVerified(absl::string_view site,
                                                 const VerifiedUpdate& update, absl::Time now);
   // The site's update can never be taken: it is out of this round.
@@ -134,6 +148,14 @@ class Round {
   RoundEffects OnTime(absl::Time now);
   // While it is under way: awaits the updates of these tasks again.
   void OnUpdatesLost(const std::vector<std::string>& task_ids);
+  // Masked rounds: what MaskedRound says of itself, to be persisted with the rest.
+  void SetMasking(MaskingRecord masking) { record_.masking = std::move(masking); }
+  // From now on at least so many updates are needed: the threshold of the shares.
+  RoundEffects RaiseQuorum(int64_t quorum, absl::Time now);
+  // kUnmasking: this accepted update is not part of the sum.
+  void LeaveOut(absl::string_view site, absl::string_view reason);
+  // The masks can be taken off: kUnmasking -> kAggregating.
+  RoundEffects OnUnmasked();
   // Ends the round from outside: the study was stopped, or the model could not be made.
   RoundEffects OnFailure(absl::string_view reason, absl::Time now);
   void OnCommitted(absl::string_view new_version, absl::Time now);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "coordinator/round/capabilities.h"
+#include "privacy/crypto/protocol_key.h"
 #include "privacy/crypto/random.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/log/log.h"
@@ -360,6 +361,23 @@ absl::StatusOr<std::string> SiteRegistry::Renew(absl::string_view site,
   CSL_RETURN_IF_ERROR(Commit(record, batch));
   renewed_.insert_or_assign(std::string(site), now);
   return certificate;
+}
+
+absl::Status SiteRegistry::CheckProtocolKey(absl::string_view ca_pem,
+                                            const secagg::KeyAnnouncement& keys,
+                                            absl::string_view signature) const {
+  CSL_ASSIGN_OR_RETURN(const std::string key, privacy::SpkiSha256Hex(keys.certificate_pem));
+  CSL_ASSIGN_OR_RETURN(const SiteStatus site, Get(keys.site));
+  const SiteRecord& record = site.record;
+  if (key != record.key_sha256 && key != record.next_key_sha256 &&
+      key != record.previous_key_sha256) {
+    return absl::PermissionDeniedError("keys: the certificate is not one that the site is enrolled with");
+  }
+  return privacy::VerifyProtocolKey(keys.certificate_pem, ca_pem, clock_.Now(),
+                                    {.federation = options_.federation,
+                                     .site = keys.site,
+                                     .public_key = keys.identity_key,
+                                     .signature = signature});
 }
 
 absl::Status SiteRegistry::KeyUsed(absl::string_view site, absl::string_view key_sha256) {

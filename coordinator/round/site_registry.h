@@ -92,6 +92,10 @@ class SiteRegistry {
   // asked for with one that was replaced. RESOURCE_EXHAUSTED: at most one in kRenewalEvery.
   absl::StatusOr<std::string> Renew(absl::string_view site, absl::string_view caller_key,
                                     absl::string_view csr_pem, const privacy::KeyAndCertificate& ca);
+  // Whether these are keys of the site for secure aggregation: its certificate, by `ca_pem` and for a key
+  // that is enrolled now, signs the protocol key. Errors of privacy::VerifyProtocolKey.
+  absl::Status CheckProtocolKey(absl::string_view ca_pem, const secagg::KeyAnnouncement& keys,
+                                absl::string_view signature) const;
   // The site called with this key: the first call with a renewed one makes it the site's own.
   absl::Status KeyUsed(absl::string_view site, absl::string_view key_sha256);
   // The key that the site's last invitation was used with: renewals do not change it.

@@ -35,6 +35,26 @@ struct PlanSpec {
 // Who closes a round: everyone (kFedAvg), or the updates of a buffer (kFedBuff; study_buffer.cc).
 enum class Strategy { kFedAvg, kFedBuff };
 
+// How the updates of a round become one change (aggregation/).
+struct RuleSpec {
+  std::string name = "mean";  // mean | median | trimmed_mean | multi_krum | dnc | fltrust
+  int64_t hostile = 0;        // f: how many sites may send anything; not with mean
+  std::string root;           // fltrust: the site that holds the coordinator's own public cases
+  friend bool operator==(const RuleSpec&, const RuleSpec&) = default;
+};
+
+// What the coordinator does with that change (aggregation/server_optimizer.h).
+struct OptimizerSpec {
+  std::string name = "none";  // none | momentum | fedadagrad | fedadam | fedyogi
+  double learning_rate = 1;
+  double beta1 = 0.9;   // momentum, fedadam, fedyogi
+  double beta2 = 0.99;  // fedadam, fedyogi
+  double tau = 1e-3;    // fedadagrad, fedadam, fedyogi
+  friend bool operator==(const OptimizerSpec&, const OptimizerSpec&) = default;
+};
+
+inline constexpr int64_t kSecureSitesMin = 3;  // of secure aggregation: two would read each other
+
 inline constexpr absl::Duration kLeaseDefault = absl::Seconds(60);
 inline constexpr absl::Duration kStallDefault = absl::Minutes(10);
 
@@ -66,9 +86,18 @@ struct StudySpec {
   int64_t buffer = 0;  // updates that make a version; at most min_sites, so that it can fill
   double staleness_exponent = 0.5;
   int64_t staleness_max = 10;  // versions; an update whose base is older is refused
+  RuleSpec rule;
+  OptimizerSpec optimizer;
+  // These four are part of the plan, so that sites can judge them. Without `protection` in the file it
+  // is secure-aggregation where min_sites is kSecureSitesMin or more and nothing needs single updates.
+  wire::PlanProtection protection;
+  wire::PlanPrivacy privacy;
+  wire::PlanAlgorithm algorithm;
+  std::string purpose;
   int64_t evaluate_every = 0;           // rounds; 0: only at the end
   uint64_t seed = 0;
 
+  bool masked() const { return protection.kind == "secure-aggregation"; }
   bool IsEvaluator(absl::string_view site) const;
   bool IsRequired(absl::string_view site) const;
 };

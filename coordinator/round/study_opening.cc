@@ -230,6 +230,17 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
     OpenBuffer(invitees, now, step);
     return;
   }
+  MaskingRecord masking;
+  if (spec_.masked()) {
+    absl::StatusOr<MaskedRound> masked = OpenMasking(invitees, now);
+    if (!masked.ok()) {
+      waiting_ = absl::StrCat("waiting for sites whose updates can be summed: ",
+                              masked.status().message());
+      return;
+    }
+    masking = masked->record();
+    masked_ = *std::move(masked);
+  }
   ++record_.round;
   round_ = Round::Open({.study = record_.name,
                         .number = record_.round,
@@ -238,7 +249,8 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
                         .base_sha256 = record_.latest_sha256,
                         .now = now,
                         .deadline = spec_.deadline,
-                        .required = spec_.required},
+                        .required = spec_.required,
+                        .masking = std::move(masking)},
                        invitees);
   Enter(Stage::kRound, now);
   AuditFacts facts = Facts("round.open");

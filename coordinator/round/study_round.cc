@@ -38,9 +38,14 @@ absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate u
   const CohortRecord* cohort = Cohort(site);
   if (cohort == nullptr) return absl::NotFoundError("the site did not report a cohort");
   const int64_t number = round_->record().number;
-  update.weight_milli =
-      number == 0 ? 1 : WeightMilli(update.labelled_cases, update.unlabelled_cases, *cohort);
-  if (update.weight_milli == 0) {
+  if (masked_) {
+    // Which one is missing was settled when the survivors were fixed: the same bytes come again.
+    if (!masked_->survivors_fixed()) CSL_RETURN_IF_ERROR(masked_->CheckDelivery(site));
+  } else {
+    update.weight_milli =
+        number == 0 ? 1 : WeightMilli(update.labelled_cases, update.unlabelled_cases, *cohort);
+  }
+  if (update.weight_milli == 0 && !masked_) {
     return absl::InvalidArgumentError("the update was not trained on any case the site reported");
   }
   if (const ContributionRecord* awaited = round_->Find(site); buffered() && awaited != nullptr) {
@@ -53,6 +58,8 @@ absl::Status StudyRun::OnUpdateVerified(absl::string_view site, VerifiedUpdate u
   facts.round = number;
   facts.digest = update.upload_id;
   facts.count = update.bytes;
+  // It counts, because a site may have learnt nothing; people should know all the same.
+  if (update.all_zero) facts.reason = "all values are zero: the site may be a free rider";
   step.audit.push_back(std::move(facts));
   Apply(effects, now, step);
   step.rounds.push_back(round_->record());
@@ -99,6 +106,12 @@ absl::Status StudyRun::OnDeclined(absl::string_view site, absl::string_view task
     Apply(effects, now, step);
     return absl::OkStatus();
   }
+  if (AwaitsUnmasking(site, task_id)) {
+    facts.round = round_->record().number;
+    step.audit.push_back(std::move(facts));
+    OnUnmaskingDeclined(site, reason, now, step);
+    return absl::OkStatus();
+  }
   if (!evaluation_ || record_.stage != Stage::kEvaluating) return NotAwaited();
   for (SiteEvaluationRecord& entry : evaluation_->sites) {
     if (entry.site != site || entry.task_id != task_id) continue;
@@ -122,6 +135,8 @@ void StudyRun::Apply(const RoundEffects& effects, absl::Time now, Step& step) {
       facts.round = number;
       step.audit.push_back(std::move(facts));
       step.rounds.push_back(round_->record());
+    } else if (std::holds_alternative<Unmask>(effect)) {
+      StartUnmasking(now, step);
     } else {
       OnRoundFailed(std::get<RoundFailed>(effect).reason, now, step);
     }
@@ -132,6 +147,7 @@ void StudyRun::OnRoundFailed(absl::string_view reason, absl::Time now, Step& ste
   const int64_t number = round_->record().number;
   step.rounds.push_back(round_->record());
   step.effects.push_back(UploadsToDrop());
+  EndMasking(step);
   AuditFacts facts = Facts("round.fail");
   facts.round = number;
   facts.outcome = "failed";
@@ -187,7 +203,19 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
   // The batch's first entry is the one that a version points at.
   step.audit.insert(step.audit.begin(), std::move(facts));
 
+  if (masked_) {
+    masked_->SetSums(model.masked_sums);
+    round_->SetMasking(masked_->record());
+  }
+  for (const auto& [site, reason] : model.outvoted) {
+    AuditFacts outvoted = Facts("update.outvote");
+    outvoted.round = number;
+    outvoted.site = site;
+    outvoted.reason = reason;
+    step.audit.push_back(std::move(outvoted));
+  }
   round_->OnCommitted(version.version, now);
+  EndMasking(step);
   step.rounds.push_back(round_->record());
   step.effects.push_back(UploadsToDrop());
   record_.latest_version = version.version;
@@ -195,6 +223,11 @@ absl::StatusOr<VersionRecord> StudyRun::OnModelReady(const NewModel& model, absl
   record_.latest_bytes = model.bytes;
   record_.layout_sha256 = model.layout_sha256;
   record_.parameters = model.parameters;
+  record_.change_rms = model.change_rms;
+  record_.optimizer_sha256 = model.optimizer_sha256;
+  record_.optimizer_bytes = model.optimizer_bytes;
+  record_.control_sha256 = model.control_sha256;
+  record_.control_bytes = model.control_bytes;
   record_.failures_in_row = 0;
   AfterCommit(now, step);
   return version;

@@ -47,7 +47,8 @@ absl::StatusOr<StudyRun> StudyRun::Create(const std::string& yaml, absl::string_
 }
 
 absl::StatusOr<StudyRun> StudyRun::FromRecords(StudyRecord study, std::optional<RoundRecord> round,
-                                               std::optional<EvaluationRecord> evaluation) {
+                                               std::optional<EvaluationRecord> evaluation,
+                                               std::vector<AgreementRecord> agreements) {
   absl::StatusOr<StudySpec> spec = ParseStudy(study.yaml);
   if (!spec.ok()) {
     return absl::DataLossError(
@@ -61,6 +62,9 @@ absl::StatusOr<StudyRun> StudyRun::FromRecords(StudyRecord study, std::optional<
             [](const CohortRecord& a, const CohortRecord& b) { return a.site < b.site; });
   StudyRun run(std::move(study), *std::move(spec));
   if (round) run.round_.emplace(*std::move(round));
+  if (run.round_ && run.round_->is_masked() && run.round_->under_way()) {
+    CSL_ASSIGN_OR_RETURN(run.masked_, MaskedRound::FromRecords(run.round_->record(), agreements));
+  }
   run.evaluation_ = std::move(evaluation);
   return run;
 }
@@ -128,7 +132,11 @@ absl::Status StudyRun::OnControl(absl::string_view action, absl::string_view rea
       const absl::Duration pause = now - absl::FromUnixMicros(record_.paused_us);
       leases_from_ = now;
       if (round_) round_->Extend(pause);
-      if (round_ && round_->open()) step.rounds.push_back(round_->record());
+      if (masked_) {
+        masked_->Extend(pause);
+        round_->SetMasking(masked_->record());
+      }
+      if (round_ && (round_->open() || masked_)) step.rounds.push_back(round_->record());
       if (evaluation_ && evaluation_->ended_us == 0) {
         evaluation_->deadline_us += absl::ToInt64Microseconds(pause);
         step.evaluations.push_back(*evaluation_);
@@ -174,6 +182,10 @@ void StudyRun::OnRestart(absl::Time now) {
 void StudyRun::LeaveTime(absl::Time now) {
   const absl::Time least = now + std::min(spec_.deadline, kRestartWindow);
   if (round_ && round_->deadline() < least) round_->Extend(least - round_->deadline());
+  if (masked_) {
+    masked_->LeaveTime(now + std::min(spec_.deadline, kAgreementWindow));
+    round_->SetMasking(masked_->record());
+  }
 }
 
 // Whoever is no longer approved gives no result. OnSiteGone says so earlier, but a crash in between
@@ -282,6 +294,7 @@ void StudyRun::OnTime(const std::vector<SiteView>& sites, absl::Time now, Step& 
     case Stage::kRound:
       DropUnapproved(sites, now, step);
       Apply(round_->OnTime(now), now, step);
+      OnMaskingTime(now, step);
       if (buffered() && record_.stage == Stage::kRound) GiveTasks(sites, now, step);
       OnSilence(sites, now, step);
       break;

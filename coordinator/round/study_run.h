@@ -53,6 +53,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "coordinator/round/capabilities.h"
+#include "coordinator/round/masked_round.h"
 #include "coordinator/round/round.h"
 #include "coordinator/round/study.h"
 #include "coordinator/store/audit_entry.h"
@@ -65,8 +66,23 @@ inline constexpr absl::Duration kPrepareAgain = absl::Minutes(1);
 inline constexpr absl::Duration kRestartWindow = absl::Minutes(10);
 inline constexpr int64_t kInitialisationsMax = 3;
 inline constexpr int64_t kRoundFailuresMax = 2;  // in a row
+// Masked rounds: for each phase of the key agreement, and for the unmasking; less where the deadline is short.
+inline constexpr absl::Duration kAgreementWindow = absl::Minutes(5);
+inline constexpr absl::Duration kUnmaskingWindow = absl::Minutes(10);
 
-enum class TaskKind { kPrepare, kInitialise, kTrain, kEvaluate };
+enum class TaskKind { kPrepare, kInitialise, kTrain, kEvaluate, kConsent, kReveal };
+
+// What the masked update of a TRAIN task looks like.
+struct MaskingTerms {
+  MaskingRecord masking;   // without its rosters
+  int64_t weight_max = 0;  // units that the site's update may have
+};
+// Of a CONSENT or REVEAL task.
+struct UnmaskingTask {
+  std::string train_task_id;
+  std::string survivors;                   // SiteSet bytes
+  std::vector<secagg::Consent> consents;  // REVEAL
+};
 
 // A task as the site gets it, less the sealing key.
 struct SiteTask {
@@ -82,6 +98,10 @@ struct SiteTask {
   absl::Duration deadline;  // from now; zero: none
   bool evaluator = false;
   absl::Duration lease;   // to be heard of within
+  std::optional<MaskingTerms> masking = {};  // TRAIN of a masked round
+  std::optional<UnmaskingTask> unmasking = {};
+  std::string control_sha256 = {};  // TRAIN of a SCAFFOLD study, once there is a control variate
+  int64_t control_bytes = 0;
   int64_t since_us = 0;   // since when it waits; the oldest task of all studies goes first
 };
 
@@ -125,6 +145,8 @@ using StudyEffect = std::variant<StudyAggregate, DropUploads>;
 // and `audit` in one batch; then act on `effects`.
 struct Step {
   std::vector<RoundRecord> rounds;
+  std::vector<AgreementRecord> agreements;
+  std::vector<AgreementRecord> ended_agreements;  // to be deleted; only the key is set
   std::vector<EvaluationRecord> evaluations;
   std::vector<AuditFacts> audit;
   std::vector<StudyEffect> effects;
@@ -145,6 +167,15 @@ struct NewModel {
   int64_t bytes = 0;
   int64_t parameters = 0;
   std::string layout_sha256;
+  double change_rms = 0;  // of the values of base - model; rounds only
+  std::map<std::string, double> masked_sums = {};  // of a masked round
+  // Updates that the rule kept out, with the reason.
+  std::vector<std::pair<std::string, std::string>> outvoted = {};
+  // Files beside the model; empty: none.
+  std::string optimizer_sha256 = {};
+  int64_t optimizer_bytes = 0;
+  std::string control_sha256 = {};
+  int64_t control_bytes = 0;
 };
 
 class StudyRun {
@@ -154,7 +185,8 @@ class StudyRun {
                                          absl::Time now);
   // DATA_LOSS: the records do not fit together.
   static absl::StatusOr<StudyRun> FromRecords(StudyRecord study, std::optional<RoundRecord> round,
-                                              std::optional<EvaluationRecord> evaluation);
+                                              std::optional<EvaluationRecord> evaluation,
+                                              std::vector<AgreementRecord> agreements = {});
 
   const StudySpec& spec() const { return spec_; }
   const StudyRecord& record() const { return record_; }
@@ -170,6 +202,8 @@ class StudyRun {
   // How many bytes above the disk's floor are not spoken for; no round opens that needs more. Before
   // OnTime; not durable. nullopt, as at first: not known, and not judged.
   void NoteRoom(std::optional<uint64_t> bytes) { room_ = bytes; }
+  // What masked rounds call their job by. Before OnTime; not durable.
+  void NoteFederation(absl::string_view federation) { federation_ = std::string(federation); }
   // What an open round may still write: the updates that are awaited, and the new version.
   uint64_t BytesAhead() const;
   // The process started anew. Needs no record: the next start comes to the same.
@@ -201,6 +235,25 @@ class StudyRun {
   // Accepted updates turned out to be lost: they are awaited again, with some time left.
   // FAILED_PRECONDITION: the round has ended.
   absl::Status OnUpdatesLost(const std::vector<std::string>& task_ids, absl::Time now, Step& step);
+  // Key agreement and unmasking of a masked round (study_masking.cc): NOT_FOUND: the site has no such
+  // task. Otherwise the errors of MaskedRound.
+  struct AgreeKeys {
+    SiteKeys keys;
+    std::optional<secagg::ShareMessage> shares;
+  };
+  // Whether OnAgreeKeys has something to hear; without, only the answer may be new.
+  bool AwaitsKeys(absl::string_view site, absl::string_view task_id, const AgreeKeys& said) const;
+  absl::Status OnAgreeKeys(absl::string_view site, absl::string_view task_id,
+                           const AgreeKeys& said, const MaskedRound::Verifier& verify,
+                           Step& step);
+  // FAILED_PRECONDITION: the task is no longer awaited.
+  absl::StatusOr<MaskedRound::Agreement> AgreementFor(absl::string_view site,
+                                                      absl::string_view task_id) const;
+  absl::Status OnConsent(absl::string_view site, absl::string_view task_id,
+                         const secagg::Consent& consent, Step& step);
+  absl::Status OnReveal(absl::string_view site, absl::string_view task_id,
+                        const secagg::RevealMessage& message, absl::Time now, Step& step);
+  const std::optional<MaskedRound>& masked() const { return masked_; }
   // Idempotent. INVALID_ARGUMENT: too many cases, a Dice value outside 0..1; the site is then
   // recorded as missing (the one error that has to be persisted), so that it does not try for ever.
   absl::Status OnEvaluationReport(absl::string_view site, absl::string_view task_id,
@@ -256,6 +309,17 @@ class StudyRun {
   void MarkMissing(SiteEvaluationRecord& entry, absl::string_view reason, Step& step) const;
   int64_t WeightMilli(int64_t labelled, int64_t unlabelled, const CohortRecord& cohort) const;
   void FinishPreparing(const std::vector<SiteView>& sites, absl::Time now, Step& step);
+  absl::StatusOr<MaskedRound> OpenMasking(const std::vector<Round::Invitee>& invitees,
+                                          absl::Time now) const;
+  void OnMaskingTime(absl::Time now, Step& step);
+  void StartUnmasking(absl::Time now, Step& step);
+  void FinishUnmasking(absl::Time now, Step& step);
+  void OnUnmaskingDeclined(absl::string_view site, absl::string_view reason, absl::Time now,
+                           Step& step);
+  void EndMasking(Step& step);
+  std::optional<SiteTask> UnmaskingTaskFor(absl::string_view site, absl::Time now) const;
+  bool AwaitsUnmasking(absl::string_view site, absl::string_view task_id) const;
+  AuditFacts MaskingFacts(absl::string_view action, absl::string_view site) const;
   void OpenInitialisation(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   void OpenRound(const std::vector<SiteView>& sites, absl::Time now, Step& step);
   // Who is asked, and who is not and why.
@@ -296,7 +360,9 @@ class StudyRun {
   };
   std::shared_ptr<const Provisional> provisional_;
   std::optional<Round> round_;
+  std::optional<MaskedRound> masked_;  // of round_, where that is masked and under way
   std::optional<EvaluationRecord> evaluation_;
+  std::string federation_;
   // Not durable; each OnTime sets the first two anew.
   std::vector<SiteView> sites_;
   std::string waiting_;

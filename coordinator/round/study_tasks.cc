@@ -20,6 +20,10 @@ absl::string_view KindName(TaskKind kind) {
       return "train";
     case TaskKind::kEvaluate:
       return "evaluate";
+    case TaskKind::kConsent:
+      return "consent";
+    case TaskKind::kReveal:
+      return "reveal";
   }
   return "?";
 }
@@ -55,6 +59,7 @@ bool StudyRun::Awaits(absl::string_view site, absl::string_view task_id, absl::T
     if (!round_->open() || own->outcome != Outcome::kAwaited) return false;
     return DeadlineTime(now) <= round_->deadline();
   }
+  if (AwaitsUnmasking(site, task_id)) return true;
   if (record_.stage != Stage::kEvaluating) return false;
   return std::any_of(evaluation_->sites.begin(), evaluation_->sites.end(),
                      [&](const SiteEvaluationRecord& entry) {
@@ -74,6 +79,9 @@ bool StudyRun::KnowsTask(absl::string_view site, absl::string_view task_id) cons
   if (task_id == TaskId(TaskKind::kPrepare, 0, site)) return true;
   if (const ContributionRecord* own = round_ ? round_->FindTask(task_id) : nullptr) {
     return own->site == site;
+  }
+  for (const TaskKind kind : {TaskKind::kConsent, TaskKind::kReveal}) {
+    if (masked_ && task_id == TaskId(kind, round_->record().number, site)) return true;
   }
   if (!evaluation_) return false;
   return std::any_of(evaluation_->sites.begin(), evaluation_->sites.end(),
@@ -121,6 +129,7 @@ std::optional<SiteTask> StudyRun::TaskFor(absl::string_view site, absl::Time now
     task.task_id = TaskId(TaskKind::kPrepare, 0, site);
     return task;
   }
+  if (std::optional<SiteTask> task = UnmaskingTaskFor(site, now)) return task;
   if (round_ && round_->Awaits(site) && now <= round_->deadline()) {
     const RoundRecord& round = round_->record();
     const ContributionRecord& own = *round_->Find(site);
@@ -139,6 +148,14 @@ std::optional<SiteTask> StudyRun::TaskFor(absl::string_view site, absl::Time now
       task.model_version = record_.latest_version;
       task.model_sha256 = record_.latest_sha256;
       task.model_bytes = record_.latest_bytes;
+      task.control_sha256 = record_.control_sha256;
+      task.control_bytes = record_.control_bytes;
+    }
+    if (round_->is_masked()) {
+      MaskingTerms terms = {.masking = round.masking};
+      terms.masking.rosters.clear();
+      terms.weight_max = std::max<int64_t>(1, own.weight_max_milli / round.masking.weight_unit_milli);
+      task.masking = std::move(terms);
     }
     return task;
   }

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "aggregation/update_check.h"
 #include "privacy/crypto/hpke.h"
 #include "privacy/crypto/sealed_update.h"
 #include "proto/wire/safetensors.h"
@@ -38,15 +39,24 @@ class UpdateReader {
   wire::SafetensorsHeader header_;
 };
 
+// `size` bytes of the plaintext from `at` on. REQUIRES: they are there.
+absl::Status ReadSealed(const privacy::SealedReader& sealed, uint64_t at, char* out, size_t size);
+
 struct UpdateExpectation {
   std::string layout_sha256;  // of TensorLayout::Canonical()
+  bool with_control = false;  // SCAFFOLD: the same tensors again, named kControlPrefix + name
+  double norm_max = 0;        // 0: no bound
 };
+inline constexpr const char* kControlPrefix = "control.";
 
 std::string LayoutSha256(const wire::TensorLayout& layout);
 
-// Reads all of it: opens, has the layout, every value is finite and within the fold's range.
-absl::Status CheckUpdate(const std::string& path, const privacy::HpkeKeyPair& key,
-                         const privacy::SealContext& context, const UpdateExpectation& expectation);
+// Reads all of it: opens, has the layout, every value is finite and within the fold's range, and the
+// norm within its bound.
+absl::StatusOr<aggregation::UpdateFacts> CheckUpdate(const std::string& path,
+                                                     const privacy::HpkeKeyPair& key,
+                                                     const privacy::SealContext& context,
+                                                     const UpdateExpectation& expectation);
 
 }  // namespace consilium::coordinator
 

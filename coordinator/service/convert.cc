@@ -25,6 +25,10 @@ v1::Task::Kind KindOf(TaskKind kind) {
       return v1::Task::TRAIN;
     case TaskKind::kEvaluate:
       return v1::Task::EVALUATE;
+    case TaskKind::kConsent:
+      return v1::Task::CONSENT;
+    case TaskKind::kReveal:
+      return v1::Task::REVEAL;
   }
   return v1::Task::KIND_UNSPECIFIED;
 }
@@ -148,6 +152,31 @@ v1::Task ToMessage(const SiteTask& task, absl::string_view sealing_public_key) {
   }
   if (task.deadline > absl::ZeroDuration()) {
     out.set_deadline_seconds(std::max<int64_t>(1, absl::ToInt64Seconds(task.deadline)));
+  }
+  if (task.masking) {
+    v1::MaskingTerms& terms = *out.mutable_masking();
+    terms.set_job(task.masking->masking.job);
+    terms.set_bits(static_cast<uint32_t>(task.masking->masking.bits));
+    terms.set_words(static_cast<uint64_t>(task.masking->masking.words));
+    terms.set_min_cohort(static_cast<uint32_t>(task.masking->masking.min_cohort));
+    terms.set_quantiser(task.masking->masking.quantiser);
+    terms.set_weight_unit_milli(task.masking->masking.weight_unit_milli);
+    terms.set_weight_max(task.masking->weight_max);
+  }
+  if (task.unmasking) {
+    v1::Unmasking& unmasking = *out.mutable_unmasking();
+    unmasking.set_train_task_id(task.unmasking->train_task_id);
+    unmasking.set_survivors(task.unmasking->survivors);
+    for (const secagg::Consent& consent : task.unmasking->consents) {
+      v1::Consent& message = *unmasking.add_consents();
+      message.set_site(consent.site);
+      message.set_survivors(consent.survivors);
+      message.set_signature(consent.signature);
+    }
+  }
+  if (!task.control_sha256.empty()) {
+    out.mutable_control()->set_sha256(task.control_sha256);
+    out.mutable_control()->set_bytes(static_cast<uint64_t>(task.control_bytes));
   }
   out.set_role(task.evaluator ? "evaluator" : "trainer");
   out.set_lease_seconds(static_cast<uint32_t>(absl::ToInt64Seconds(task.lease)));

@@ -133,6 +133,30 @@ grpc::Status FederationService::DeclineTask(grpc::ServerContext* context,
   });
 }
 
+grpc::Status FederationService::AgreeKeys(grpc::ServerContext* context,
+                                          const v1::AgreeKeysRequest* request,
+                                          v1::AgreeKeysReply* reply) {
+  return Serve(context, "keys.agree", [&](const std::string& site) {
+    return masking_.AgreeKeys(site, *request, *reply);
+  });
+}
+
+grpc::Status FederationService::SubmitConsent(grpc::ServerContext* context,
+                                              const v1::ConsentReport* request,
+                                              v1::Acknowledgement*) {
+  return Serve(context, "consent.submit", [&](const std::string& site) {
+    return masking_.SubmitConsent(site, *request);
+  });
+}
+
+grpc::Status FederationService::SubmitReveal(grpc::ServerContext* context,
+                                             const v1::RevealReport* request,
+                                             v1::Acknowledgement*) {
+  return Serve(context, "reveal.submit", [&](const std::string& site) {
+    return masking_.SubmitReveal(site, *request);
+  });
+}
+
 grpc::Status FederationService::ReportEvaluation(grpc::ServerContext* context,
                                                  const v1::EvaluationReport* request,
                                                  v1::Acknowledgement*) {

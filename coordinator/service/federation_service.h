@@ -11,6 +11,7 @@
 #include "coordinator/round/federation_driver.h"
 #include "coordinator/round/site_registry.h"
 #include "coordinator/service/access_gate.h"
+#include "coordinator/service/masking_calls.h"
 #include "coordinator/service/witness_calls.h"
 #include "proto/base/thread_pool.h"
 
@@ -39,6 +40,7 @@ class FederationService final : public FederationMethods {
         sites_(sites),
         gate_(gate),
         witnesses_(witnesses),
+        masking_(driver, sites, ca_folder_),
         transfers_(TransferThreads()) {}
 
   grpc::Status Hello(grpc::ServerContext* context, const v1::HelloRequest* request,
@@ -60,6 +62,12 @@ class FederationService final : public FederationMethods {
                               v1::ProgressReply* reply) override;
   grpc::Status DeclineTask(grpc::ServerContext* context, const v1::DeclineTaskRequest* request,
                            v1::Acknowledgement* reply) override;
+  grpc::Status AgreeKeys(grpc::ServerContext* context, const v1::AgreeKeysRequest* request,
+                         v1::AgreeKeysReply* reply) override;
+  grpc::Status SubmitConsent(grpc::ServerContext* context, const v1::ConsentReport* request,
+                             v1::Acknowledgement* reply) override;
+  grpc::Status SubmitReveal(grpc::ServerContext* context, const v1::RevealReport* request,
+                            v1::Acknowledgement* reply) override;
   grpc::Status ReportEvaluation(grpc::ServerContext* context, const v1::EvaluationReport* request,
                                 v1::Acknowledgement* reply) override;
   grpc::Status GetCheckpoint(grpc::ServerContext* context, const v1::GetCheckpointRequest* request,
@@ -82,6 +90,7 @@ class FederationService final : public FederationMethods {
   SiteRegistry& sites_;
   AccessGate& gate_;
   WitnessCalls& witnesses_;
+  const MaskingCalls masking_;
   ThreadPool transfers_;
 };
 

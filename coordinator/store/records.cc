@@ -36,9 +36,14 @@ constexpr Named<Stage> kStages[] = {
     {Stage::kRound, "round"},
     {Stage::kEvaluating, "evaluating"}};
 constexpr Named<RoundPhase> kPhases[] = {{RoundPhase::kCollecting, "collecting"},
+                                         {RoundPhase::kUnmasking, "unmasking"},
                                          {RoundPhase::kAggregating, "aggregating"},
                                          {RoundPhase::kCommitted, "committed"},
                                          {RoundPhase::kFailed, "failed"}};
+constexpr Named<MaskingPhase> kMaskingPhases[] = {
+    {MaskingPhase::kKeys, "keys"},       {MaskingPhase::kShares, "shares"},
+    {MaskingPhase::kMasked, "masked"},   {MaskingPhase::kConsent, "consent"},
+    {MaskingPhase::kReveal, "reveal"}};
 constexpr Named<Outcome> kOutcomes[] = {
     {Outcome::kAwaited, "awaited"}, {Outcome::kAccepted, "accepted"},
     {Outcome::kFolded, "folded"},   {Outcome::kRefused, "refused"},
@@ -52,6 +57,7 @@ std::span<const Named<SiteState>> Table(SiteState) { return kSiteStates; }
 std::span<const Named<StudyState>> Table(StudyState) { return kStudyStates; }
 std::span<const Named<Stage>> Table(Stage) { return kStages; }
 std::span<const Named<RoundPhase>> Table(RoundPhase) { return kPhases; }
+std::span<const Named<MaskingPhase>> Table(MaskingPhase) { return kMaskingPhases; }
 std::span<const Named<Outcome>> Table(Outcome) { return kOutcomes; }
 std::span<const Named<ReportState>> Table(ReportState) { return kReportStates; }
 
@@ -69,6 +75,7 @@ absl::string_view Name(SiteState state) { return NameOf(state); }
 absl::string_view Name(StudyState state) { return NameOf(state); }
 absl::string_view Name(Stage stage) { return NameOf(stage); }
 absl::string_view Name(RoundPhase phase) { return NameOf(phase); }
+absl::string_view Name(MaskingPhase phase) { return NameOf(phase); }
 absl::string_view Name(Outcome outcome) { return NameOf(outcome); }
 absl::string_view Name(ReportState state) { return NameOf(state); }
 
@@ -94,6 +101,7 @@ CSL_ENUM_JSON(SiteState)
 CSL_ENUM_JSON(StudyState)
 CSL_ENUM_JSON(Stage)
 CSL_ENUM_JSON(RoundPhase)
+CSL_ENUM_JSON(MaskingPhase)
 CSL_ENUM_JSON(Outcome)
 CSL_ENUM_JSON(ReportState)
 #undef CSL_ENUM_JSON
@@ -218,8 +226,10 @@ static void Take(const Json& json, const char* key, T& value) {
   F(previous_key_sha256) F(previous_until_us) F(enrolment_key_sha256)
 #define OPTIONAL_CONTRIBUTION(F)                                                           \
   F(task_round) F(base_version) F(base_sha256) F(base_bytes) F(base_commits) F(staleness) \
-  F(weight_full_milli)
-#define OPTIONAL_ROUND(F) F(required) F(buffer) F(weight_cap_milli)
+  F(weight_full_milli) F(norm) F(values_sha256)
+#define OPTIONAL_ROUND(F) F(required) F(buffer) F(weight_cap_milli) F(masking)
+#define OPTIONAL_STUDY(F) \
+  F(optimizer_sha256) F(optimizer_bytes) F(control_sha256) F(control_bytes) F(change_rms)
 #define CSL_JSON_AND(Type, OPTIONAL, ...)                                       \
   static void to_json(Json& nlohmann_json_j, const Type& nlohmann_json_t) {     \
     NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, __VA_ARGS__))    \
@@ -233,7 +243,7 @@ CSL_JSON_AND(SiteRecord, OPTIONAL_SITE, name, state, key_sha256, enrolled_us, la
              software_version, retired_keys)
 CSL_JSON(AdminRecord, name, key_sha256, enrolled_us)
 CSL_JSON(InvitationRecord, token_sha256, site, expires_us, used_us)
-CSL_JSON(StudyRecord, name, run_id, yaml, state, stage, reason, created_us, stage_since_us,
+CSL_JSON_AND(StudyRecord, OPTIONAL_STUDY, name, run_id, yaml, state, stage, reason, created_us, stage_since_us,
          ready_us, paused_us, plan_json, plan_sha256, round, rounds_committed, failures_in_row, attempt, latest_version,
          latest_sha256, latest_bytes, layout_sha256, parameters, cohort)
 CSL_JSON(SummaryRecord, steps, seconds, mean_loss, mean_supervised_loss, mean_consistency_loss,
@@ -241,6 +251,13 @@ CSL_JSON(SummaryRecord, steps, seconds, mean_loss, mean_supervised_loss, mean_co
 CSL_JSON_AND(ContributionRecord, OPTIONAL_CONTRIBUTION, site, outcome, reason, task_id,
              labelled_cases, unlabelled_cases, weight_max_milli, weight_milli, upload_id, bytes,
              summary)
+CSL_JSON(RosterRecord, sites, sharing, survivors, threshold, phase, failed)
+CSL_JSON(MaskingRecord, job, bits, words, min_cohort, quantiser, weight_unit_milli, parameters,
+         window_us, phase_ends_us,
+         rosters, sums)
+CSL_JSON(AgreementRecord, study, round, site, certificate_pem, certificate_sha256, protocol_key,
+         protocol_key_signature, mask_key, box_key, signature, commitment, boxes, consent_survivors,
+         consent_signature, shares)
 CSL_JSON_AND(RoundRecord, OPTIONAL_ROUND, study, number, phase, reason, started_us, deadline_us,
              ended_us, quorum, base_version, base_sha256, new_version, contributions)
 CSL_JSON(EvaluationRecord, study, version, number, started_us, deadline_us, ended_us, sites)
@@ -290,6 +307,7 @@ CSL_CODEC(AliasRecord)
 CSL_CODEC(ReleaseRecord)
 CSL_CODEC(UploadRecord)
 CSL_CODEC(WitnessRecord)
+CSL_CODEC(AgreementRecord)
 #undef CSL_CODEC
 
 }  // namespace consilium::coordinator

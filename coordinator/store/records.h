@@ -20,8 +20,10 @@ enum class SiteState { kInvited, kPending, kApproved, kSuspended, kRevoked };
 enum class StudyState { kDraft, kPreparing, kRunning, kPaused, kFinished, kStopped, kFailed };
 // What a study is busy with. It outlives a pause, so that a resumed study goes on where it was.
 enum class Stage { kIdle, kPreparing, kInitialising, kBetweenRounds, kRound, kEvaluating };
-enum class RoundPhase { kCollecting, kAggregating, kCommitted, kFailed };
+enum class RoundPhase { kCollecting, kUnmasking, kAggregating, kCommitted, kFailed };
 enum class Outcome { kAwaited, kAccepted, kFolded, kRefused, kMissing, kSkipped, kDeclined };
+// How far the key agreement of a masked round is; the phases of privacy/secagg's ServerSession.
+enum class MaskingPhase { kKeys, kShares, kMasked, kConsent, kReveal };
 enum class ReportState { kAwaited, kReported, kMissing };
 
 absl::string_view Name(SiteState state);    // "approved"
@@ -29,6 +31,7 @@ absl::string_view Name(StudyState state);   // "running"
 absl::string_view Name(Stage stage);        // "between-rounds"
 absl::string_view Name(RoundPhase phase);   // "collecting"
 absl::string_view Name(Outcome outcome);    // "folded"
+absl::string_view Name(MaskingPhase phase);  // "shares"
 absl::string_view Name(ReportState state);  // "reported"
 // INVALID_ARGUMENT lists the names there are.
 absl::StatusOr<SiteState> SiteStateFromName(absl::string_view name);
@@ -101,6 +104,12 @@ struct StudyRecord {
   std::string layout_sha256;
   int64_t parameters = 0;
   std::vector<CohortRecord> cohort;
+  // Model-sized files beside the latest version; not written while empty.
+  std::string optimizer_sha256;  // the server optimiser's state
+  int64_t optimizer_bytes = 0;
+  std::string control_sha256;    // SCAFFOLD's server control variate
+  int64_t control_bytes = 0;
+  double change_rms = 0;         // of the values of the last aggregate
   bool operator==(const StudyRecord&) const = default;
 };
 
@@ -134,6 +143,57 @@ struct ContributionRecord {
   int64_t base_commits = 0;      // versions committed when the task was made
   int64_t staleness = 0;         // versions between the base and the one it went into
   int64_t weight_full_milli = 0;  // before the discount for staleness
+  // Of sealed updates that were accepted; not written where they are not known.
+  double norm = 0;                   // L2
+  std::string values_sha256 = {};    // of the values; two sites never train to the same
+};
+
+// Sites of a masked round whose updates are summed together.
+struct RosterRecord {
+  std::vector<std::string> sites;      // invited, then those who sent keys; sorted
+  std::vector<std::string> sharing;    // whose shares came; sorted
+  std::vector<std::string> survivors;  // whose sum is revealed; sorted
+  int64_t threshold = 0;               // 0: the keys are not closed yet
+  MaskingPhase phase = MaskingPhase::kKeys;
+  std::string failed;                  // why these sites give no sum; empty: they may
+  bool operator==(const RosterRecord&) const = default;
+};
+
+// The secure aggregation of a round (coordinator/round/masked_round.h).
+struct MaskingRecord {
+  std::string job;
+  int64_t bits = 0;
+  int64_t words = 0;
+  int64_t min_cohort = 0;
+  std::string quantiser;
+  int64_t weight_unit_milli = 0;
+  int64_t parameters = 0;  // of the update; the rest of the words is padding and lanes
+  int64_t window_us = 0;   // that each phase of the key agreement has
+  int64_t phase_ends_us = 0;  // when the present phase of key agreement, or the unmasking, is cut off
+  std::vector<RosterRecord> rosters;
+  std::map<std::string, double> sums;  // of what travelled in masked words, once it is known
+  bool operator==(const MaskingRecord&) const = default;
+};
+
+// What one site said in the key agreement and unmasking of a masked round: the fields of
+// privacy/secagg/protocol.h, bytes in hex; empty: nothing yet. Deleted when the round has ended.
+struct AgreementRecord {
+  std::string study;
+  int64_t round = 0;
+  std::string site;
+  std::string certificate_pem;
+  std::string certificate_sha256;
+  std::string protocol_key;
+  std::string protocol_key_signature;
+  std::string mask_key;
+  std::string box_key;
+  std::string signature;
+  std::string commitment;
+  std::vector<std::string> boxes;  // by roster index
+  std::string consent_survivors;
+  std::string consent_signature;
+  std::vector<std::string> shares;  // revealed, by roster index
+  bool operator==(const AgreementRecord&) const = default;
 };
 
 struct RoundRecord {
@@ -153,6 +213,7 @@ struct RoundRecord {
   std::vector<std::string> required = {};  // sites without which it cannot be committed
   int64_t buffer = 0;            // updates that close the round; 0: a synchronous one
   int64_t weight_cap_milli = 0;  // the most that one update of a buffer weighs
+  MaskingRecord masking = {};    // of secure aggregation; no rosters: updates are sealed
 };
 
 struct CaseDiceRecord {
@@ -251,7 +312,8 @@ struct WitnessRecord {
 };
 
 // For AdminRecord, SiteRecord, InvitationRecord, StudyRecord, RoundRecord, EvaluationRecord,
-// VersionRecord, ManifestRecord, AliasRecord, ReleaseRecord, UploadRecord and WitnessRecord.
+// VersionRecord, ManifestRecord, AliasRecord, ReleaseRecord, UploadRecord, WitnessRecord and
+// AgreementRecord.
 template <typename Record>
 std::string Encode(const Record& record);
 template <typename Record>

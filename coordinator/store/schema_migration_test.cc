@@ -96,7 +96,7 @@ TEST_F(SchemaMigrationTest, AnEmptyOldStoreIsBroughtForward) {
 }
 
 TEST_F(SchemaMigrationTest, ANewerSchemaIsRefused) {
-  WriteOldStore(1, "3");
+  WriteOldStore(1, absl::StrCat(kSchemaVersion + 1));
   const absl::Status status = Store::Open(path_).status();
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   EXPECT_THAT(status.message(), HasSubstr("newer program"));

@@ -40,6 +40,15 @@ void Batch::Put(const UploadRecord& r) { Set(Family::kUploads, r.upload_id, Enco
 void Batch::DeleteUpload(absl::string_view upload_id) {
   Set(Family::kUploads, std::string(upload_id), std::nullopt);
 }
+static std::string AgreementKey(absl::string_view study, int64_t round, absl::string_view site) {
+  return absl::StrCat(NumberKey(study, round), "/", site);
+}
+void Batch::Put(const AgreementRecord& r) {
+  Set(Family::kAgreements, AgreementKey(r.study, r.round, r.site), Encode(r));
+}
+void Batch::DeleteAgreement(absl::string_view study, int64_t round, absl::string_view site) {
+  Set(Family::kAgreements, AgreementKey(study, round, site), std::nullopt);
+}
 void Batch::Put(const WitnessRecord& r) { Set(Family::kWitnesses, r.site, Encode(r)); }
 
 Store::Store(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
@@ -116,6 +125,10 @@ absl::StatusOr<ManifestRecord> Store::Manifest(absl::string_view model_sha256) c
 }
 absl::StatusOr<std::vector<WitnessRecord>> Store::Witnesses() const {
   return Scan<WitnessRecord>(Family::kWitnesses, "");
+}
+absl::StatusOr<std::vector<AgreementRecord>> Store::Agreements(absl::string_view study,
+                                                               int64_t round) const {
+  return Scan<AgreementRecord>(Family::kAgreements, AgreementKey(study, round, ""));
 }
 absl::StatusOr<InvitationRecord> Store::Invitation(absl::string_view token_sha256) const {
   return Get<InvitationRecord>(Family::kInvitations, std::string(token_sha256));

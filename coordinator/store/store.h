@@ -29,14 +29,14 @@
 
 namespace consilium::coordinator {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 inline constexpr size_t kBatchOperationsMax = 4096;
 inline constexpr uint64_t kBallastBytes = uint64_t{32} << 20;
 
 enum class Family {
   kMeta, kAdmins, kSites, kInvitations, kStudies, kRounds, kVersions, kDigests, kAliases,
   kReleases, kUploads, kAudit, kEvaluations, kManifests, kAuditTiles, kAuditIndex, kAuditSalts,
-  kWitnesses,
+  kWitnesses, kAgreements,
 };
 
 // A change and the entries that record it, written together or not at all. A batch without an audit
@@ -59,6 +59,8 @@ class Batch {
   void Put(const UploadRecord& record);
   void DeleteUpload(absl::string_view upload_id);
   void Put(const WitnessRecord& record);
+  void Put(const AgreementRecord& record);
+  void DeleteAgreement(absl::string_view study, int64_t round, absl::string_view site);
   void Audit(AuditFacts facts) { audit_.push_back(std::move(facts)); }
   bool empty() const { return operations_.empty() && audit_.empty(); }
 
@@ -149,6 +151,8 @@ class Store {
   absl::StatusOr<std::vector<ReleaseRecord>> Releases() const;
   absl::StatusOr<std::vector<ManifestRecord>> Manifests() const;
   absl::StatusOr<std::vector<WitnessRecord>> Witnesses() const;
+  absl::StatusOr<std::vector<AgreementRecord>> Agreements(absl::string_view study,
+                                                          int64_t round) const;
 
   // NOT_FOUND: no such record.
   absl::StatusOr<InvitationRecord> Invitation(absl::string_view token_sha256) const;

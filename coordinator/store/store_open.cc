@@ -17,10 +17,11 @@ namespace consilium::coordinator {
 namespace {
 
 // In the order of Family. New ones come last.
-constexpr std::array<const char*, 18> kFamilyNames = {
+constexpr std::array<const char*, 19> kFamilyNames = {
     "meta",       "admins",      "sites",       "invitations", "studies",    "rounds",
     "versions",   "digests",     "aliases",     "releases",    "uploads",    "audit",
-    "evaluations", "manifests",  "audit_tiles", "audit_index", "audit_salts", "witnesses"};
+    "evaluations", "manifests",  "audit_tiles", "audit_index", "audit_salts", "witnesses",
+    "agreements"};
 constexpr const char* kSchemaKey = "schema";
 constexpr uint64_t kMigrationEntries = 1024;  // in one write
 
@@ -102,7 +103,10 @@ absl::Status Store::CheckSchema(StoreMode mode) {
     return absl::FailedPreconditionError(
         absl::StrCat("store: of schema ", version, "; start the coordinator once to migrate it"));
   }
-  CSL_RETURN_IF_ERROR(Annotate(MigrateFrom1(), "store: migration from schema 1"));
+  // Schema 3 added the family of agreements, which opening has made.
+  if (version == 1) {
+    CSL_RETURN_IF_ERROR(Annotate(MigrateFrom1(), "store: migration from schema 1"));
+  }
   return write_schema();
 }
 

@@ -32,7 +32,8 @@ constexpr size_t kDigestDigits = 12;
 std::string Short(absl::string_view digest) { return std::string(digest.substr(0, kDigestDigits)); }
 
 bool IsOpen(const RoundRecord& round) {
-  return round.phase == RoundPhase::kCollecting || round.phase == RoundPhase::kAggregating;
+  return round.phase == RoundPhase::kCollecting || round.phase == RoundPhase::kUnmasking ||
+         round.phase == RoundPhase::kAggregating;
 }
 
 // One examination of a store and its chunks.

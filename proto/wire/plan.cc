@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <iterator>
 #include <set>
 
@@ -23,6 +24,8 @@ constexpr size_t kTextBytesMax = 128;
 constexpr size_t kLabelsMax = 255;
 constexpr size_t kRulesMax = 64;
 constexpr size_t kLevelsMax = 8;
+constexpr size_t kLayerPatternsMax = 64;
+constexpr int64_t kSecureSitesMax = 255;  // Shamir's shares over GF(2^8)
 
 // What a rule may name: the attributes that a site reads from an image's header.
 constexpr absl::string_view kRuleKeywords[] = {
@@ -74,6 +77,17 @@ class Reader {
       status_ = read_item((*it)[i], absl::StrCat(Path(key), "[", i, "]"), item);
       out.push_back(std::move(item));
     }
+  }
+
+  // Leaves `out` as it is where the key is missing.
+  template <typename T>
+  void GetIfThere(const char* key, T& out) {
+    if (json_.is_object() && json_.contains(key)) Get(key, out);
+  }
+
+  template <typename F>
+  void GetObjectIfThere(const char* key, F read) {
+    if (json_.is_object() && json_.contains(key)) GetObject(key, read);
   }
 
   template <typename F>
@@ -200,6 +214,43 @@ absl::Status ReadTraining(const Json& json, const std::string& path, PlanTrainin
   return reader.Finish();
 }
 
+absl::Status ReadProtection(const Json& json, const std::string& path, PlanProtection& out) {
+  Reader reader(json, path);
+  reader.Get("kind", out.kind);
+  reader.Get("norm_max", out.norm_max);
+  reader.Get("bits", out.bits);
+  reader.Get("clip", out.clip);
+  reader.Get("min_cohort", out.min_cohort);
+  reader.Get("group", out.group);
+  return reader.Finish();
+}
+
+absl::Status ReadPrivacy(const Json& json, const std::string& path, PlanPrivacy& out) {
+  Reader reader(json, path);
+  reader.Get("level", out.level);
+  reader.Get("epsilon", out.epsilon);
+  reader.Get("delta", out.delta);
+  reader.Get("clip", out.clip);
+  reader.Get("patients_per_step", out.patients_per_step);
+  reader.Get("noise_multiplier", out.noise_multiplier);
+  return reader.Finish();
+}
+
+absl::Status ReadText(const Json& json, const std::string& path, std::string& out) {
+  if (!json.is_string()) return Refuse(path, "must be a text");
+  out = json.get<std::string>();
+  return absl::OkStatus();
+}
+
+absl::Status ReadAlgorithm(const Json& json, const std::string& path, PlanAlgorithm& out) {
+  Reader reader(json, path);
+  reader.Get("kind", out.kind);
+  reader.Get("proximal_mu", out.proximal_mu);
+  reader.GetList("local_layers", kLayerPatternsMax, out.local_layers, ReadText);
+  reader.Get("personal_lambda", out.personal_lambda);
+  return reader.Finish();
+}
+
 absl::Status InRange(absl::string_view key, double value, double low, double high) {
   if (std::isfinite(value) && value >= low && value <= high) return absl::OkStatus();
   return Refuse(key, absl::StrCat("must be between ", low, " and ", high));
@@ -318,6 +369,68 @@ absl::Status CheckTraining(const PlanTraining& t) {
   return absl::OkStatus();
 }
 
+bool OneOf(absl::string_view text, std::initializer_list<absl::string_view> allowed) {
+  return std::find(allowed.begin(), allowed.end(), text) != allowed.end();
+}
+
+absl::Status CheckProtection(const PlanProtection& p) {
+  if (!OneOf(p.kind, {"sealed", "secure-aggregation"})) {
+    return Refuse("protection.kind", "must be sealed or secure-aggregation");
+  }
+  if (p.bits != 16 && p.bits != 32) return Refuse("protection.bits", "must be 32 or 16");
+  CSL_RETURN_IF_ERROR(InRange("protection.norm_max", p.norm_max, 0, 1e9));
+  CSL_RETURN_IF_ERROR(InRange("protection.clip", p.clip, 1e-6, 64));
+  CSL_RETURN_IF_ERROR(
+      InRange("protection.min_cohort", static_cast<double>(p.min_cohort), 3, kSecureSitesMax));
+  if (p.group == 0) return absl::OkStatus();
+  return InRange("protection.group", static_cast<double>(p.group), 3, kSecureSitesMax);
+}
+
+absl::Status CheckPrivacy(const PlanPrivacy& p) {
+  if (!OneOf(p.level, {"none", "sample", "site"})) {
+    return Refuse("privacy.level", "must be none, sample or site");
+  }
+  if (p.level == "none") return absl::OkStatus();
+  CSL_RETURN_IF_ERROR(InRange("privacy.epsilon", p.epsilon, 1e-3, 1e6));
+  CSL_RETURN_IF_ERROR(InRange("privacy.delta", p.delta, 1e-15, 0.1));
+  CSL_RETURN_IF_ERROR(InRange("privacy.clip", p.clip, 1e-6, 1e6));
+  CSL_RETURN_IF_ERROR(InRange("privacy.patients_per_step", p.patients_per_step, 1, 1e6));
+  return InRange("privacy.noise_multiplier", p.noise_multiplier, 0, 1e6);
+}
+
+absl::Status CheckAlgorithm(const PlanAlgorithm& a) {
+  if (!OneOf(a.kind, {"fedavg", "fedprox", "scaffold"})) {
+    return Refuse("algorithm.kind", "must be fedavg, fedprox or scaffold");
+  }
+  CSL_RETURN_IF_ERROR(InRange("algorithm.proximal_mu", a.proximal_mu, 0, 1e3));
+  CSL_RETURN_IF_ERROR(InRange("algorithm.personal_lambda", a.personal_lambda, 0, 1e3));
+  if (a.local_layers.size() > kLayerPatternsMax) {
+    return Refuse("algorithm.local_layers", absl::StrCat("at most ", kLayerPatternsMax));
+  }
+  for (const std::string& pattern : a.local_layers) {
+    CSL_RETURN_IF_ERROR(CheckText("algorithm.local_layers", pattern, false));
+  }
+  return absl::OkStatus();
+}
+
+Json ToJson(const PlanProtection& p) {
+  return {{"kind", p.kind}, {"norm_max", p.norm_max},     {"bits", p.bits},
+          {"clip", p.clip}, {"min_cohort", p.min_cohort}, {"group", p.group}};
+}
+
+Json ToJson(const PlanPrivacy& p) {
+  return {{"level", p.level}, {"epsilon", p.epsilon},
+          {"delta", p.delta}, {"clip", p.clip},
+          {"patients_per_step", p.patients_per_step}, {"noise_multiplier", p.noise_multiplier}};
+}
+
+Json ToJson(const PlanAlgorithm& a) {
+  return {{"kind", a.kind},
+          {"proximal_mu", a.proximal_mu},
+          {"local_layers", a.local_layers},
+          {"personal_lambda", a.personal_lambda}};
+}
+
 }  // namespace
 
 absl::Status CheckPlan(const Plan& plan) {
@@ -332,6 +445,10 @@ absl::Status CheckPlan(const Plan& plan) {
   if (plan.normalisation != "z-score") return Refuse("normalisation", "must be z-score");
   CSL_RETURN_IF_ERROR(CheckNetwork(plan.network));
   CSL_RETURN_IF_ERROR(CheckTraining(plan.training));
+  CSL_RETURN_IF_ERROR(CheckText("purpose", plan.purpose, true));
+  CSL_RETURN_IF_ERROR(CheckProtection(plan.protection));
+  CSL_RETURN_IF_ERROR(CheckPrivacy(plan.privacy));
+  CSL_RETURN_IF_ERROR(CheckAlgorithm(plan.algorithm));
   return CheckPatch(plan);
 }
 
@@ -345,7 +462,7 @@ std::string PlanToJson(const Plan& plan) {
     rules.push_back({{"keyword", rule.keyword}, {"condition", rule.condition}});
   }
   const PlanTraining& t = plan.training;
-  const Json json = {
+  Json json = {
       {"study", plan.study},
       {"labels", labels},
       {"modality", plan.modality},
@@ -373,6 +490,10 @@ std::string PlanToJson(const Plan& plan) {
         {"foreground_fraction", t.foreground_fraction},
         {"local_validation_fraction", t.local_validation_fraction},
         {"seed", t.seed}}}};
+  if (!plan.purpose.empty()) json["purpose"] = plan.purpose;
+  if (!(plan.protection == PlanProtection())) json["protection"] = ToJson(plan.protection);
+  if (!(plan.privacy == PlanPrivacy())) json["privacy"] = ToJson(plan.privacy);
+  if (!(plan.algorithm == PlanAlgorithm())) json["algorithm"] = ToJson(plan.algorithm);
   // "replace": text that is not UTF-8 must not throw here; CheckPlan's callers see the difference.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -397,6 +518,16 @@ absl::StatusOr<Plan> PlanFromJson(absl::string_view text) {
   });
   reader.GetObject("training", [&](const Json& j, const std::string& path) {
     return ReadTraining(j, path, plan.training);
+  });
+  reader.GetIfThere("purpose", plan.purpose);
+  reader.GetObjectIfThere("protection", [&](const Json& j, const std::string& path) {
+    return ReadProtection(j, path, plan.protection);
+  });
+  reader.GetObjectIfThere("privacy", [&](const Json& j, const std::string& path) {
+    return ReadPrivacy(j, path, plan.privacy);
+  });
+  reader.GetObjectIfThere("algorithm", [&](const Json& j, const std::string& path) {
+    return ReadAlgorithm(j, path, plan.algorithm);
   });
   CSL_RETURN_IF_ERROR(reader.Finish());
   CSL_RETURN_IF_ERROR(CheckPlan(plan));

@@ -62,6 +62,39 @@ struct PlanTraining {
   friend bool operator==(const PlanTraining&, const PlanTraining&) = default;
 };
 
+// How an update leaves the site. `norm_max` is the site's own doing under secure aggregation, and is
+// checked at the coordinator's door where updates are sealed.
+struct PlanProtection {
+  std::string kind = "sealed";  // "sealed" | "secure-aggregation"
+  double norm_max = 0;          // L2 norm that an update is scaled down to; 0: no bound
+  // Secure aggregation only.
+  int64_t bits = 32;            // of a masked word: 32 | 16
+  double clip = 1;              // a weight's change beyond +-clip is cut off, counted and reported
+  int64_t min_cohort = 3;       // a sum of fewer sites is never revealed
+  int64_t group = 0;            // sites whose sums are revealed apart from the others'; 0: all together
+  friend bool operator==(const PlanProtection&, const PlanProtection&) = default;
+};
+
+// What differential privacy the study promises, and by which mechanism (privacy/dp).
+struct PlanPrivacy {
+  std::string level = "none";  // "none" | "sample" (a patient) | "site"
+  double epsilon = 0;          // of the whole study
+  double delta = 0;
+  double clip = 0;             // L2 norm of what one patient, or one site, adds to a sum
+  double patients_per_step = 8;  // sample: expected, the public divisor of the sum
+  double noise_multiplier = 0;   // site: noise over clip, of the sum; sites calibrate their own for sample
+  friend bool operator==(const PlanPrivacy&, const PlanPrivacy&) = default;
+};
+
+// What a site does besides plain training from the given weights.
+struct PlanAlgorithm {
+  std::string kind = "fedavg";  // "fedavg" | "fedprox" | "scaffold"
+  double proximal_mu = 0;       // fedprox: of mu/2 |w - w_global|^2
+  std::vector<std::string> local_layers;  // name patterns of tensors that stay at the site (FedBN)
+  double personal_lambda = 0;   // > 0: a personal model is trained beside (Ditto)
+  friend bool operator==(const PlanAlgorithm&, const PlanAlgorithm&) = default;
+};
+
 struct Plan {
   std::string study;
   std::vector<PlanLabel> labels;
@@ -71,6 +104,11 @@ struct Plan {
   std::string normalisation = "z-score";
   PlanNetwork network;
   PlanTraining training;
+  // Written only where they are not the default, so that plans of before keep their digest.
+  std::string purpose;  // what the study is for, as sites' policies name it: "research"
+  PlanProtection protection;
+  PlanPrivacy privacy;
+  PlanAlgorithm algorithm;
   int64_t classes() const { return static_cast<int64_t>(labels.size()) + 1; }
   friend bool operator==(const Plan&, const Plan&) = default;
 };
