@@ -1,7 +1,9 @@
 #include "site_agent/policy/admission.h"
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "privacy/crypto/sha256.h"
 #include "proto/base/file.h"
 #include "site_agent/policy/approvals.h"
 
@@ -88,6 +90,22 @@ TEST_F(AdmissionTest, ApprovalsAreOfStudiesAndDigestsAndADamagedFileApprovesNoth
     EXPECT_TRUE(absl::IsDataLoss(ReadApprovals(home()).status())) << text;
     EXPECT_EQ(Admit(), "policy.yaml") << text;
   }
+}
+
+TEST_F(AdmissionTest, APlanThatWaitsIsThereToBeLookedAtUntilItIsApproved) {
+  const std::string digest = privacy::Sha256Hex("{}");
+  ASSERT_TRUE(KeepWaitingPlan(home(), "{}").ok());
+  ASSERT_TRUE(KeepWaitingPlan(home(), "{}").ok());
+  EXPECT_EQ(*ReadFile(WaitingPlanPath(home(), digest), 100), "{}");
+  ASSERT_TRUE(AddApproval(home(), "hippocampus", digest, Day(1)).ok());
+  EXPECT_FALSE(PathExists(WaitingPlanPath(home(), digest)));
+  // A coordinator cannot fill the disk with plans.
+  for (size_t i = 0; i < kWaitingPlansMax; ++i) {
+    ASSERT_TRUE(KeepWaitingPlan(home(), absl::StrCat(i)).ok());
+  }
+  EXPECT_TRUE(absl::IsResourceExhausted(KeepWaitingPlan(home(), "more")));
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      KeepWaitingPlan(home(), std::string(wire::kPlanBytesMax + 1, ' '))));
 }
 
 TEST_F(AdmissionTest, RoundsOfADayAreCountedOverARestartAndATaskOnce) {

@@ -1,13 +1,16 @@
 #include "site_agent/policy/approvals.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "privacy/crypto/sha256.h"
 #include "proto/base/file.h"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
+#include "proto/wire/plan.h"
 
 namespace consilium::agent {
 namespace {
@@ -65,6 +68,29 @@ absl::Status Write(const std::string& home, const std::vector<PlanApproval>& app
 
 }  // namespace
 
+std::string WaitingPlanPath(const std::string& home, absl::string_view plan_sha256) {
+  return JoinPath(home, absl::StrCat("policy/plans/", plan_sha256, ".json"));
+}
+
+absl::Status KeepWaitingPlan(const std::string& home, absl::string_view plan_json) {
+  if (plan_json.size() > wire::kPlanBytesMax) return absl::ResourceExhaustedError("plan: too long");
+  const std::string path = WaitingPlanPath(home, privacy::Sha256Hex(plan_json));
+  if (PathExists(path)) return absl::OkStatus();
+  const std::string folder = JoinPath(home, "policy/plans");
+  CSL_RETURN_IF_ERROR(MakeDirs(folder));
+  std::error_code error;
+  size_t others = 0;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    ++others;
+  }
+  if (others >= kWaitingPlansMax) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("policy/plans holds ", others, " plans; remove those that nobody will approve"));
+  }
+  return WriteFileAtomic(path, plan_json, kPrivateFile);
+}
+
 absl::StatusOr<std::vector<PlanApproval>> ReadApprovals(const std::string& home) {
   const absl::StatusOr<std::string> text = ReadFile(Path(home), kBytesMax);
   if (absl::IsNotFound(text.status())) return std::vector<PlanApproval>();
@@ -94,7 +120,10 @@ absl::Status AddApproval(const std::string& home, absl::string_view study,
                                                      "have ended"));
   }
   approvals.push_back({std::string(study), std::string(plan_sha256), now});
-  return Write(home, approvals);
+  CSL_RETURN_IF_ERROR(Write(home, approvals));
+  std::error_code ignored;  // nobody waits for it any more; one that stays does no harm
+  std::filesystem::remove(WaitingPlanPath(home, plan_sha256), ignored);
+  return absl::OkStatus();
 }
 
 absl::Status WithdrawApproval(const std::string& home, absl::string_view study,

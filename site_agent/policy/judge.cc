@@ -57,7 +57,6 @@ class Bench {
     findings_.push_back({clause, holds ? Verdict::kHolds : Verdict::kRefused, std::move(wanted),
                          std::move(got), std::nullopt});
   }
-  // For what the task has not said: only training has to have it.
   void Unsaid(const char* clause, std::string wanted, std::string got) {
     findings_.push_back({clause, Verdict::kUnsaid, std::move(wanted), std::move(got),
                          std::nullopt});
@@ -95,7 +94,10 @@ class Bench {
         holds ? "it" : absl::StrCat("none; plan ", Shown(terms_.plan_sha256.substr(0, 12))));
   }
 
-  void Algorithm() { Among("algorithms", policy_.algorithms, terms_.algorithm); }
+  void Algorithm() {
+    if (terms_.algorithms.empty()) return Among("algorithms", policy_.algorithms, "");
+    for (const std::string& name : terms_.algorithms) Among("algorithms", policy_.algorithms, name);
+  }
 
   void Series() {
     Among("series.modalities", policy_.modalities, terms_.modality);
@@ -188,10 +190,20 @@ class Bench {
         bound > 0 ? Number(bound) : "no clipping");
   }
 
-  void AtMost(const char* clause, const std::optional<double>& limit, double value) {
+  void AtMost(const char* clause, const std::optional<double>& limit,
+              const std::optional<double>& value) {
     if (!limit) return;
-    Say(clause, value > 0 && value <= *limit, absl::StrCat("at most ", Number(*limit)),
-        value == 0 ? "nothing" : Number(value));
+    const std::string wanted = absl::StrCat("at most ", Number(*limit));
+    if (!value) return Unsaid(clause, wanted, "nothing");
+    Say(clause, *value > 0 && *value <= *limit, wanted, *value == 0 ? "nothing" : Number(*value));
+  }
+
+  void Noise(const std::optional<double>& value) {
+    const std::optional<double>& limit = policy_.privacy.noise_multiplier_min;
+    if (!limit) return;
+    const std::string wanted = absl::StrCat("at least ", Number(*limit));
+    if (!value) return Unsaid("privacy.noise_multiplier_min", wanted, "nothing");
+    Say("privacy.noise_multiplier_min", *value >= *limit, wanted, Number(*value));
   }
 
   void Privacy() {
@@ -208,11 +220,7 @@ class Bench {
     AtMost("privacy.delta_max", limits.delta_max, privacy.delta);
     AtMost("privacy.epsilon_per_round_max", limits.epsilon_per_round_max,
            privacy.epsilon_per_round);
-    if (limits.noise_multiplier_min) {
-      Say("privacy.noise_multiplier_min", privacy.noise_multiplier >= *limits.noise_multiplier_min,
-          absl::StrCat("at least ", Number(*limits.noise_multiplier_min)),
-          privacy.noise_multiplier == 0 ? "nothing" : Number(privacy.noise_multiplier));
-    }
+    Noise(privacy.noise_multiplier);
     AtMost("privacy.clip_max", limits.clip_max, privacy.clip);
   }
 
@@ -279,7 +287,7 @@ std::optional<Refusal> Judge(const SitePolicy& policy, const TaskTerms& terms,
       case Verdict::kHolds:
         break;
       case Verdict::kUnsaid:
-        if (terms.trains) return RefusalFrom(finding);
+        if (terms.complete) return RefusalFrom(finding);
         break;
       case Verdict::kRefused:
         return RefusalFrom(finding);

@@ -23,7 +23,7 @@ inline constexpr size_t kDeclineBytesMax = 200;  // of a reason that travels (De
 enum class Verdict {
   kHolds,
   kRefused,  // and will be for as long as plan and policy are what they are
-  kUnsaid,   // the task does not say what the clause needs; refused when it is to be trained
+  kUnsaid,   // what the clause needs is not known; refused where the terms are complete
   kLater,    // not now: the hours, the rounds of a day
 };
 

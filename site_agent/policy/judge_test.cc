@@ -23,7 +23,7 @@ TaskTerms Good() {
   terms.task_id = "train/1";
   terms.study = "hippocampus";
   terms.purpose = "research";
-  terms.algorithm = "fedavg";
+  terms.algorithms = {"fedavg"};
   terms.plan_sha256 = std::string(64, 'a');
   terms.modality = "MR";
   terms.series_rules = {{"ImageType", "!LOCALIZER"}};
@@ -35,9 +35,9 @@ TaskTerms Good() {
   terms.privacy = {.level = PrivacyLevel::kSample,
                    .epsilon = 3,
                    .delta = 1e-5,
+                   .clip = 1,
                    .epsilon_per_round = 0.2,
-                   .noise_multiplier = 1.5,
-                   .clip = 1};
+                   .noise_multiplier = 1.5};
   terms.now = At(1, 21);
   terms.zone = absl::UTCTimeZone();
   return terms;
@@ -113,8 +113,75 @@ TEST(JudgeTest, TrainingHasToSayHowItIsProtected) {
   const auto silent = Good([](TaskTerms& t) { t.protection = std::nullopt; });
   EXPECT_EQ(TextOf("{}", silent),
             "site policy (protections): wants secure-aggregation; got nothing");
-  EXPECT_EQ(TextOf("{}", Good([](TaskTerms& t) { t.protection = std::nullopt, t.trains = false; })),
+  EXPECT_EQ(TextOf("{}", Good([](TaskTerms& t) { t.protection = std::nullopt, t.complete = false; })),
             "");
+}
+
+TEST(JudgeTest, WhatTheSiteCalibratesIsJudgedWhenItIsKnown) {
+  const char* yaml = "privacy: {level: sample, epsilon_per_round_max: 1, noise_multiplier_min: 1}";
+  auto terms = Good([](TaskTerms& t) {
+    t.privacy.epsilon_per_round = t.privacy.noise_multiplier = std::nullopt;
+    t.complete = false;
+  });
+  EXPECT_EQ(TextOf(yaml, terms), "");
+  terms.complete = true;
+  EXPECT_EQ(TextOf(yaml, terms),
+            "site policy (privacy.epsilon_per_round_max): wants at most 1; got nothing");
+  terms.privacy.epsilon_per_round = 0.5;
+  EXPECT_EQ(TextOf(yaml, terms),
+            "site policy (privacy.noise_multiplier_min): wants at least 1; got nothing");
+  terms.privacy.noise_multiplier = 1;
+  EXPECT_EQ(TextOf(yaml, terms), "");
+}
+
+TEST(PlanTermsTest, APlanSaysWhatThePolicyJudges) {
+  wire::Plan plan;
+  plan.study = "hippocampus";
+  plan.purpose = "research";
+  plan.labels = {{1, "A", ""}};
+  plan.series_rules = {{"ImageType", "!LOCALIZER"}};
+  plan.protection = {.kind = "secure-aggregation",
+                     .norm_max = 7,
+                     .bits = 16,
+                     .clip = 1,
+                     .min_cohort = 4,
+                     .group = 5};
+  plan.privacy = {.level = "site",
+                  .epsilon = 3,
+                  .delta = 1e-4,
+                  .clip = 2,
+                  .patients_per_step = 8,
+                  .noise_multiplier = 1.5};
+  plan.algorithm = {.kind = "fedprox",
+                    .proximal_mu = 0.1,
+                    .local_layers = {"norm*"},
+                    .personal_lambda = 1};
+  TaskTerms terms = PlanTerms(plan);
+  EXPECT_FALSE(terms.trains || terms.complete);
+  EXPECT_TRUE(terms.sends_update);
+  EXPECT_EQ(terms.plan_sha256.size(), 64u);
+  EXPECT_THAT(terms.algorithms, testing::ElementsAre("fedprox", "fedbn", "ditto"));
+  const auto clause = [&](const char* yaml) {
+    const auto refusal = Judge(*ParsePolicy(yaml), terms, {});
+    return refusal ? refusal->clause + " " + refusal->got : "";
+  };
+  EXPECT_EQ(clause("{}"), "");
+  EXPECT_EQ(clause("purposes: [x]"), "purposes research");
+  EXPECT_EQ(clause("algorithms: [fedprox, fedbn]"), "algorithms ditto");
+  EXPECT_EQ(clause("series: {keywords_deny: [ImageType]}"),
+            "series.keywords_deny a rule on ImageType");
+  EXPECT_EQ(clause("secure_aggregation: {bits_min: 32}"), "secure_aggregation.bits_min 16");
+  EXPECT_EQ(clause("secure_aggregation: {min_cohort: 5}"),
+            "secure_aggregation.min_cohort 4 promised by the plan");
+  EXPECT_EQ(clause("update: {norm_max: 6}"), "update.norm_max 7");
+  EXPECT_EQ(clause("privacy: {noise_multiplier_min: 2}"), "privacy.noise_multiplier_min 1.5");
+  EXPECT_EQ(clause("privacy: {delta_max: 1e-5}"), "privacy.delta_max 0.0001");
+  EXPECT_EQ(clause("privacy: {clip_max: 1}"), "privacy.clip_max 2");
+  plan.protection = {};
+  plan.privacy = {.level = "sample", .epsilon = 3, .delta = 1e-4, .clip = 2};
+  terms = PlanTerms(plan);
+  EXPECT_EQ(clause("{}"), "protections sealed");
+  EXPECT_FALSE(terms.privacy.noise_multiplier);  // a site's own matter
 }
 
 TEST(JudgeTest, StudiesAndPurposesAreNamed) {

@@ -36,7 +36,9 @@ std::optional<Mechanism> MechanismOf(absl::string_view name);
 struct BudgetPart {
   Mechanism mechanism = Mechanism::kGaussian;
   double sampling_rate = 1;     // q in (0, 1]: chance of a patient to be in a step
-  double noise_multiplier = 0;  // sigma: standard deviation over the clip
+  // sigma: standard deviation over the clip, of the Gaussian that spends no less than this mechanism
+  // (for the discrete ones, rounding included).
+  double noise_multiplier = 0;
   int64_t steps = 0;
   friend bool operator==(const BudgetPart&, const BudgetPart&) = default;
 };

@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "site_agent/policy/ledger_entry.h"
+#include "site_agent/policy/spent_epsilon.h"
 
 namespace consilium::agent {
 namespace {
@@ -123,6 +124,21 @@ TEST_F(LedgerBookTest, WhatDoesNotHoldTogetherIsNotTaken) {
   EXPECT_TRUE(book_.AddCohort("ab", {Tag('a'), Tag('b')}).ok());
   EXPECT_FALSE(book_.AddReservation(1, "ab", ChargeOf("liver", 1)).ok());
   EXPECT_FALSE(book_.AddReservation(9, "nobody", ChargeOf("liver", 1)).ok());
+}
+
+TEST(SpentEpsilonTest, IsThatOfTheAccountantAndNoGuaranteeWhereItRefuses) {
+  // Gaussian, sigma 4, one step, delta 1e-6: exactly 1.0607 (data/crypto/dp_vectors.json); by Renyi
+  // divergence a little above.
+  const double once = SpentEpsilonOf({{Mechanism::kGaussian, 1, 4, 1}}, 1e-6);
+  EXPECT_GE(once, 1.0607);
+  EXPECT_LE(once, 1.0607 * 1.25);
+  EXPECT_GT(SpentEpsilonOf({{Mechanism::kGaussian, 1, 4, 2}}, 1e-6), once);
+  EXPECT_LT(SpentEpsilonOf({{Mechanism::kGaussian, 0.1, 4, 1}}, 1e-6), once);
+  EXPECT_TRUE(std::isnan(SpentEpsilonOf({{Mechanism::kGaussian, 1, 4, 1}}, 0)));
+  LedgerBook book;
+  ASSERT_TRUE(book.AddCohort("a", {Tag('a')}).ok());
+  ASSERT_TRUE(book.AddReservation(1, "a", ChargeOf("liver", 1)).ok());
+  EXPECT_TRUE(std::isinf(book.WorstOf({Tag('a')}, std::nullopt, 0, SpentEpsilonOf)));
 }
 
 TEST(CheckChargeTest, OnlyWhatCanBeAccountedFor) {

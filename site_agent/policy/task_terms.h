@@ -14,15 +14,16 @@
 
 namespace consilium::agent {
 
-// What the plan promises of differential privacy. A value that the plan does not give stays 0 and
-// does not meet a limit on it.
+// What the plan promises of differential privacy, and what the site will make of it. A value that the
+// plan does not give stays 0 and does not meet a limit on it.
 struct PrivacyTerms {
   PrivacyLevel level = PrivacyLevel::kNone;
-  double epsilon = 0;            // of the whole plan, all rounds
+  double epsilon = 0;  // of the whole plan, all rounds
   double delta = 0;
-  double epsilon_per_round = 0;  // of one round, at the same delta
-  double noise_multiplier = 0;   // standard deviation over clip
-  double clip = 0;               // L2 norm of one contribution
+  double clip = 0;     // L2 norm of one contribution
+  // Absent until the site has calibrated its noise to its own number of patients.
+  std::optional<double> epsilon_per_round;  // of one round, at the same delta
+  std::optional<double> noise_multiplier;   // standard deviation over clip
 };
 
 struct Peer {
@@ -30,15 +31,19 @@ struct Peer {
   std::string certificate_sha256;  // lower-case hex; may be empty
 };
 
-// Absent optionals are what nobody has said yet. Where a clause needs one, a training task without it
-// is refused; other tasks come before it can be known.
+// Absent optionals are what is not known yet. A task may be judged several times as more of it becomes
+// known: when it is offered, when the site has calibrated its noise, when the roster is fixed.
 struct TaskTerms {
   std::string task_id;
   std::string study;
   std::string purpose;      // the study's declared purpose; empty: none
-  std::string algorithm;    // the site-side one; empty: not declared
+  std::vector<std::string> algorithms;  // site-side ones, as PlanTerms names them
   std::string plan_sha256;  // of the plan's canonical JSON
-  bool trains = true;       // the task is a training, not what comes before or an evaluation
+  // A training is about to begin: hours and rounds of the day count.
+  bool trains = true;
+  // Nothing more will be known before something of the site leaves it: a clause that needs what is
+  // absent refuses. False: such a clause waits.
+  bool complete = true;
   // False for a site that only evaluates, and for an evaluation: then no clause on updates counts.
   bool sends_update = true;
 
@@ -57,6 +62,11 @@ struct TaskTerms {
   absl::Time now;
   absl::TimeZone zone;  // the machine's; the policy may name another
 };
+
+// All that a plan says, for a site that trains: `trains` and `complete` are false, and task, roster,
+// time and what the site calibrates are still to be filled in. Algorithms: the plan's kind, "fedbn"
+// where it has local layers, "ditto" where a personal model is trained beside.
+TaskTerms PlanTerms(const wire::Plan& plan);
 
 // What the site itself knows of the past.
 struct PolicyState {
