@@ -23,19 +23,6 @@ constexpr uint64_t kBytesMax = 4 << 20;
 
 std::string Path(const std::string& home) { return JoinPath(home, "policy/approvals.json"); }
 
-absl::Status CheckApproval(absl::string_view study, absl::string_view plan_sha256) {
-  CSL_RETURN_IF_ERROR(CheckName("study", study));
-  const bool hex = plan_sha256.size() == 64 &&
-                   std::all_of(plan_sha256.begin(), plan_sha256.end(), [](char c) {
-                     return absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
-                            (c >= 'a' && c <= 'f');
-                   });
-  if (hex) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      "the plan's digest must be its 64 lower-case hex digits, as the refusal in `consilium-agent "
-      "audit show --output json` has it");
-}
-
 absl::Status Damaged() {
   return absl::DataLossError(
       "policy/approvals.json is damaged; remove it and approve again what is to go on");
@@ -67,6 +54,19 @@ absl::Status Write(const std::string& home, const std::vector<PlanApproval>& app
 }
 
 }  // namespace
+
+absl::Status CheckApproval(absl::string_view study, absl::string_view plan_sha256) {
+  CSL_RETURN_IF_ERROR(CheckName("study", study));
+  const bool hex = plan_sha256.size() == 64 &&
+                   std::all_of(plan_sha256.begin(), plan_sha256.end(), [](char c) {
+                     return absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
+                            (c >= 'a' && c <= 'f');
+                   });
+  if (hex) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "the plan's digest must be its 64 lower-case hex digits, as the refusal in `consilium-agent "
+      "audit show --output json` has it");
+}
 
 std::string WaitingPlanPath(const std::string& home, absl::string_view plan_sha256) {
   return JoinPath(home, absl::StrCat("policy/plans/", plan_sha256, ".json"));

@@ -32,6 +32,8 @@ absl::Status KeepWaitingPlan(const std::string& home, absl::string_view plan_jso
 // None yet: an empty list. DATA_LOSS: the file is damaged; nothing counts as approved then.
 absl::StatusOr<std::vector<PlanApproval>> ReadApprovals(const std::string& home);
 
+// OK for what AddApproval takes.
+absl::Status CheckApproval(absl::string_view study, absl::string_view plan_sha256);
 // Durable when it returns OK, and the kept plan is then gone; the same approval again changes nothing. INVALID_ARGUMENT: no study
 // name, or not the SHA-256 of a plan. RESOURCE_EXHAUSTED: there are too many.
 absl::Status AddApproval(const std::string& home, absl::string_view study,
