@@ -1,15 +1,13 @@
 #include "privacy/crypto/hpke_core.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <initializer_list>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/hkdf.h"
-#include "privacy/crypto/openssl_handles.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/crypto/x25519.h"
 #include "proto/base/bytes.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
@@ -20,10 +18,6 @@ namespace {
 constexpr uint16_t kKemX25519HkdfSha256 = 0x0020;
 constexpr uint16_t kKdfHkdfSha256 = 0x0001;
 constexpr size_t kPskBytesMin = 32;
-
-const unsigned char* Bytes(absl::string_view text) {
-  return reinterpret_cast<const unsigned char*>(text.data());
-}
 
 // I2OSP(value, 2).
 std::string BigEndian16(size_t value) {
@@ -68,33 +62,6 @@ SecretBytes LabeledExpandFixed(absl::string_view suite, const SecretBytes& key,
   return *std::move(output);
 }
 
-// X25519, RFC 7748.
-absl::StatusOr<SecretBytes> DiffieHellman(absl::string_view private_key,
-                                          absl::string_view public_key) {
-  if (private_key.size() != kHpkeKeyBytes || public_key.size() != kHpkeKeyBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("X25519 key: not ", kHpkeKeyBytes, " bytes"));
-  }
-  const OpensslErrorScope errors;
-  const PkeyPtr own(EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, Bytes(private_key),
-                                                 private_key.size()));
-  const PkeyPtr peer(
-      EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, Bytes(public_key), public_key.size()));
-  CSL_CHECK(own != nullptr && peer != nullptr);
-  const PkeyCtxPtr context(EVP_PKEY_CTX_new(own.get(), nullptr));
-  CSL_CHECK(context != nullptr && EVP_PKEY_derive_init(context.get()) == 1);
-  SecretBytes secret(kHpkeKeyBytes);
-  size_t size = secret.size();
-  const bool derived =
-      EVP_PKEY_derive_set_peer(context.get(), peer.get()) == 1 &&
-      EVP_PKEY_derive(context.get(), reinterpret_cast<unsigned char*>(secret.data()), &size) == 1;
-  // RFC 9180 section 7.1.4. OpenSSL looks for the all-zero secret itself; that is not relied upon.
-  if (!derived || size != kHpkeKeyBytes ||
-      SecretsEqual(secret.view(), SecretBytes(kHpkeKeyBytes).view())) {
-    return absl::InvalidArgumentError("X25519: the public key is a point of low order");
-  }
-  return secret;
-}
-
 SecretBytes ExtractAndExpand(const SecretBytes& shared, absl::string_view enc,
                              absl::string_view recipient_public_key) {
   const std::string suite = KemSuite();
@@ -123,14 +90,7 @@ absl::StatusOr<HpkeKeyPair> HpkeKeyPairFromPrivate(absl::string_view private_key
     return absl::InvalidArgumentError(
         absl::StrCat("HPKE private key: ", kHpkeKeyBytes, " bytes, not ", private_key.size()));
   }
-  const PkeyPtr key(EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, Bytes(private_key),
-                                                 private_key.size()));
-  CSL_CHECK(key != nullptr);
-  std::string public_key(kHpkeKeyBytes, '\0');
-  size_t size = public_key.size();
-  CSL_CHECK(EVP_PKEY_get_raw_public_key(
-                key.get(), reinterpret_cast<unsigned char*>(public_key.data()), &size) == 1 &&
-            size == kHpkeKeyBytes);
+  CSL_ASSIGN_OR_RETURN(std::string public_key, X25519PublicKey(private_key));
   return HpkeKeyPair{SecretBytes(private_key), std::move(public_key)};
 }
 
@@ -146,12 +106,12 @@ HpkeKeyPair DeriveHpkeKeyPair(absl::string_view input_key) {
 absl::StatusOr<SecretBytes> HpkeEncap(absl::string_view recipient_public_key,
                                       const HpkeKeyPair& ephemeral) {
   CSL_ASSIGN_OR_RETURN(const SecretBytes shared,
-                       DiffieHellman(ephemeral.private_key.view(), recipient_public_key));
+                       X25519(ephemeral.private_key.view(), recipient_public_key));
   return ExtractAndExpand(shared, ephemeral.public_key, recipient_public_key);
 }
 
 absl::StatusOr<SecretBytes> HpkeDecap(absl::string_view enc, const HpkeKeyPair& recipient) {
-  CSL_ASSIGN_OR_RETURN(const SecretBytes shared, DiffieHellman(recipient.private_key.view(), enc));
+  CSL_ASSIGN_OR_RETURN(const SecretBytes shared, X25519(recipient.private_key.view(), enc));
   return ExtractAndExpand(shared, enc, recipient.public_key);
 }
 
