@@ -14,9 +14,15 @@ const char* TaskKindName(TaskKind kind) {
       return "train";
     case TaskKind::kEvaluate:
       return "evaluate";
+    case TaskKind::kConsent:
+      return "consent";
+    case TaskKind::kReveal:
+      return "reveal";
   }
   CSL_CHECK(false);
 }
+
+bool HasUpdate(TaskKind kind) { return kind == TaskKind::kTrain || kind == TaskKind::kInitialise; }
 
 const char* TaskPhaseName(TaskPhase phase) {
   switch (phase) {
@@ -26,6 +32,8 @@ const char* TaskPhaseName(TaskPhase phase) {
       return "download";
     case TaskPhase::kTrain:
       return "train";
+    case TaskPhase::kAgree:
+      return "agree";
     case TaskPhase::kEvaluate:
       return "evaluate";
     case TaskPhase::kUpload:

@@ -18,7 +18,7 @@ namespace consilium::agent {
 namespace {
 
 constexpr uint32_t kProtocolVersion = 1;
-constexpr const char* kCapabilities[] = {"sealed", "unet", "mean_teacher"};
+constexpr const char* kCapabilities[] = {"sealed", "unet", "mean_teacher", "secure-aggregation"};
 constexpr const char* kWitnessCapability = "witness";
 constexpr size_t kIncarnationBytes = 16;
 constexpr absl::Duration kAskWaitMax = absl::Seconds(60);  // of the protocol
@@ -244,6 +244,30 @@ absl::Status FederationClient::ReportEvaluation(const std::string& task_id,
   v1::Acknowledgement reply;
   return wire::FromGrpc(
       Stub()->ReportEvaluation(call.context(), ToMessage(task_id, result), &reply));
+}
+
+absl::StatusOr<AgreementReply> FederationClient::AgreeKeys(const std::string& task_id,
+                                                           const SiteKeys& keys,
+                                                           const SiteShares* shares) {
+  Call call(*this, options_.call_timeout);
+  v1::AgreeKeysReply reply;
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(
+      Stub()->AgreeKeys(call.context(), ToMessage(task_id, keys, shares), &reply)));
+  return AgreementFromMessage(reply);
+}
+
+absl::Status FederationClient::SubmitConsent(const std::string& task_id,
+                                             const ConsentResult& result) {
+  Call call(*this, options_.call_timeout);
+  v1::Acknowledgement reply;
+  return wire::FromGrpc(Stub()->SubmitConsent(call.context(), ToMessage(task_id, result), &reply));
+}
+
+absl::Status FederationClient::SubmitReveal(const std::string& task_id,
+                                            const RevealResult& result) {
+  Call call(*this, options_.call_timeout);
+  v1::Acknowledgement reply;
+  return wire::FromGrpc(Stub()->SubmitReveal(call.context(), ToMessage(task_id, result), &reply));
 }
 
 absl::Status FederationClient::DownloadModel(const ModelRef& model, const std::string& path,
