@@ -51,7 +51,9 @@ absl::StatusOr<CheckedTerms> CheckMaskingTerms(const SiteTask& task, absl::strin
     return absl::InvalidArgumentError("the job is not this federation's study");
   }
   if (terms.bits != plan.bits) return Differs("the number of bits");
-  if (checked.quantiser.clip != plan.clip) return Differs("the clip bound");
+  // 16-bit words are scaled by what the last aggregate looked like, which every site can know.
+  const bool tighter = plan.bits == 16 && checked.quantiser.clip < plan.clip;
+  if (checked.quantiser.clip != plan.clip && !tighter) return Differs("the clip bound");
   if (terms.min_cohort != plan.min_cohort) return Differs("min_cohort");
   for (const std::string& metric : checked.quantiser.metrics) {
     if (!IsMetric(metric)) {
