@@ -1,6 +1,8 @@
 #include "site_agent/agent_run.h"
 
+#include <algorithm>
 #include <memory>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -19,6 +21,7 @@
 #include "site_agent/agent_options.h"
 #include "site_agent/home_lock.h"
 #include "site_agent/intake/catalog.h"
+#include "site_agent/uplink/masking_home.h"
 #include "site_agent/round/round_driver.h"
 #include "site_agent/round/site_atna.h"
 #include "site_agent/round/site_log.h"
@@ -45,6 +48,17 @@ wire::TlsFiles TlsOf(const SiteIdentity& identity) {
   return {identity.ca_pem, identity.certificate_pem, std::string(identity.key_pem.view())};
 }
 
+int ThreadsOf(const ComputeOptions& compute) {
+  if (compute.threads > 0) return compute.threads;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// The keys of a masked update go with it; not where it went only for want of room, as its sum may still
+// be opened.
+void ForgetSession(const MaskingSite& masking, const Discard& discard) {
+  if (discard.reason != DiscardReason::kTooMany) masking.sessions.RemoveOfTask(discard.task_id);
+}
+
 // What a task did, in the site's own log: before it begins, and when it ended.
 absl::StatusOr<FinishedTask> RunRecorded(const TaskSite& site, const SiteTask& task,
                                          TaskMonitor& monitor, SiteLog& log) {
@@ -61,7 +75,7 @@ absl::StatusOr<FinishedTask> RunRecorded(const TaskSite& site, const SiteTask& t
   if (finished.ok()) {
     if (const auto* offer = std::get_if<UpdateOffer>(&finished->result)) {
       ended.digest = offer->sha256;
-      ended.count = offer->labelled_cases + offer->unlabelled_cases;
+      ended.count = offer->labelled_cases + offer->unlabelled_cases + finished->cases;
     }
     CSL_RETURN_IF_ERROR(log.Record(ended));
     return finished;
@@ -110,7 +124,12 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   FederationClient client(std::move(client_options));
   stop.OnStop([&client] { client.Cancel(); });
 
-  const TaskSite site{home, options, client, spool, clock};
+  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<MaskingHome> masking_home,
+                       MaskingHome::Open(home, options.federation, options.site, clock));
+  MaskingSite masking = masking_home->Site();
+  masking.record = record;
+  masking.threads = ThreadsOf(options.compute);
+  const TaskSite site{home, options, client, spool, clock, &masking};
   const auto work = [&](const SiteTask& task) {
     TaskMonitor monitor(task, client, stop.requested(), clock);
     return RunRecorded(site, task, monitor, *log);
@@ -120,6 +139,7 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   driver_options.delay = [&](int failures) { return backoff.Delay(failures); };
   driver_options.sleep = [&](absl::Duration duration) { return stop.Sleep(duration); };
   driver_options.uniform = Uniform;
+  driver_options.discarded = [&](const Discard& discard) { ForgetSession(masking, discard); };
   RoundDriver driver(client, spool, work, clock, stop.requested(), driver_options);
   // Before the first entry of this run, so that the start is reported too.
   CSL_ASSIGN_OR_RETURN(

@@ -1,6 +1,7 @@
 #include "coordinator/cli/format.h"
 
 #include <cmath>
+#include <map>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -154,6 +155,25 @@ std::string FormatRounds(const v1::ListRoundsReply& reply) {
   return table.empty() ? "No round has started.\n" : table.Text();
 }
 
+// Of a masked round nobody knows what single sites sent.
+static std::string FormatMasked(const v1::MaskedRound& masked) {
+  std::string text = "Secure aggregation: sums over the survivors, nothing of a single site.\n";
+  Table groups({"phase", "sites", "needed", "survivors", "failed"});
+  for (const v1::MaskedGroup& group : masked.groups()) {
+    groups.Add({group.phase(), absl::StrJoin(group.sites(), ", "),
+                group.threshold() == 0 ? "" : absl::StrCat(group.threshold()),
+                absl::StrJoin(group.survivors(), ", "), group.failed()});
+  }
+  absl::StrAppend(&text, groups.Text());
+  if (masked.means().empty()) return text;
+  Table means({"mean over sites", "value"});
+  const std::map<std::string, double> sorted(masked.means().begin(), masked.means().end());
+  for (const auto& [name, value] : sorted) means.Add({name, absl::StrFormat("%.4f", value)});
+  means.Add({"weight of all", absl::StrFormat("%.1f", masked.weight())});
+  absl::StrAppend(&text, "\n", means.Text());
+  return text;
+}
+
 std::string FormatRound(const v1::Round& round) {
   std::string text = Pairs({{"study", round.study()},
                             {"round", absl::StrCat(round.number())},
@@ -180,6 +200,7 @@ std::string FormatRound(const v1::Round& round) {
                part.reason().empty() ? part.progress() : part.reason()});
   }
   if (!table.empty()) absl::StrAppend(&text, "\n", table.Text());
+  if (round.has_masked()) absl::StrAppend(&text, "\n", FormatMasked(round.masked()));
   return text;
 }
 

@@ -70,7 +70,7 @@ absl::Status FederationDriver::CheckShape(const StudyRun& run,
   }
   if (announcement.round > 0 && run.masked()) {
     const uint64_t expected =
-        privacy::SealedBytes(secagg::PayloadBytes(MaskedHeader(*run.masked(), announcement.site)));
+        privacy::SealedBytes(MaskedHeader(*run.masked(), announcement.site).PayloadBytes());
     if (announcement.bytes != expected) {
       return absl::InvalidArgumentError(absl::StrCat("the masked update has ", announcement.bytes,
                                                      " bytes where ", expected, " belong"));

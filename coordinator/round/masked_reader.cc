@@ -19,10 +19,10 @@ absl::StatusOr<MaskedReader> MaskedReader::Open(const std::string& path,
                                                 const secagg::PayloadHeader& expected) {
   CSL_ASSIGN_OR_RETURN(privacy::SealedReader sealed,
                        privacy::SealedReader::Open(path, key, context));
-  if (sealed.plaintext_bytes() != secagg::PayloadBytes(expected)) {
+  if (sealed.plaintext_bytes() != expected.PayloadBytes()) {
     return absl::InvalidArgumentError(absl::StrCat("the masked update has ",
                                                    sealed.plaintext_bytes(), " bytes where ",
-                                                   secagg::PayloadBytes(expected), " belong"));
+                                                   expected.PayloadBytes(), " belong"));
   }
   std::string head(secagg::kPayloadHeaderBytes, '\0');
   CSL_RETURN_IF_ERROR(ReadSealed(sealed, 0, head.data(), head.size()));

@@ -11,6 +11,10 @@
 
 namespace consilium::coordinator {
 
+namespace {
+constexpr int64_t kEqualWeightMilli = 1000;
+}  // namespace
+
 bool StudyRun::IsTrainer(const CohortRecord& cohort) const { return !spec_.IsEvaluator(cohort.site); }
 
 std::string StudyRun::CannotTrain(const CohortRecord& cohort) const {
@@ -263,6 +267,9 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
 
 int64_t StudyRun::WeightMilli(int64_t labelled, int64_t unlabelled,
                               const CohortRecord& cohort) const {
+  // SCAFFOLD's control is the mean over sites, and noise for a site hides one contribution of one size.
+  const bool equal = spec_.algorithm.kind == "scaffold" || spec_.privacy.level == "site";
+  if (equal) return labelled + unlabelled > 0 ? kEqualWeightMilli : 0;
   const double with = static_cast<double>(std::clamp<int64_t>(labelled, 0, cohort.trainable_labelled()));
   const double without =
       spec_.semi_supervised == "none"

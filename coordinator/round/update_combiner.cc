@@ -9,6 +9,7 @@
 #include "aggregation/column_rules.h"
 #include "aggregation/robust_aggregator.h"
 #include "aggregation/weighted_mean.h"
+#include "privacy/crypto/sha256.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
 
@@ -81,6 +82,10 @@ class RuleCombiner final : public UpdateCombiner {
     aggregation::RobustOptions options;
     options.rule = RuleOf(rule);
     options.hostile_max = rule.hostile;
+    // Known only when every update is, so that nobody can train for the sample.
+    std::string digests;
+    for (const SealedPart* part : parts_) absl::StrAppend(&digests, part->update.upload_id, "\n");
+    options.dnc.seed = privacy::Sha256(digests);
     CSL_ASSIGN_OR_RETURN(aggregator_, aggregation::RobustAggregator::Create(options, parameters(),
                                                                            std::move(weights)));
     if (aggregator_->NeedsFirstPass()) CSL_RETURN_IF_ERROR(ObserveAll(pool, lost));

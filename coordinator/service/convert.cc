@@ -244,6 +244,26 @@ v1::Study ToMessage(const StudyView& view, const std::vector<SiteStatus>& sites,
   return out;
 }
 
+static void Fill(const MaskingRecord& masking, v1::MaskedRound& out) {
+  for (const RosterRecord& roster : masking.rosters) {
+    v1::MaskedGroup& group = *out.add_groups();
+    group.set_phase(std::string(Name(roster.phase)));
+    for (const std::string& site : roster.sites) group.add_sites(site);
+    group.set_threshold(roster.threshold);
+    for (const std::string& site : roster.survivors) group.add_survivors(site);
+    group.set_failed(roster.failed);
+  }
+  const auto sites = masking.sums.find("sites");
+  if (sites == masking.sums.end() || sites->second <= 0) return;
+  for (const auto& [name, sum] : masking.sums) {
+    if (name == "weight") {
+      out.set_weight(sum * static_cast<double>(masking.weight_unit_milli) / 1000);
+    } else if (name != "sites") {
+      (*out.mutable_means())[name] = sum / sites->second;
+    }
+  }
+}
+
 v1::Round ToMessage(const RoundRecord& round, const StudyView& view) {
   v1::Round out;
   out.set_study(round.study);
@@ -272,6 +292,7 @@ v1::Round ToMessage(const RoundRecord& round, const StudyView& view) {
   }
   out.set_reason(round.reason);
   for (const std::string& site : round.required) out.add_required_sites(site);
+  if (!round.masking.rosters.empty()) Fill(round.masking, *out.mutable_masked());
   return out;
 }
 

@@ -1,10 +1,16 @@
-// The one message of a site that is large: its masked words, as sealed and uploaded.
+// The plaintext of a masked update, before it is sealed to the coordinator:
 //
-//   "CSLMASK1"  session id (32 bytes)  u32le bits  u32le 0  u64le words  8 zero bytes
-//   then the words, little-endian, of bits / 8 bytes each
+//   offset  bytes
+//        0      8  "CSLMASK1"
+//        8     32  session id
+//       40      4  u32le bits, 16 or 32
+//       44      4  zero
+//       48      8  u64le words
+//       56      8  zero
+//       64      -  the masked words, little-endian, bits / 8 bytes each
 //
-// The header binds the words to a session, so that an update of other keys is refused at the door
-// instead of spoiling a sum. Functions are thread-safe.
+// The session id says to which masks the words belong: words of another session would only add noise
+// to a sum. Functions are thread-safe.
 #ifndef CONSILIUM_PRIVACY_SECAGG_PAYLOAD_H_
 #define CONSILIUM_PRIVACY_SECAGG_PAYLOAD_H_
 
@@ -20,18 +26,20 @@ namespace consilium::secagg {
 inline constexpr size_t kPayloadHeaderBytes = 64;
 
 struct PayloadHeader {
-  std::string session_id;  // 32 bytes
-  uint32_t bits = 32;      // 16 or 32
+  std::string session_id;  // kDigestBytes
+  uint32_t bits = 32;
   uint64_t words = 0;
+
+  // Of the whole payload, header and words.
+  uint64_t PayloadBytes() const { return kPayloadHeaderBytes + words * (bits / 8); }
   friend bool operator==(const PayloadHeader&, const PayloadHeader&) = default;
 };
 
-// kPayloadHeaderBytes bytes. REQUIRES: a session id of 32 bytes.
+// REQUIRES: a session id of kDigestBytes.
 std::string EncodePayloadHeader(const PayloadHeader& header);
-// INVALID_ARGUMENT: not a header, or a field beyond its limits.
+// Of the first kPayloadHeaderBytes bytes. INVALID_ARGUMENT: too short, another form, bits that are not
+// 16 or 32, no words or more than kWordsMax.
 absl::StatusOr<PayloadHeader> DecodePayloadHeader(absl::string_view bytes);
-// Of header and words.
-uint64_t PayloadBytes(const PayloadHeader& header);
 
 }  // namespace consilium::secagg
 

@@ -22,6 +22,8 @@ const char* TaskKindName(TaskKind kind) {
   CSL_CHECK(false);
 }
 
+bool HasUpdate(TaskKind kind) { return kind == TaskKind::kTrain || kind == TaskKind::kInitialise; }
+
 const char* TaskPhaseName(TaskPhase phase) {
   switch (phase) {
     case TaskPhase::kPrepare:
@@ -30,6 +32,8 @@ const char* TaskPhaseName(TaskPhase phase) {
       return "download";
     case TaskPhase::kTrain:
       return "train";
+    case TaskPhase::kAgree:
+      return "agree";
     case TaskPhase::kEvaluate:
       return "evaluate";
     case TaskPhase::kUpload:

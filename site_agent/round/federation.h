@@ -13,12 +13,14 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "privacy/secagg/protocol.h"
 #include "proto/wire/plan.h"
 
 namespace consilium::agent {
 
 enum class TaskKind { kPrepare, kInitialise, kTrain, kEvaluate, kConsent, kReveal };
 const char* TaskKindName(TaskKind kind);  // "prepare"; stable, for JSON and logs
+bool HasUpdate(TaskKind kind);            // whether its result is an update: a file beside it
 
 enum class SiteRole { kTrainer, kEvaluator };
 
@@ -26,6 +28,26 @@ struct ModelRef {
   std::string version;  // "hippocampus/3"
   std::string sha256;   // lower-case hex of the safetensors file
   uint64_t bytes = 0;
+};
+
+// What a masked update of a round looks like, before the roster is known.
+struct MaskingTerms {
+  std::string job;  // "FEDERATION/STUDY"
+  uint32_t bits = 32;
+  uint64_t words = 0;  // of the masked vector
+  uint32_t min_cohort = 0;
+  std::string quantiser;  // text, privacy/secagg/quantise.h
+  int64_t weight_unit_milli = 0;  // thousandths of a case in one unit of weight
+  int64_t weight_max = 0;         // the weight of this site's update when it trains on all its cases
+  friend bool operator==(const MaskingTerms&, const MaskingTerms&) = default;
+};
+
+// What a site is asked to agree to, or to open, of a sum.
+struct UnmaskingTerms {
+  std::string train_task_id;  // of the update that this is about
+  std::string survivors;      // secagg::SiteSet bytes
+  std::vector<secagg::Consent> consents;  // kReveal
+  friend bool operator==(const UnmaskingTerms&, const UnmaskingTerms&) = default;
 };
 
 // A task, checked: the plan is the one that its digest names, every text is bounded.
@@ -40,6 +62,9 @@ struct SiteTask {
   std::string sealing_public_key;  // kInitialise, kTrain
   absl::Duration deadline = absl::InfiniteDuration();  // from when the task was handed out
   SiteRole role = SiteRole::kTrainer;
+  std::optional<MaskingTerms> masking;      // kTrain; none: the update is sealed
+  std::optional<UnmaskingTerms> unmasking;  // kConsent, kReveal: always there
+  std::optional<ModelRef> control;          // kTrain with SCAFFOLD: the server's variate; none: zero
   absl::Duration lease = absl::Seconds(60);  // say something of the task at least so often
 };
 
@@ -71,6 +96,7 @@ struct UpdateOffer {
   std::string layout_sha256;
   uint64_t bytes = 0;             // of the sealed file
   std::string sha256;             // of the sealed file
+  // Zero for a masked update: they travel in its lanes, as sums.
   int64_t labelled_cases = 0;
   int64_t unlabelled_cases = 0;
   TrainingSummary summary;
@@ -86,7 +112,58 @@ struct EvaluationResult {
   std::vector<CaseResult> cases;
 };
 
-enum class TaskPhase { kPrepare, kDownload, kTrain, kEvaluate, kUpload };
+// A site's keys of one round, and the word of its certificate's key for the key that signed them.
+struct SiteKeys {
+  secagg::KeyAnnouncement announcement;
+  std::string protocol_key_signature;  // privacy/crypto/protocol_key.h
+  friend bool operator==(const SiteKeys&, const SiteKeys&) = default;
+};
+
+struct ShareBox {
+  std::string to;
+  std::string box;
+  friend bool operator==(const ShareBox&, const ShareBox&) = default;
+};
+struct SiteShares {
+  std::string commitment;
+  std::vector<ShareBox> boxes;  // to each other site of the roster
+  friend bool operator==(const SiteShares&, const SiteShares&) = default;
+};
+
+// Where a round's key agreement stands. (With initialisers, so that g++ lets a caller name a few.)
+enum class AgreementStage {
+  kKeys,    // waiting for the keys of others
+  kShares,  // the roster is fixed: send the shares
+  kReady,   // the boxes are there: mask
+  kOut,     // this site is not part of the sum
+};
+struct AgreementReply {
+  AgreementStage stage = AgreementStage::kKeys;
+  uint32_t threshold = 0;                     // kShares
+  std::vector<SiteKeys> roster = {};          // kShares
+  std::vector<secagg::PeerShare> boxes = {};  // kReady
+  std::vector<std::string> sharing = {};      // kReady: sites whose shares are there, sorted
+  std::string reason = {};                    // kOut
+};
+
+struct ConsentResult {
+  secagg::Consent consent;
+  friend bool operator==(const ConsentResult&, const ConsentResult&) = default;
+};
+
+struct RevealedShare {
+  enum class Secret { kSelfSeed, kMaskKey };  // of a survivor; of a site that dropped out
+  std::string of;
+  Secret secret = Secret::kSelfSeed;
+  std::string share;
+  friend bool operator==(const RevealedShare&, const RevealedShare&) = default;
+};
+struct RevealResult {
+  std::vector<RevealedShare> shares;
+  friend bool operator==(const RevealResult&, const RevealResult&) = default;
+};
+
+enum class TaskPhase { kPrepare, kDownload, kTrain, kAgree, kEvaluate, kUpload };
 const char* TaskPhaseName(TaskPhase phase);
 
 struct TaskProgress {
@@ -150,6 +227,13 @@ class Federation {
   virtual absl::Status Decline(const std::string& task_id, const std::string& reason) = 0;
   virtual absl::Status ReportEvaluation(const std::string& task_id,
                                         const EvaluationResult& result) = 0;
+  // A step of the key agreement of a masked TRAIN task: says what this site has (`shares` once it knows
+  // the roster; may be null) and hears where the agreement stands. To be repeated until kReady or kOut.
+  // INVALID_ARGUMENT: the reply does not hold together, or the keys are refused.
+  virtual absl::StatusOr<AgreementReply> AgreeKeys(const std::string& task_id, const SiteKeys& keys,
+                                                   const SiteShares* shares) = 0;
+  virtual absl::Status SubmitConsent(const std::string& task_id, const ConsentResult& result) = 0;
+  virtual absl::Status SubmitReveal(const std::string& task_id, const RevealResult& result) = 0;
 };
 
 }  // namespace consilium::agent

@@ -38,8 +38,6 @@ absl::string_view DiscardText(DiscardReason reason) {
 constexpr int kKeepTriesMax = 8;  // of writing a result to a full disk: minutes
 constexpr absl::Duration kUnsyncedMax = absl::Seconds(5);  // that an update is on its way unsynced
 
-bool HasUpdate(TaskKind kind) { return kind == TaskKind::kTrain || kind == TaskKind::kInitialise; }
-
 LogField CodeOf(const absl::Status& status) {
   return LogField(Key::kCode, absl::StatusCodeToString(status.code()));
 }
@@ -212,14 +210,24 @@ absl::Status RoundDriver::KeepResult(const FinishedTask& finished) {
   }
 }
 
+absl::Status RoundDriver::Report(const FinishedTask& finished) {
+  const std::string& task_id = finished.key.task_id;
+  if (const auto* cohort = std::get_if<CohortSummary>(&finished.result)) {
+    return remote_.ReportCohort(task_id, *cohort);
+  }
+  if (const auto* consent = std::get_if<ConsentResult>(&finished.result)) {
+    return remote_.SubmitConsent(task_id, *consent);
+  }
+  if (const auto* reveal = std::get_if<RevealResult>(&finished.result)) {
+    return remote_.SubmitReveal(task_id, *reveal);
+  }
+  return remote_.ReportEvaluation(task_id, std::get<EvaluationResult>(finished.result));
+}
+
 absl::StatusOr<UploadOutcome> RoundDriver::Send(const std::string& task_id) {
   CSL_ASSIGN_OR_RETURN(const FinishedTask finished, spool_.Load(task_id));
-  if (const auto* cohort = std::get_if<CohortSummary>(&finished.result)) {
-    CSL_RETURN_IF_ERROR(remote_.ReportCohort(task_id, *cohort));
-    return UploadOutcome{true, ""};
-  }
-  if (const auto* evaluation = std::get_if<EvaluationResult>(&finished.result)) {
-    CSL_RETURN_IF_ERROR(remote_.ReportEvaluation(task_id, *evaluation));
+  if (!std::holds_alternative<UpdateOffer>(finished.result)) {
+    CSL_RETURN_IF_ERROR(Report(finished));
     return UploadOutcome{true, ""};
   }
   CSL_CHECK(task_.has_value() && task_->task_id == task_id);  // only what is asked for is sent
@@ -256,6 +264,7 @@ std::vector<Effect> RoundDriver::DeliverResult(SiteRound& round, const std::stri
 
 void RoundDriver::DiscardResult(const Discard& discard) {
   spool_.Remove(discard.task_id);
+  if (options_.discarded) options_.discarded(discard);
   Log(LogLevel::kInfo, "result leaves the spool",
       {LogField(Key::kTask, discard.task_id), LogField(Key::kReason, DiscardText(discard.reason))});
 }

@@ -31,6 +31,8 @@ struct DriverOptions {
   // Draws from [0, 1): a coordinator that tells many sites to come back in 10 s must not see them all
   // at once. Empty: they come exactly then.
   std::function<double()> uniform;
+  // Hears of each result that leaves the spool; may be empty.
+  std::function<void(const Discard& discard)> discarded;
 };
 
 using TaskWork = std::function<absl::StatusOr<FinishedTask>(const SiteTask& task)>;
@@ -56,6 +58,7 @@ class RoundDriver {
   std::vector<Effect> GiveUp(SiteRound& round, const absl::Status& why);
   std::vector<Effect> DeclineTask(SiteRound& round, const std::string& task_id);
   std::vector<Effect> DeliverResult(SiteRound& round, const std::string& task_id);
+  absl::Status Report(const FinishedTask& finished);  // a result without an update
   absl::StatusOr<UploadOutcome> Send(const std::string& task_id);
   // At least what the coordinator asked for (bounded by wire::kRetryAfterMax), and up to half of that
   // more.

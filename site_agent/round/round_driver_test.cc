@@ -41,7 +41,7 @@ class FakeFederation final : public Federation {
     }
     SiteTask task;
     task.task_id = Id(awaited);
-    task.kind = TaskKind::kTrain;
+    task.kind = kind;
     task.study = "hippo";
     task.round = awaited;
     answer.task = task;
@@ -73,6 +73,22 @@ class FakeFederation final : public Federation {
   absl::Status ReportEvaluation(const std::string&, const EvaluationResult&) override {
     return absl::OkStatus();
   }
+  absl::StatusOr<AgreementReply> AgreeKeys(const std::string&, const SiteKeys&,
+                                           const SiteShares*) override {
+    return absl::UnimplementedError("no secure aggregation here");
+  }
+  absl::Status SubmitConsent(const std::string& task_id, const ConsentResult& result) override {
+    if (absl::Status s = Fail("consent"); !s.ok()) return s;
+    accepted.push_back(task_id + " " + result.consent.site);
+    ++awaited;
+    return absl::OkStatus();
+  }
+  absl::Status SubmitReveal(const std::string& task_id, const RevealResult& result) override {
+    if (absl::Status s = Fail("reveal"); !s.ok()) return s;
+    accepted.push_back(task_id + " " + result.shares.front().of);
+    ++awaited;
+    return absl::OkStatus();
+  }
 
   absl::Status Decline(const std::string& task_id, const std::string& reason) override {
     if (absl::Status s = Fail("decline"); !s.ok()) return s;
@@ -85,6 +101,7 @@ class FakeFederation final : public Federation {
   std::function<void()> on_idle;
   int64_t rounds = 1;
   int64_t awaited = 1;
+  TaskKind kind = TaskKind::kTrain;
   bool rounds_end = true;  // as soon as their update is taken
   int hellos = 0;
   std::vector<std::string> accepted;
@@ -130,6 +147,7 @@ class AgentHarness {
       return !stop.load() && ++sleeps < 1000;
     };
     options.uniform = [this] { return uniform; };
+    options.discarded = [this](const Discard& discard) { discarded.push_back(discard.task_id); };
     RoundDriver driver(remote, *spool, work, clock, stop, options);
     return driver.Run();
   }
@@ -138,6 +156,7 @@ class AgentHarness {
   FakeClock clock;
   std::atomic<bool> stop{false};
   std::vector<std::string> worked;
+  std::vector<std::string> discarded;
   std::vector<int> waits;
   std::function<void(const std::string& update_path)> after_work;
   std::function<void()> on_sleep;
@@ -149,6 +168,13 @@ class AgentHarness {
 
  private:
   static absl::StatusOr<FinishedTask> Work(Spool& spool, const SiteTask& task) {
+    if (task.kind == TaskKind::kConsent) {
+      return FinishedTask{KeyOf(task), ConsentResult{{"site-a", "\7", "signature"}}};
+    }
+    if (task.kind == TaskKind::kReveal) {
+      return FinishedTask{KeyOf(task),
+                          RevealResult{{{"site-b", RevealedShare::Secret::kSelfSeed, "share"}}}};
+    }
     const std::string bytes = "sealed " + task.task_id;
     if (auto folder = spool.BeginWork(task.task_id); !folder.ok()) return folder.status();
     if (absl::Status s = WriteFileAtomic(spool.UpdatePath(task.task_id), bytes); !s.ok()) return s;
@@ -170,6 +196,23 @@ TEST(RoundDriverTest, RoundsGoByOnceEach) {
   EXPECT_EQ(agent.worked, (Ids{"train/1", "train/2", "train/3"}));
   EXPECT_EQ(agent.remote.accepted, agent.worked);
   EXPECT_EQ(agent.remote.hellos, 1);
+}
+
+TEST(RoundDriverTest, ConsentsAndRevealedSharesAreDeliveredOnceMadeHoweverOftenItTakes) {
+  for (const TaskKind kind : {TaskKind::kConsent, TaskKind::kReveal}) {
+    AgentHarness agent;
+    agent.remote.kind = kind;
+    int failed = 0;
+    agent.remote.fail = [&](const std::string& at) {
+      return at == TaskKindName(kind) && ++failed <= 2 ? absl::UnavailableError("away")
+                                                       : absl::OkStatus();
+    };
+    ASSERT_TRUE(agent.RunUntilStopped().ok());
+    EXPECT_EQ(agent.worked, Ids{"train/1"});
+    EXPECT_EQ(agent.remote.accepted,
+              Ids{kind == TaskKind::kConsent ? "train/1 site-a" : "train/1 site-b"});
+    EXPECT_EQ(agent.discarded, Ids{"train/1"});
+  }
 }
 
 TEST(RoundDriverTest, AgentComesBackWhenItWasToldToWithJitterAndNeverMuchLater) {
@@ -370,6 +413,12 @@ class HeartbeatFederation final : public Federation {
   }
   absl::Status Decline(const std::string&, const std::string&) override { return {}; }
   absl::Status ReportEvaluation(const std::string&, const EvaluationResult&) override { return {}; }
+  absl::StatusOr<AgreementReply> AgreeKeys(const std::string&, const SiteKeys&,
+                                           const SiteShares*) override {
+    return AgreementReply();
+  }
+  absl::Status SubmitConsent(const std::string&, const ConsentResult&) override { return {}; }
+  absl::Status SubmitReveal(const std::string&, const RevealResult&) override { return {}; }
   void AwaitCount(int least) {
     absl::MutexLock lock(&mutex);
     const auto there = [&] { return count >= least; };
@@ -381,6 +430,20 @@ class HeartbeatFederation final : public Federation {
   int count = 0;
   absl::Status answer;
 };
+
+TEST(TaskMonitorTest, WorkBesideTheTaskGivesItUpWithItsReason) {
+  HeartbeatFederation remote;
+  FakeClock clock;
+  const std::atomic<bool> stop{false};
+  SiteTask task;
+  TaskMonitor monitor(task, remote, stop, clock);
+  EXPECT_TRUE(monitor.Check().ok());
+  EXPECT_FALSE(*monitor.halt());
+  monitor.GiveUp(absl::FailedPreconditionError("first"));
+  monitor.GiveUp(absl::InternalError("second"));
+  EXPECT_TRUE(*monitor.halt());
+  EXPECT_EQ(monitor.Check(), absl::FailedPreconditionError("first"));
+}
 
 TEST(TaskMonitorTest, HeartbeatsGoOutWithoutProgress) {
   HeartbeatFederation remote;

@@ -126,7 +126,7 @@ std::vector<AtnaEvent> AtnaEventsOf(absl::string_view entry_json) {
   if (action == "task.decline") {
     return {privacy::RestrictedUse(kProgram, absl::StrCat("task ", entry.Text("request")), reason)};
   }
-  if (action == "checkpoint.refuse" ||
+  if (action == "checkpoint.refuse" || action == "secagg.refuse" ||
       (action == "certificate.renew" && entry.Text("outcome") != "ok")) {
     return {privacy::NodeRefused(kProgram, kCoordinator, absl::StrCat(action, " ", reason))};
   }

@@ -2,10 +2,16 @@
 
 #include <algorithm>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/check.h"
 
 namespace consilium::agent {
+namespace {
+
+constexpr absl::string_view kDeclinePayload = "consilium/decline-reason";
+
+}  // namespace
 
 CallFailure ClassifyFailure(const absl::Status& status) {
   switch (status.code()) {
@@ -40,7 +46,14 @@ WorkFailure ClassifyWork(const absl::Status& status) {
   }
 }
 
+absl::Status WithDeclineReason(absl::Status status, absl::string_view reason) {
+  CSL_CHECK(!status.ok());
+  status.SetPayload(kDeclinePayload, absl::Cord(reason.substr(0, kDeclineTextBytesMax)));
+  return status;
+}
+
 std::string DeclineReason(const absl::Status& status) {
+  if (const auto reason = status.GetPayload(kDeclinePayload)) return std::string(*reason);
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
       return "plan, model and data do not fit this site";
@@ -83,13 +96,19 @@ void SiteRound::Remove(const std::string& task_id, DiscardReason reason,
   effects.push_back(Discard{task_id, reason});
 }
 
-// Those that were delivered go first.
+// Those that were delivered go first. A result without an update is small and soon delivered: it
+// never costs an update its place.
 void SiteRound::DiscardBeyondMax(std::vector<Effect>& effects) {
-  while (spooled_.size() > kSpooledMax) {
-    const auto held = std::find_if(spooled_.begin(), spooled_.end(),
-                                   [](const Spooled& item) { return item.held; });
-    const std::string task_id = (held == spooled_.end() ? spooled_.begin() : held)->key.task_id;
-    Remove(task_id, DiscardReason::kTooMany, effects);
+  for (const bool updates : {true, false}) {
+    const auto counts = [&](const Spooled& item) { return HasUpdate(item.key.kind) == updates; };
+    while (std::count_if(spooled_.begin(), spooled_.end(), counts) >
+           static_cast<int64_t>(kSpooledMax)) {
+      auto oldest = std::find_if(spooled_.begin(), spooled_.end(), [&](const Spooled& item) {
+        return counts(item) && item.held;
+      });
+      if (oldest == spooled_.end()) oldest = std::find_if(spooled_.begin(), spooled_.end(), counts);
+      Remove(std::string(oldest->key.task_id), DiscardReason::kTooMany, effects);
+    }
   }
 }
 

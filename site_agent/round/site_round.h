@@ -65,14 +65,20 @@ enum class WorkFailure {
   kAbandoned,  // the coordinator no longer wants the result
 };
 WorkFailure ClassifyWork(const absl::Status& status);
-// In words of our own, so that nothing of a message travels.
+// In words of our own, so that nothing of a message travels: those of WithDeclineReason, or what the
+// code stands for.
 std::string DeclineReason(const absl::Status& status);
+// `status` with what the coordinator may be told of it: names of sites and studies and numbers only,
+// nothing of a patient; cut to kDeclineTextBytesMax bytes. REQUIRES: not OK.
+inline constexpr size_t kDeclineTextBytesMax = 200;
+absl::Status WithDeclineReason(absl::Status status, absl::string_view reason);
 
 // Thread-compatible. An event that does not fit the phase ends the process (our bug).
 class SiteRound {
  public:
   enum class Phase { kIdle, kAsking, kWorking, kDelivering, kDeclining, kWaiting };
-  static constexpr size_t kSpooledMax = 4;  // the oldest goes first
+  // Of updates, and of results without one, each: the oldest goes first.
+  static constexpr size_t kSpooledMax = 4;
   static constexpr int kWorkTriesMax = 3;   // of one task that fails here, before it is declined
   static constexpr int kGoneMax = 3;        // times that a result is found gone before it goes
 

@@ -164,6 +164,50 @@ TEST(SiteRoundTest, SpoolIsBounded) {
   EXPECT_EQ(round.SpooledTaskIds().back(), "task-10");
 }
 
+// A masked update is needed until its sum is open; what opens it must not push it out.
+TEST(SiteRoundTest, ResultsWithoutAnUpdateNeverCostAnUpdateItsPlace) {
+  SiteRound round({});
+  round.Start();
+  std::vector<std::string> updates;
+  for (size_t i = 0; i < SiteRound::kSpooledMax; ++i) {
+    const std::string study = "study-" + std::to_string(i);
+    updates.push_back(study);
+    round.OnTask({study, TaskKind::kTrain, study, 1});
+    round.OnWorkDone();
+    round.OnDelivered(Delivery::kHeld);
+  }
+  for (const TaskKind kind : {TaskKind::kConsent, TaskKind::kReveal}) {
+    EXPECT_TRUE(LastIs<Work>(round.OnTask({TaskKindName(kind), kind, "study-0", 1})));
+    EXPECT_TRUE(Discarded(round.OnWorkDone()).empty());
+    EXPECT_EQ(Discarded(round.OnDelivered(Delivery::kDone)),
+              std::vector<std::string>{TaskKindName(kind)});
+  }
+  EXPECT_EQ(round.SpooledTaskIds(), updates);
+}
+
+TEST(SiteRoundTest, OpeningARoundKeepsItsUpdateAndALaterRoundDropsWhatWasNotDelivered) {
+  SiteRound round({});
+  round.Start();
+  round.OnTask(Train(1));
+  round.OnWorkDone();
+  round.OnDeliveryFailed(CallFailure::kRetry);
+  round.OnWaited();
+  EXPECT_TRUE(Discarded(round.OnTask({"consent-1", TaskKind::kConsent, "hippo", 1})).empty());
+  round.OnWorkDone();
+  round.OnDeliveryFailed(CallFailure::kRetry);
+  round.OnWaited();
+  EXPECT_EQ(Discarded(round.OnTask(Train(2))), (std::vector<std::string>{"task-1", "consent-1"}));
+}
+
+TEST(DeclineReasonTest, OnlyWordsOfOurOwnTravel) {
+  const absl::Status status = absl::FailedPreconditionError("/home/patients/x.dcm");
+  EXPECT_EQ(DeclineReason(status), "no case of this site fits the study");
+  EXPECT_EQ(DeclineReason(WithDeclineReason(status, "min_cohort: 5 wanted")),
+            "min_cohort: 5 wanted");
+  EXPECT_EQ(DeclineReason(WithDeclineReason(status, std::string(500, 'x'))),
+            std::string(kDeclineTextBytesMax, 'x'));
+}
+
 TEST(SiteRoundTest, FailuresInARowCountUntilSomethingSucceeds) {
   SiteRound round({});
   round.Start();

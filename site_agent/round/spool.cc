@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "privacy/crypto/sha256.h"
+#include "proto/base/bytes.h"
+#include "proto/base/check.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 
@@ -20,8 +22,8 @@ using Json = nlohmann::json;
 constexpr uint64_t kResultBytesMax = 64 * 1024 * 1024;
 constexpr const char* kResultName = "result.json";
 constexpr const char* kUpdateName = "update.sealed";
-constexpr TaskKind kKinds[] = {TaskKind::kPrepare, TaskKind::kInitialise, TaskKind::kTrain,
-                               TaskKind::kEvaluate};
+constexpr TaskKind kKinds[] = {TaskKind::kPrepare,  TaskKind::kInitialise, TaskKind::kTrain,
+                               TaskKind::kEvaluate, TaskKind::kConsent,    TaskKind::kReveal};
 
 Json CohortJson(const CohortSummary& cohort) {
   return {{"cases", cohort.cases},
@@ -103,6 +105,74 @@ EvaluationResult EvaluationFrom(const Json& json) {
   return result;
 }
 
+Json ConsentJson(const ConsentResult& result) {
+  return {{"site", result.consent.site},
+          {"survivors", HexEncode(result.consent.survivors)},
+          {"signature", HexEncode(result.consent.signature)}};
+}
+
+std::string BytesFrom(const Json& json) {
+  absl::StatusOr<std::string> bytes = HexDecode(json.get<std::string>());
+  if (!bytes.ok()) throw std::invalid_argument("hex");
+  return *std::move(bytes);
+}
+
+ConsentResult ConsentFrom(const Json& json) {
+  ConsentResult result;
+  json.at("site").get_to(result.consent.site);
+  result.consent.survivors = BytesFrom(json.at("survivors"));
+  result.consent.signature = BytesFrom(json.at("signature"));
+  return result;
+}
+
+Json RevealJson(const RevealResult& result) {
+  Json shares = Json::array();
+  for (const RevealedShare& item : result.shares) {
+    shares.push_back({{"of", item.of},
+                      {"mask_key", item.secret == RevealedShare::Secret::kMaskKey},
+                      {"share", HexEncode(item.share)}});
+  }
+  return shares;
+}
+
+RevealResult RevealFrom(const Json& json) {
+  RevealResult result;
+  for (const Json& item : json) {
+    RevealedShare& share = result.shares.emplace_back();
+    item.at("of").get_to(share.of);
+    share.secret = item.at("mask_key").get<bool>() ? RevealedShare::Secret::kMaskKey
+                                                   : RevealedShare::Secret::kSelfSeed;
+    share.share = BytesFrom(item.at("share"));
+  }
+  return result;
+}
+
+TaskResult ResultFrom(TaskKind kind, const Json& json) {
+  switch (kind) {
+    case TaskKind::kPrepare:
+      return CohortFrom(json);
+    case TaskKind::kEvaluate:
+      return EvaluationFrom(json);
+    case TaskKind::kConsent:
+      return ConsentFrom(json);
+    case TaskKind::kReveal:
+      return RevealFrom(json);
+    case TaskKind::kInitialise:
+    case TaskKind::kTrain:
+      return OfferFrom(json);
+  }
+  CSL_CHECK(false);
+}
+
+// What the result is made of decides how it is written.
+struct ResultJson {
+  Json operator()(const CohortSummary& result) const { return CohortJson(result); }
+  Json operator()(const UpdateOffer& result) const { return OfferJson(result); }
+  Json operator()(const EvaluationResult& result) const { return EvaluationJson(result); }
+  Json operator()(const ConsentResult& result) const { return ConsentJson(result); }
+  Json operator()(const RevealResult& result) const { return RevealJson(result); }
+};
+
 FinishedTask FinishedFrom(const Json& json) {
   FinishedTask task;
   json.at("task_id").get_to(task.key.task_id);
@@ -113,14 +183,7 @@ FinishedTask FinishedFrom(const Json& json) {
                                          [&](TaskKind k) { return kind == TaskKindName(k); });
   if (known == std::end(kKinds)) throw std::invalid_argument("kind");
   task.key.kind = *known;
-  const Json& result = json.at("result");
-  if (task.key.kind == TaskKind::kPrepare) {
-    task.result = CohortFrom(result);
-  } else if (task.key.kind == TaskKind::kEvaluate) {
-    task.result = EvaluationFrom(result);
-  } else {
-    task.result = OfferFrom(result);
-  }
+  task.result = ResultFrom(task.key.kind, json.at("result"));
   return task;
 }
 
@@ -143,14 +206,8 @@ std::string FinishedTaskToJson(const FinishedTask& task) {
   Json json = {{"task_id", task.key.task_id},
                {"kind", TaskKindName(task.key.kind)},
                {"study", task.key.study},
-               {"round", task.key.round}};
-  if (const auto* cohort = std::get_if<CohortSummary>(&task.result)) {
-    json["result"] = CohortJson(*cohort);
-  } else if (const auto* offer = std::get_if<UpdateOffer>(&task.result)) {
-    json["result"] = OfferJson(*offer);
-  } else {
-    json["result"] = EvaluationJson(std::get<EvaluationResult>(task.result));
-  }
+               {"round", task.key.round},
+               {"result", std::visit(ResultJson(), task.result)}};
   return json.dump();
 }
 

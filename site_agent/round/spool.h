@@ -19,11 +19,13 @@
 
 namespace consilium::agent {
 
-using TaskResult = std::variant<CohortSummary, UpdateOffer, EvaluationResult>;
+using TaskResult =
+    std::variant<CohortSummary, UpdateOffer, EvaluationResult, ConsentResult, RevealResult>;
 
 struct FinishedTask {
   TaskKey key;
   TaskResult result;
+  int64_t cases = 0;  // of a masked update, for the site's own log; neither spooled nor sent
 };
 
 std::string FinishedTaskToJson(const FinishedTask& task);

@@ -46,6 +46,29 @@ TEST(SpoolTest, UpdateSurvivesARestart) {
   EXPECT_EQ(*ReadFile(spool->UpdatePath(task.key.task_id), 100), "sealed bytes");
 }
 
+TEST(SpoolTest, ConsentsAndRevealedSharesSurviveARestart) {
+  const TempDir home = *TempDir::Create("spool");
+  const FinishedTask consent = {{"consent", TaskKind::kConsent, "hippo", 2},
+                                ConsentResult{{"site-a", "\7", std::string(64, '\xff')}}};
+  const FinishedTask reveal = {
+      {"reveal", TaskKind::kReveal, "hippo", 2},
+      RevealResult{{{"site-a", RevealedShare::Secret::kSelfSeed, std::string(32, '\0')},
+                    {"site-b", RevealedShare::Secret::kMaskKey, std::string(32, '\x80')}}}};
+  auto spool = Spool::Open(home.path());
+  ASSERT_TRUE(spool.ok());
+  ASSERT_TRUE(spool->Keep(consent).ok());
+  ASSERT_TRUE(spool->Keep(reveal).ok());
+  spool = Spool::Open(home.path());
+  ASSERT_TRUE(spool.ok());
+  const auto first = spool->Load("consent");
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(std::get<ConsentResult>(first->result), std::get<ConsentResult>(consent.result));
+  const auto second = spool->Load("reveal");
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->key, reveal.key);
+  EXPECT_EQ(std::get<RevealResult>(second->result), std::get<RevealResult>(reveal.result));
+}
+
 TEST(SpoolTest, CutWorkIsRemovedAtTheNextStart) {
   const TempDir home = *TempDir::Create("spool");
   auto spool = Spool::Open(home.path());

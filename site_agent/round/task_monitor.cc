@@ -1,6 +1,7 @@
 #include "site_agent/round/task_monitor.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace consilium::agent {
 namespace {
@@ -17,7 +18,8 @@ TaskMonitor::TaskMonitor(const SiteTask& task, Federation& remote, const std::at
       stop_(stop),
       clock_(clock),
       ends_(clock.Monotonic() + task.deadline),
-      heartbeat_(std::max(task.lease / kHeartbeatsPerLease, kHeartbeatMin)) {
+      heartbeat_(std::max(task.lease / kHeartbeatsPerLease, kHeartbeatMin)),
+      tells_loss_(!task.masking.has_value()) {
   last_.task_id = task.task_id;
   sender_.Schedule([this] { SendReports(); });
 }
@@ -40,7 +42,9 @@ void TaskMonitor::Report(TaskPhase phase, int64_t done, int64_t total, double lo
   absl::MutexLock lock(&mutex_);
   const bool due = Due(phase, total > 0 && done == total);
   const bool moved = phase != last_.phase || done != last_.done || total != last_.total;
-  last_ = {last_.task_id, phase, done, total, loss, last_.advances + (moved ? 1 : 0)};
+  last_ = {last_.task_id, phase,
+           done,          total,
+           tells_loss_ ? loss : 0, last_.advances + (moved ? 1 : 0)};
   if (!due) return;
   pending_ = true;
   woken_.Signal();
@@ -49,6 +53,12 @@ void TaskMonitor::Report(TaskPhase phase, int64_t done, int64_t total, double lo
 void TaskMonitor::Advance() {
   absl::MutexLock lock(&mutex_);
   ++last_.advances;
+}
+
+void TaskMonitor::GiveUp(absl::Status why) {
+  absl::MutexLock lock(&mutex_);
+  given_up_.Update(std::move(why));
+  halt_ = true;
 }
 
 void TaskMonitor::SendReports() {
@@ -77,6 +87,9 @@ absl::Status TaskMonitor::Check() {
     status = absl::AbortedError("the coordinator no longer awaits the result");
   } else if (clock_.Monotonic() > ends_) {
     status = absl::DeadlineExceededError("the task's deadline has passed");
+  } else {
+    absl::MutexLock lock(&mutex_);
+    status = given_up_;
   }
   if (!status.ok()) halt_ = true;
   return status;

@@ -2,6 +2,7 @@
 // it up. A heartbeat goes out every third of the task's lease, whether or not there is progress: it
 // repeats the last one reported, with the count of what was reported (TaskProgress::advances), by which
 // the coordinator tells work that advances from work that hangs. So whatever takes long has to report.
+// Of a masked task no loss is reported: it travels in the masked words only.
 #ifndef CONSILIUM_SITE_AGENT_ROUND_TASK_MONITOR_H_
 #define CONSILIUM_SITE_AGENT_ROUND_TASK_MONITOR_H_
 
@@ -32,9 +33,12 @@ class TaskMonitor {
   // Work advanced that has no numbers of its own, within the phase reported last. Cheap.
   void Advance();
 
+  // Work beside the task's thread cannot go on: Check says `why` from now on. The first one counts.
+  void GiveUp(absl::Status why);
+
   // Becomes true when the task is to be given up; looked at by Report and Check.
   const std::atomic<bool>* halt() const { return &halt_; }
-  // OK, or why the task is given up. CANCELLED: the agent is stopping. DEADLINE_EXCEEDED.
+  // OK, or why the task is given up. What GiveUp was told. CANCELLED: the agent is stopping. DEADLINE_EXCEEDED.
   // ABORTED: the coordinator no longer awaits the result.
   absl::Status Check();
 
@@ -47,11 +51,13 @@ class TaskMonitor {
   const Clock& clock_;
   const absl::Duration ends_;  // on the monotonic clock
   const absl::Duration heartbeat_;
+  const bool tells_loss_;
   std::atomic<bool> halt_{false};
   std::atomic<bool> moved_on_{false};
   absl::Mutex mutex_;
   absl::CondVar woken_;
   TaskProgress last_ ABSL_GUARDED_BY(mutex_);
+  absl::Status given_up_ ABSL_GUARDED_BY(mutex_);
   bool pending_ ABSL_GUARDED_BY(mutex_) = false;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Duration last_due_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();

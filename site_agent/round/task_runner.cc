@@ -8,6 +8,7 @@
 #include "proto/base/check.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "site_agent/round/masking/unmask_task.h"
 #include "site_agent/round/case_set.h"
 
 namespace consilium::agent {
@@ -55,9 +56,12 @@ absl::StatusOr<FinishedTask> RunPrepare(const TaskSite& site, const SiteTask& ta
 
 absl::StatusOr<FinishedTask> RunTask(const TaskSite& site, const SiteTask& task,
                                      TaskMonitor& monitor) {
-  const bool trains = task.kind == TaskKind::kTrain || task.kind == TaskKind::kInitialise;
-  if (trains && task.role == SiteRole::kEvaluator) {
+  if (HasUpdate(task.kind) && task.role == SiteRole::kEvaluator) {
     return absl::InvalidArgumentError("this site only evaluates in this study");
+  }
+  const bool masks = task.masking.has_value() || task.unmasking.has_value();
+  if (masks && site.masking == nullptr) {
+    return absl::UnimplementedError("this agent takes no part in secure aggregation");
   }
   switch (task.kind) {
     case TaskKind::kPrepare:
@@ -68,6 +72,10 @@ absl::StatusOr<FinishedTask> RunTask(const TaskSite& site, const SiteTask& task,
       return RunTrain(site, task, monitor);
     case TaskKind::kEvaluate:
       return RunEvaluate(site, task, monitor);
+    case TaskKind::kConsent:
+      return RunConsent(*site.masking, task);
+    case TaskKind::kReveal:
+      return RunReveal(*site.masking, task);
   }
   CSL_CHECK(false);
 }

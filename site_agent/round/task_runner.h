@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "proto/base/clock.h"
 #include "site_agent/agent_options.h"
+#include "site_agent/round/masking/masking_site.h"
 #include "site_agent/round/federation.h"
 #include "site_agent/round/spool.h"
 #include "site_agent/round/task_monitor.h"
@@ -21,6 +22,7 @@ struct TaskSite {
   Federation& remote;
   Spool& spool;
   const Clock& clock;
+  const MaskingSite* masking = nullptr;  // null: masked tasks are declined
 };
 
 // Errors of each: what TaskMonitor::Check says, what the download says, FAILED_PRECONDITION when

@@ -42,6 +42,16 @@ class ModelServer final : public Federation {
   absl::Status ReportEvaluation(const std::string&, const EvaluationResult&) override {
     return absl::OkStatus();
   }
+  absl::StatusOr<AgreementReply> AgreeKeys(const std::string&, const SiteKeys&,
+                                           const SiteShares*) override {
+    return absl::UnimplementedError("no secure aggregation here");
+  }
+  absl::Status SubmitConsent(const std::string&, const ConsentResult&) override {
+    return absl::OkStatus();
+  }
+  absl::Status SubmitReveal(const std::string&, const RevealResult&) override {
+    return absl::OkStatus();
+  }
   std::string model_path;
   int downloads = 0;
   absl::Status progress_answer;

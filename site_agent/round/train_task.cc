@@ -1,10 +1,12 @@
-// TRAIN and INITIALISE: model in, sealed update out.
+// TRAIN and INITIALISE: model in, sealed update out; masked first where the study wants it.
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "proto/base/status.h"
 #include "proto/wire/safetensors.h"
+#include "site_agent/round/masking/masked_update.h"
 #include "site_agent/plan_config.h"
 #include "site_agent/round/case_set.h"
 #include "site_agent/round/task_runner.h"
@@ -90,6 +92,11 @@ absl::StatusOr<FinishedTask> RunInitialise(const TaskSite& site, const SiteTask&
 
 absl::StatusOr<FinishedTask> RunTrain(const TaskSite& site, const SiteTask& task,
                                       TaskMonitor& monitor) {
+  std::unique_ptr<KeyAgreement> agreement;  // beside everything that follows
+  if (task.masking) {
+    CSL_ASSIGN_OR_RETURN(agreement, KeyAgreement::Start(*site.masking, site.remote, task, monitor,
+                                                        KeyAgreement::Pace()));
+  }
   CSL_ASSIGN_OR_RETURN(const Cohort all, SiteCohort(site.home, task.plan));
   const Cohort wanted = TrainingPart(all);
   CSL_ASSIGN_OR_RETURN(const std::string model_path, FetchModel(site, task.model, monitor));
@@ -118,6 +125,14 @@ absl::StatusOr<FinishedTask> RunTrain(const TaskSite& site, const SiteTask& task
   CSL_ASSIGN_OR_RETURN(wire::TensorMap delta,
                        UpdateDelta(std::move(trained.weights), std::move(base.map)));
   monitor.Advance();
+  if (agreement != nullptr) {
+    const UpdateFacts facts = {.labelled_cases = about.labelled_cases,
+                               .unlabelled_cases = about.unlabelled_cases,
+                               .reported_cases = static_cast<int64_t>(wanted.cases.size()),
+                               .summary = about.summary};
+    return FinishMasked(*site.masking, task, *agreement, site.spool, std::move(delta), facts,
+                        monitor);
+  }
   return Seal(site, task, std::move(delta), std::move(about));
 }
 

@@ -1,5 +1,7 @@
 #include "site_agent/uplink/convert.h"
 
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/hpke.h"
@@ -15,6 +17,9 @@ constexpr size_t kVersionBytesMax = 128;
 constexpr int64_t kRoundMax = 1'000'000;
 constexpr uint32_t kLeaseSecondsMax = 24 * 3600;
 constexpr int64_t kDeadlineSecondsMax = 30 * 24 * 3600;
+constexpr size_t kSurvivorBytesMax = (secagg::kSitesMax + 7) / 8;
+
+bool Unmasks(TaskKind kind) { return kind == TaskKind::kConsent || kind == TaskKind::kReveal; }
 
 absl::Status Refuse(absl::string_view field, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("task: ", field, " ", what));
@@ -44,6 +49,10 @@ absl::StatusOr<TaskKind> KindFromMessage(v1::Task::Kind kind) {
       return TaskKind::kTrain;
     case v1::Task::EVALUATE:
       return TaskKind::kEvaluate;
+    case v1::Task::CONSENT:
+      return TaskKind::kConsent;
+    case v1::Task::REVEAL:
+      return TaskKind::kReveal;
     default:
       return Refuse("kind", "is not one that this agent knows: update it");
   }
@@ -55,19 +64,81 @@ absl::StatusOr<SiteRole> RoleFromText(absl::string_view role) {
   return Refuse("role", "must be trainer or evaluator");
 }
 
+absl::StatusOr<ModelRef> ModelFromMessage(const v1::ModelRef& message, absl::string_view field) {
+  CSL_RETURN_IF_ERROR(
+      CheckText(absl::StrCat(field, ".version"), message.version(), kVersionBytesMax));
+  CSL_RETURN_IF_ERROR(CheckDigest(absl::StrCat(field, ".sha256"), message.sha256()));
+  if (message.bytes() == 0 || message.bytes() > kModelBytesMax) {
+    return Refuse(absl::StrCat(field, ".bytes"), "is out of range");
+  }
+  return ModelRef{message.version(), message.sha256(), message.bytes()};
+}
+
 absl::Status ReadModel(const v1::Task& message, SiteTask& task) {
   if (task.kind != TaskKind::kTrain && task.kind != TaskKind::kEvaluate) return absl::OkStatus();
-  CSL_RETURN_IF_ERROR(CheckText("model.version", message.model().version(), kVersionBytesMax));
-  CSL_RETURN_IF_ERROR(CheckDigest("model.sha256", message.model().sha256()));
-  if (message.model().bytes() == 0 || message.model().bytes() > kModelBytesMax) {
-    return Refuse("model.bytes", "is out of range");
+  CSL_ASSIGN_OR_RETURN(task.model, ModelFromMessage(message.model(), "model"));
+  if (!message.has_control()) return absl::OkStatus();
+  if (task.kind != TaskKind::kTrain) return Refuse("control", "belongs to training only");
+  CSL_ASSIGN_OR_RETURN(task.control, ModelFromMessage(message.control(), "control"));
+  return absl::OkStatus();
+}
+
+// What the terms say is for round/masking_terms.h; here only their size counts.
+absl::Status ReadMasking(const v1::Task& message, SiteTask& task) {
+  const bool wanted =
+      task.kind == TaskKind::kTrain && task.plan.protection.kind == "secure-aggregation";
+  if (message.has_masking() != wanted) {
+    return Refuse("masking", wanted ? "is missing: this study's updates are never sealed only"
+                                    : "does not belong to this task");
   }
-  task.model = {message.model().version(), message.model().sha256(), message.model().bytes()};
+  if (!wanted) return absl::OkStatus();
+  const v1::MaskingTerms& terms = message.masking();
+  CSL_RETURN_IF_ERROR(CheckText("masking.job", terms.job(), secagg::kJobBytesMax));
+  CSL_RETURN_IF_ERROR(
+      CheckText("masking.quantiser", terms.quantiser(), secagg::kQuantiserBytesMax));
+  task.masking = {terms.job(),       terms.bits(),      terms.words(),
+                  terms.min_cohort(), terms.quantiser(), terms.weight_unit_milli(),
+                  terms.weight_max()};
+  return absl::OkStatus();
+}
+
+absl::StatusOr<secagg::Consent> ConsentFromMessage(const v1::Consent& message) {
+  CSL_RETURN_IF_ERROR(CheckName("task: consent.site", message.site()));
+  if (message.survivors().size() > kSurvivorBytesMax) {
+    return Refuse("consent.survivors", "is too long");
+  }
+  if (message.signature().size() != secagg::kSignatureBytes) {
+    return Refuse("consent.signature", "must be 64 bytes");
+  }
+  return secagg::Consent{message.site(), message.survivors(), message.signature()};
+}
+
+absl::Status ReadUnmasking(const v1::Task& message, SiteTask& task) {
+  if (message.has_unmasking() != Unmasks(task.kind)) {
+    return Refuse("unmasking", "is missing, or does not belong to this task");
+  }
+  if (!Unmasks(task.kind)) return absl::OkStatus();
+  const v1::Unmasking& terms = message.unmasking();
+  UnmaskingTerms& out = task.unmasking.emplace();
+  CSL_RETURN_IF_ERROR(
+      CheckText("unmasking.train_task_id", terms.train_task_id(), kTaskIdBytesMax));
+  if (terms.survivors().empty() || terms.survivors().size() > kSurvivorBytesMax) {
+    return Refuse("unmasking.survivors", "is missing or too long");
+  }
+  const int consents_max =
+      task.kind == TaskKind::kReveal ? static_cast<int>(secagg::kSitesMax) : 0;
+  if (terms.consents_size() > consents_max) return Refuse("unmasking.consents", "are too many");
+  out.train_task_id = terms.train_task_id();
+  out.survivors = terms.survivors();
+  for (const v1::Consent& item : terms.consents()) {
+    CSL_ASSIGN_OR_RETURN(secagg::Consent consent, ConsentFromMessage(item));
+    out.consents.push_back(std::move(consent));
+  }
   return absl::OkStatus();
 }
 
 absl::Status ReadRound(const v1::Task& message, SiteTask& task) {
-  const bool counts = task.kind == TaskKind::kTrain;
+  const bool counts = task.kind == TaskKind::kTrain || Unmasks(task.kind);
   if (message.round() < (counts ? 1 : 0) || message.round() > kRoundMax) {
     return Refuse("round", "is out of range");
   }
@@ -106,6 +177,8 @@ absl::StatusOr<SiteTask> TaskFromMessage(const v1::Task& message) {
   task.plan_json = message.plan_json();
   CSL_RETURN_IF_ERROR(ReadModel(message, task));
   CSL_RETURN_IF_ERROR(ReadRound(message, task));
+  CSL_RETURN_IF_ERROR(ReadMasking(message, task));
+  CSL_RETURN_IF_ERROR(ReadUnmasking(message, task));
   return task;
 }
 
@@ -136,6 +209,7 @@ v1::BeginUploadRequest ToMessage(const TaskKey& task, const UpdateOffer& offer) 
   message.set_sha256(offer.sha256);
   message.set_labelled_cases(offer.labelled_cases);
   message.set_unlabelled_cases(offer.unlabelled_cases);
+  if (offer.summary == TrainingSummary()) return message;
   v1::TrainingSummary& summary = *message.mutable_summary();
   summary.set_steps(offer.summary.steps);
   summary.set_seconds(offer.summary.seconds);

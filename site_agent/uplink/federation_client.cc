@@ -248,6 +248,30 @@ absl::Status FederationClient::ReportEvaluation(const std::string& task_id,
       Stub()->ReportEvaluation(call.context(), ToMessage(task_id, result), &reply));
 }
 
+absl::StatusOr<AgreementReply> FederationClient::AgreeKeys(const std::string& task_id,
+                                                           const SiteKeys& keys,
+                                                           const SiteShares* shares) {
+  Call call(*this, options_.call_timeout);
+  v1::AgreeKeysReply reply;
+  CSL_RETURN_IF_ERROR(wire::FromGrpc(
+      Stub()->AgreeKeys(call.context(), ToMessage(task_id, keys, shares), &reply)));
+  return AgreementFromMessage(reply);
+}
+
+absl::Status FederationClient::SubmitConsent(const std::string& task_id,
+                                             const ConsentResult& result) {
+  Call call(*this, options_.call_timeout);
+  v1::Acknowledgement reply;
+  return wire::FromGrpc(Stub()->SubmitConsent(call.context(), ToMessage(task_id, result), &reply));
+}
+
+absl::Status FederationClient::SubmitReveal(const std::string& task_id,
+                                            const RevealResult& result) {
+  Call call(*this, options_.call_timeout);
+  v1::Acknowledgement reply;
+  return wire::FromGrpc(Stub()->SubmitReveal(call.context(), ToMessage(task_id, result), &reply));
+}
+
 absl::Status FederationClient::DownloadModel(const ModelRef& model, const std::string& path,
                                              const ByteProgress& progress) {
   const std::string partial = absl::StrCat(path, ".partial");

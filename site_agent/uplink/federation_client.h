@@ -63,6 +63,10 @@ class FederationClient : public Federation {
   absl::Status Decline(const std::string& task_id, const std::string& reason) override;
   absl::Status ReportEvaluation(const std::string& task_id,
                                 const EvaluationResult& result) override;
+  absl::StatusOr<AgreementReply> AgreeKeys(const std::string& task_id, const SiteKeys& keys,
+                                           const SiteShares* shares) override;
+  absl::Status SubmitConsent(const std::string& task_id, const ConsentResult& result) override;
+  absl::Status SubmitReveal(const std::string& task_id, const RevealResult& result) override;
 
  private:
   class Call;

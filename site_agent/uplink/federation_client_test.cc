@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/file.h"
+#include "site_agent/uplink/convert.h"
 #include "site_agent/uplink/test_federation.h"
 
 namespace consilium::agent {
@@ -90,7 +91,26 @@ class FakeCoordinator final : public v1::Federation::Service {
     return {grpc::StatusCode::FAILED_PRECONDITION, "round 3 is over"};
   }
 
+  grpc::Status AgreeKeys(grpc::ServerContext*, const v1::AgreeKeysRequest* request,
+                         v1::AgreeKeysReply* reply) override {
+    said.push_back(request->SerializeAsString());
+    *reply = agreement;
+    return grpc::Status::OK;
+  }
+  grpc::Status SubmitConsent(grpc::ServerContext*, const v1::ConsentReport* request,
+                             v1::Acknowledgement*) override {
+    said.push_back(request->SerializeAsString());
+    return grpc::Status::OK;
+  }
+  grpc::Status SubmitReveal(grpc::ServerContext*, const v1::RevealReport* request,
+                            v1::Acknowledgement*) override {
+    said.push_back(request->SerializeAsString());
+    return {grpc::StatusCode::FAILED_PRECONDITION, "the sum is open"};
+  }
+
   uint32_t protocol_version = 1;
+  v1::AgreeKeysReply agreement;
+  std::vector<std::string> said;
   std::atomic<bool> saw_client_certificate{false};
   std::atomic<bool> hold{false};
   std::atomic<bool> asked{false};
@@ -149,6 +169,32 @@ class FederationClientTest : public testing::Test {
 TEST_F(FederationClientTest, HelloOverMutualTls) {
   EXPECT_TRUE(client_->Hello().ok()) << client_->Hello();
   EXPECT_TRUE(service_.saw_client_certificate);
+}
+
+TEST_F(FederationClientTest, SecureAggregationsCallsArriveAndTheirAnswersAreChecked) {
+  const SiteKeys keys = {{.site = "site-a",
+                          .certificate_pem = "pem",
+                          .certificate_fingerprint = "",
+                          .identity_key = "i",
+                          .mask_key = "m",
+                          .box_key = "b",
+                          .signature = "s"},
+                         "binding"};
+  service_.agreement.set_stage(v1::AgreeKeysReply::OUT);
+  service_.agreement.set_reason("late");
+  const auto reply = client_->AgreeKeys("t1", keys, nullptr);
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(reply->stage, AgreementStage::kOut);
+  EXPECT_EQ(service_.said.back(), ToMessage("t1", keys, nullptr).SerializeAsString());
+  service_.agreement.set_stage(v1::AgreeKeysReply::STAGE_UNSPECIFIED);
+  EXPECT_TRUE(absl::IsInvalidArgument(client_->AgreeKeys("t1", keys, nullptr).status()));
+
+  const ConsentResult consent = {{"site-a", "\7", "signature"}};
+  EXPECT_TRUE(client_->SubmitConsent("t2", consent).ok());
+  EXPECT_EQ(service_.said.back(), ToMessage("t2", consent).SerializeAsString());
+  const RevealResult reveal = {{{"site-b", RevealedShare::Secret::kMaskKey, "share"}}};
+  EXPECT_TRUE(absl::IsFailedPrecondition(client_->SubmitReveal("t3", reveal)));
+  EXPECT_EQ(service_.said.back(), ToMessage("t3", reveal).SerializeAsString());
 }
 
 TEST_F(FederationClientTest, OtherProtocolVersionIsRefused) {

@@ -12,6 +12,7 @@
 #include "site_agent/uplink/backoff.h"
 #include "site_agent/uplink/enrol.h"
 #include "site_agent/uplink/federation_client.h"
+#include "site_agent/uplink/masking_home.h"
 
 namespace consilium::simulated {
 namespace {
@@ -67,6 +68,7 @@ struct Fleet::Site {
   std::string home;
   agent::AgentOptions options;
   agent::Spool spool;
+  std::unique_ptr<agent::MaskingHome> masking_home;
   std::unique_ptr<Client> client;
   std::atomic<bool> stop{false};
 };
@@ -106,8 +108,11 @@ absl::Status Fleet::AddSite(const std::string& home) {
   client.federation = options.federation;
   client.site = options.site;
   client.software_version = "simulated";
-  sites_.push_back(
-      std::unique_ptr<Site>(new Site{home, std::move(options), std::move(spool), nullptr, {}}));
+  CSL_ASSIGN_OR_RETURN(
+      std::unique_ptr<agent::MaskingHome> masking_home,
+      agent::MaskingHome::Open(home, options.federation, options.site, clock_));
+  sites_.push_back(std::unique_ptr<Site>(new Site{home, std::move(options), std::move(spool),
+                                                  std::move(masking_home), nullptr, {}}));
   Site& site = *sites_.back();
   site.client = std::make_unique<Client>(
       std::move(client), [this, &site](const agent::TaskKey& task) { OnTaken(site, task); });
@@ -115,6 +120,7 @@ absl::Status Fleet::AddSite(const std::string& home) {
 }
 
 absl::Status Fleet::RunSite(Site& site) {
+  const agent::MaskingSite masking = site.masking_home->Site();
   const WorkSite work_site = {
       .home = site.home,
       .federation = site.options.federation,
@@ -122,6 +128,7 @@ absl::Status Fleet::RunSite(Site& site) {
       .options = options_.work,
       .remote = *site.client,
       .spool = site.spool,
+      .masking = masking,
       .sleep = [&](absl::Duration duration) { return Sleep(site, duration); },
       .heavy = [&](const std::function<absl::Status()>& work) { return RunHeavy(work); }};
   const auto work = [&](const agent::SiteTask& task) {
@@ -133,6 +140,7 @@ absl::Status Fleet::RunSite(Site& site) {
   driver.ask_wait = options_.ask_wait;
   driver.delay = [&](int failures) { return backoff.Delay(failures); };
   driver.sleep = [&](absl::Duration duration) { return Sleep(site, duration); };
+  driver.discarded = [&](const agent::Discard& discard) { OnDiscarded(site, discard); };
   return agent::RoundDriver(*site.client, site.spool, work, clock_, site.stop, driver).Run();
 }
 
@@ -140,8 +148,17 @@ void Fleet::OnTaken(Site& site, const agent::TaskKey& task) {
   if (task.kind != agent::TaskKind::kTrain) return;
   ++delivered_;
   if (options_.until != FleetOptions::Until::kOneUpdate) return;
+  // A masked update is of no use before the site has helped to open the sum.
+  if (site.masking_home->sessions().Load(task.study, task.round).ok()) return;
   site.spool.Remove(task.task_id);  // the driver ends before it comes to that
   site.stop = true;
+}
+
+void Fleet::OnDiscarded(Site& site, const agent::Discard& discard) {
+  if (discard.reason == agent::DiscardReason::kTooMany) return;
+  site.masking_home->sessions().RemoveOfTask(discard.task_id);
+  const bool ended = discard.reason == agent::DiscardReason::kEnded;
+  if (ended && options_.until == FleetOptions::Until::kOneUpdate) site.stop = true;
 }
 
 bool Fleet::Sleep(const Site& site, absl::Duration duration) {

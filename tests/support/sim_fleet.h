@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "proto/base/clock.h"
+#include "site_agent/round/site_round.h"
 #include "tests/support/sim_work.h"
 
 namespace consilium::simulated {
@@ -25,7 +26,8 @@ struct FleetOptions {
   int heavy_at_once = 2;  // sites that make and seal an update at the same time
   absl::Duration ask_wait = absl::Seconds(30);
   absl::Duration retry_max = absl::Seconds(30);  // bound of the pauses after failures
-  // kOneUpdate: a site ends when one update of its training was taken.
+  // kOneUpdate: a site ends when one update of its training was taken; a masked one: when its round has
+  // ended.
   enum class Until { kStopped, kOneUpdate } until = Until::kStopped;
 };
 
@@ -52,6 +54,7 @@ class Fleet {
   bool Sleep(const Site& site, absl::Duration duration);
   absl::Status RunHeavy(const std::function<absl::Status()>& work);
   void OnTaken(Site& site, const agent::TaskKey& task);
+  void OnDiscarded(Site& site, const agent::Discard& discard);
 
   const FleetOptions options_;
   const Clock& clock_;

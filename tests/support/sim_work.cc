@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,8 @@
 #include "proto/base/status.h"
 #include "proto/wire/plan.h"
 #include "proto/wire/safetensors.h"
+#include "site_agent/round/masking/masked_update.h"
+#include "site_agent/round/masking/unmask_task.h"
 #include "site_agent/round/update_seal.h"
 #include "tests/support/random.h"
 
@@ -84,24 +87,53 @@ absl::StatusOr<agent::FinishedTask> Initialise(const WorkSite& site, const agent
   return finished;
 }
 
-absl::StatusOr<agent::FinishedTask> Train(const WorkSite& site, const agent::SiteTask& task,
-                                          agent::TaskMonitor& monitor) {
-  CSL_ASSIGN_OR_RETURN(const std::string model, Fetch(site, task.model, monitor));
-  CSL_RETURN_IF_ERROR(PassTime(site, monitor));
-  agent::UpdateOffer about;
-  about.base_model_sha256 = task.model.sha256;
-  about.labelled_cases = site.options.labelled_cases - site.options.held_out_cases;
-  about.unlabelled_cases = site.options.cases - site.options.labelled_cases;
-  about.summary = {.steps = 10,
-                   .seconds = absl::ToDoubleSeconds(site.options.seconds),
+agent::UpdateFacts FactsOf(const WorkOptions& options) {
+  agent::UpdateFacts facts;
+  facts.labelled_cases = options.labelled_cases - options.held_out_cases;
+  facts.unlabelled_cases = options.cases - options.labelled_cases;
+  facts.reported_cases = facts.labelled_cases + facts.unlabelled_cases;
+  facts.summary = {.steps = 10,
+                   .seconds = absl::ToDoubleSeconds(options.seconds),
                    .mean_loss = 0.5,
                    .mean_supervised_loss = 0.5};
+  return facts;
+}
+
+// `agreement` is null where the update is only sealed.
+absl::StatusOr<agent::FinishedTask> MakeUpdate(const WorkSite& site, const agent::SiteTask& task,
+                                               const std::string& model,
+                                               agent::KeyAgreement* agreement,
+                                               agent::TaskMonitor& monitor) {
+  CSL_ASSIGN_OR_RETURN(wire::SafetensorsHeader header, wire::ReadSafetensorsHeader(model));
+  wire::TensorMap change = RandomMap(std::move(header.layout), SeedFor(site, task), 1e-3f);
+  const agent::UpdateFacts facts = FactsOf(site.options);
+  if (agreement != nullptr) {
+    return agent::FinishMasked(site.masking, task, *agreement, site.spool, std::move(change), facts,
+                               monitor);
+  }
+  agent::UpdateOffer about;
+  about.base_model_sha256 = task.model.sha256;
+  about.labelled_cases = facts.labelled_cases;
+  about.unlabelled_cases = facts.unlabelled_cases;
+  about.summary = facts.summary;
+  return SealMap(site, task, std::move(change), std::move(about));
+}
+
+absl::StatusOr<agent::FinishedTask> Train(const WorkSite& site, const agent::SiteTask& task,
+                                          agent::TaskMonitor& monitor) {
+  std::unique_ptr<agent::KeyAgreement> agreement;
+  if (task.masking) {
+    CSL_ASSIGN_OR_RETURN(agreement,
+                         agent::KeyAgreement::Start(site.masking, site.remote, task, monitor,
+                                                    agent::KeyAgreement::Pace()));
+  }
+  CSL_ASSIGN_OR_RETURN(const std::string model, Fetch(site, task.model, monitor));
+  CSL_RETURN_IF_ERROR(PassTime(site, monitor));
+  // Not while others wait for their turn.
+  if (agreement != nullptr) CSL_RETURN_IF_ERROR(agreement->AwaitReady());
   absl::StatusOr<agent::FinishedTask> finished = absl::UnknownError("not run");
-  CSL_RETURN_IF_ERROR(site.heavy([&]() -> absl::Status {
-    CSL_ASSIGN_OR_RETURN(wire::SafetensorsHeader header, wire::ReadSafetensorsHeader(model));
-    finished = SealMap(site, task,
-                       RandomMap(std::move(header.layout), SeedFor(site, task), 1e-3f),
-                       std::move(about));
+  CSL_RETURN_IF_ERROR(site.heavy([&] {
+    finished = MakeUpdate(site, task, model, agreement.get(), monitor);
     return finished.status();
   }));
   std::remove(model.c_str());  // a thousand sites' copies would fill a disk
@@ -155,6 +187,10 @@ absl::StatusOr<agent::FinishedTask> RunSimulatedTask(const WorkSite& site,
       return Train(site, task, monitor);
     case agent::TaskKind::kEvaluate:
       return Evaluate(site, task);
+    case agent::TaskKind::kConsent:
+      return agent::RunConsent(site.masking, task);
+    case agent::TaskKind::kReveal:
+      return agent::RunReveal(site.masking, task);
   }
   CSL_CHECK(false);
 }

@@ -1,9 +1,9 @@
 // A simulated site's work: results of the right form without pictures or training, from a seed.
 //
 // PREPARE reports the cohort of the options; INITIALISE makes random weights; TRAIN fetches the model,
-// lets the given time pass and seals a random change of the model's layout; EVALUATE gives a Dice for
-// each held-out case. Reports progress like a real task. Thread-compatible; what it refers to must
-// outlive it.
+// lets the given time pass and seals a random change of the model's layout, masked where the study wants
+// it; CONSENT and REVEAL are the agent's own; EVALUATE gives a Dice for each held-out case. Reports
+// progress like a real task. Thread-compatible; what it refers to must outlive it.
 #ifndef CONSILIUM_TESTS_SUPPORT_SIM_WORK_H_
 #define CONSILIUM_TESTS_SUPPORT_SIM_WORK_H_
 
@@ -16,6 +16,7 @@
 #include "proto/base/clock.h"
 #include "proto/wire/tensor_map.h"
 #include "site_agent/round/federation.h"
+#include "site_agent/round/masking/masking_site.h"
 #include "site_agent/round/spool.h"
 #include "site_agent/round/task_monitor.h"
 
@@ -42,6 +43,7 @@ struct WorkSite {
   WorkOptions options;
   agent::Federation& remote;
   agent::Spool& spool;
+  const agent::MaskingSite& masking;
   // Waits; false: the site is stopping.
   std::function<bool(absl::Duration)> sleep;
   // Runs what needs much memory or processor; the simulation bounds how many sites do so at once.
