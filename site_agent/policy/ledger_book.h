@@ -16,6 +16,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -89,6 +90,11 @@ class LedgerBook {
                               const std::optional<BudgetPart>& more, double delta,
                               const ComposeParts& compose) const;
 
+  // What each kind of patient among these has spent in one study, without repetitions: patients who
+  // share their cohorts have spent the same. Equal parts are merged.
+  std::vector<std::vector<BudgetPart>> PartsIn(absl::string_view study,
+                                               const std::vector<std::string>& tags) const;
+
   std::vector<std::string> Patients() const;  // tags, sorted
   std::vector<StudyTotal> Studies(double delta, const ComposeParts& compose) const;  // by name
 
@@ -102,7 +108,9 @@ class LedgerBook {
   // The cohorts with this patient, ascending: patients who share them all have spent the same.
   using Signature = std::vector<size_t>;
 
+  using Steps = std::map<std::tuple<Mechanism, double, double>, int64_t>;
   // `study` empty: of all studies.
+  Steps StepsOf(const Signature& signature, absl::string_view study) const;
   double Spent(const Signature& signature, const std::optional<BudgetPart>& more,
                absl::string_view study, double delta, const ComposeParts& compose) const;
 
