@@ -13,14 +13,18 @@
 
 namespace consilium::agent {
 
-// Scales `update` down to the L2 norm `norm_max` where it is longer; 0: no bound. Says the factor:
-// 1 where nothing was done.
+// Scales `update` down to the L2 norm `norm_max` (computed in double) where it is longer, and logs
+// that; a control variate behind the model's tensors (update_seal.h) is left alone. 0: no bound. Says
+// the factor: 1 where nothing was done.
 double BoundNorm(wire::TensorMap& update, double norm_max);
 
 // Waits for the key agreement, masks `update` and seals it into the spool, as the payload of
 // privacy/secagg/payload.h; the plan's norm bound is applied first. The session is marked as used,
 // and that is durable, before the first masked byte exists. The offer tells nothing of cases and
 // losses.
+//
+// Privacy level site: the update is clipped to the plan's clip, this site's share of the noise is
+// added to its words (site_noise_source.h), and the lanes hold the weight alone.
 //
 // Memory: the update, and about 16 MiB. Time: quantising and masking on MaskingSite::threads
 // threads. Errors: KeyAgreement::AwaitReady; FAILED_PRECONDITION with the reason for the

@@ -25,6 +25,9 @@ struct MaskedSource {
   // The metrics of the lanes, asked for once all values are quantised; `saturated` of them were cut
   // off.
   std::function<std::vector<double>(uint64_t saturated)> metrics;
+  // Noise of the words of values from `offset` on, added to them before they are masked; empty: none.
+  // Thread-safe; the same whenever the same words are asked for. Offsets are multiples of 64 Ki.
+  std::function<void(uint64_t offset, absl::Span<int64_t> noise)> noise = {};
   int threads = 1;
 };
 
