@@ -21,9 +21,10 @@ using Key = privacy::LogField::Key;
 
 // Of all that decides the payload's words, besides the session.
 std::string PayloadDigest(const CheckedTerms& terms, const wire::TensorMap& update, uint32_t weight,
-                          absl::Span<const double> metrics) {
+                          absl::Span<const double> metrics, absl::string_view noise_digest) {
   privacy::Sha256Stream hash;
   hash.Update(terms.job.quantiser);
+  hash.Update(privacy::Sha256(noise_digest));
   char number[8];
   StoreLe64(weight, number);
   hash.Update({number, sizeof(number)});
@@ -113,7 +114,11 @@ double BoundNorm(wire::TensorMap& update, double norm_max) {
 absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTask& task,
                                           KeyAgreement& agreement, Spool& spool,
                                           wire::TensorMap update, const UpdateFacts& facts,
-                                          TaskMonitor& monitor) {
+                                          TaskMonitor& monitor, const UpdateNoise& noise) {
+  if (task.plan.privacy.level == "site" && !noise.source) {
+    return RefuseMasking(site, task,
+                         absl::UnimplementedError("this site adds no noise to its updates"));
+  }
   BoundNorm(update, task.plan.protection.norm_max);
   CSL_RETURN_IF_ERROR(agreement.AwaitReady());
   StoredSession stored = agreement.Take();
@@ -122,7 +127,8 @@ absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTas
       VectorFor(terms, task, stored.session, update.values.size(), facts);
   if (!vector.ok()) return RefuseMasking(site, task, vector.status());
   CSL_RETURN_IF_ERROR(spool.BeginWork(task.task_id).status());
-  const std::string digest = PayloadDigest(terms, update, vector->weight, vector->MetricsWith(0));
+  const std::string digest =
+      PayloadDigest(terms, update, vector->weight, vector->MetricsWith(0), noise.digest);
   monitor.Advance();
   CSL_ASSIGN_OR_RETURN(const secagg::Masker masker, TakeMasks(site, task, digest, stored));
 
@@ -132,6 +138,7 @@ absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTas
       .values = update.values,
       .input = {vector->weight, stored.session.rounding_seed()},
       .metrics = [&](uint64_t saturated) { return vector->MetricsWith(saturated); },
+      .noise = noise.source,
       .threads = site.threads};
   const secagg::PayloadHeader header = {std::string(stored.session.session_id()), terms.job.bits,
                                         terms.job.words};
@@ -146,8 +153,7 @@ absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTas
   CSL_ASSIGN_OR_RETURN(offer.bytes, FileBytes(path));
   offer.base_model_sha256 = task.model.sha256;
   offer.layout_sha256 = privacy::Sha256Hex(update.layout.Canonical());
-  return FinishedTask{KeyOf(task), std::move(offer),
-                      facts.labelled_cases + facts.unlabelled_cases};
+  return FinishedTask{KeyOf(task), std::move(offer), facts.labelled_cases + facts.unlabelled_cases};
 }
 
 }  // namespace consilium::agent

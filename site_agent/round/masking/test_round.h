@@ -80,7 +80,8 @@ class TestSite final : public Federation {
   // As after a kill: everything is read from the home again.
   void Restart();
   // Trains `update` as a real task would; at most once at a time.
-  absl::StatusOr<FinishedTask> Train(wire::TensorMap update, const UpdateFacts& facts);
+  absl::StatusOr<FinishedTask> Train(wire::TensorMap update, const UpdateFacts& facts,
+                                     const UpdateNoise& noise = {});
   // Only the agreement, until it is ready.
   absl::Status AgreeOnly();
   const MaskingSite& site() const { return *site_; }
