@@ -1,5 +1,5 @@
-// The keystream of AES-256 in counter mode (NIST SP 800-38A section 6.5), with a counter that starts
-// at zero: a pseudorandom generator that can start anywhere.
+// The keystream of AES-256 in counter mode (NIST SP 800-38A section 6.5), with a counter that
+// starts at zero: a pseudorandom generator that can start anywhere.
 #ifndef CONSILIUM_PRIVACY_CRYPTO_AES_CTR_H_
 #define CONSILIUM_PRIVACY_CRYPTO_AES_CTR_H_
 

@@ -87,7 +87,7 @@ TEST(PldAccountantTest, WithoutSamplingItIsTheExactGaussian) {
     for (const int64_t steps : {1, 10, 1000}) {
       const auto pld = PldAccountant::Compose({{.noise_multiplier = sigma, .steps = steps}});
       ASSERT_TRUE(pld.ok());
-      for (const double delta : {1e-8, 1e-5, 1e-2}) {
+      for (const double delta : {1e-10, 1e-8, 1e-5, 1e-2}) {
         const double exact = *GaussianEpsilon(sigma, steps, delta);
         EXPECT_GE(*pld->Epsilon(delta), exact * (1 - 1e-9)) << sigma << " " << steps;
         EXPECT_LE(*pld->Epsilon(delta), exact * 1.001 + 1e-4) << sigma << " " << steps;
