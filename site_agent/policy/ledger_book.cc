@@ -40,10 +40,14 @@ double Composed(std::map<std::tuple<Mechanism, double, double>, int64_t> steps, 
 
 const char* MechanismName(Mechanism mechanism) {
   switch (mechanism) {
-    case Mechanism::kNone: return "none";
-    case Mechanism::kGaussian: return "gaussian";
-    case Mechanism::kDiscreteGaussian: return "discrete-gaussian";
-    case Mechanism::kSkellam: return "skellam";
+    case Mechanism::kNone:
+      return "none";
+    case Mechanism::kGaussian:
+      return "gaussian";
+    case Mechanism::kDiscreteGaussian:
+      return "discrete-gaussian";
+    case Mechanism::kSkellam:
+      return "skellam";
   }
   CSL_CHECK(false);
 }
@@ -140,8 +144,7 @@ std::optional<int64_t> LedgerBook::SettledSteps(uint64_t key) const {
 }
 
 double LedgerBook::Spent(const Signature& signature, const std::optional<BudgetPart>& more,
-                         absl::string_view study, double delta,
-                         const ComposeParts& compose) const {
+                         absl::string_view study, double delta, const ComposeParts& compose) const {
   std::map<std::tuple<Mechanism, double, double>, int64_t> steps;
   const auto add = [&](const BudgetPart& part, int64_t count) {
     steps[{part.mechanism, part.sampling_rate, part.noise_multiplier}] += count;
