@@ -22,6 +22,7 @@
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/deidentify_folder.h"
 #include "site_agent/intake/ingest.h"
+#include "site_agent/policy/policy_commands.h"
 #include "site_agent/standalone.h"
 #include "site_agent/stop_signal.h"
 #include "site_agent/uplink/enrol.h"
@@ -34,6 +35,8 @@ constexpr const char* kFooter = R"(Examples:
   consilium-agent enroll --home /var/lib/consilium --invitation site-a.json
   consilium-agent ingest --home /var/lib/consilium /archive/mr
   consilium-agent run --home /var/lib/consilium
+  consilium-agent policy check policy.yaml --plan plan.json
+  consilium-agent budget --home /var/lib/consilium
   consilium-agent audit show --home /var/lib/consilium
   consilium-agent deidentify /archive/mr /tmp/shareable
   consilium-agent train --data /archive/mr --plan plan.json --out /tmp/model
@@ -302,6 +305,12 @@ void AddAuditCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
       ->required();
 }
 
+absl::Status RecordPolicyEvent(const std::string& home, const std::string& action,
+                               const std::string& study, const std::string& plan_sha256) {
+  CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(home, CONSILIUM_VERSION));
+  return log->Record({.action = action, .study = study, .plan = plan_sha256});
+}
+
 // Commands that need no federation.
 void AddLocalCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* deid = app.add_subcommand("deidentify", "write copies of DICOM files without identity");
@@ -344,12 +353,15 @@ int Main(int argc, char** argv) {
   AddSiteCommands(app, arguments, chosen);
   AddAuditCommands(app, arguments, chosen);
   AddLocalCommands(app, arguments, chosen);
+  PolicyCommand policy_command;
+  AddPolicyCommands(app, {Print, RecordPolicyEvent, Clock::System()}, policy_command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
   }
   privacy::SetLogProgram(kProgram);
+  if (policy_command) return ReportAndExitCode(kProgram, policy_command());
   StopSignal stop;
   return ReportAndExitCode(kProgram, chosen(arguments, stop));
 }
