@@ -21,14 +21,16 @@
 #include "site_agent/agent_options.h"
 #include "site_agent/home_lock.h"
 #include "site_agent/intake/catalog.h"
-#include "site_agent/uplink/masking_home.h"
 #include "site_agent/round/round_driver.h"
 #include "site_agent/round/site_atna.h"
 #include "site_agent/round/site_log.h"
+#include "site_agent/round/study_state.h"
+#include "site_agent/round/task_door.h"
 #include "site_agent/round/task_runner.h"
 #include "site_agent/uplink/backoff.h"
 #include "site_agent/uplink/enrol.h"
 #include "site_agent/uplink/federation_client.h"
+#include "site_agent/uplink/masking_home.h"
 #include "site_agent/uplink/renewal.h"
 #include "site_agent/uplink/witness_client.h"
 
@@ -57,6 +59,15 @@ int ThreadsOf(const ComputeOptions& compute) {
 // be opened.
 void ForgetSession(const MaskingSite& masking, const Discard& discard) {
   if (discard.reason != DiscardReason::kTooMany) masking.sessions.RemoveOfTask(discard.task_id);
+}
+
+// What goes with an update of SCAFFOLD counts from now on. An error only costs what it would save.
+void NoteAccepted(const std::string& home, const TaskKey& task) {
+  const absl::Status noted = StudyState::NoteAccepted(home, task);
+  if (noted.ok()) return;
+  Log(LogLevel::kWarning, "it could not be noted that an update was taken",
+      {LogField(LogField::Key::kTask, task.task_id),
+       LogField(LogField::Key::kReason, noted.message())});
 }
 
 // What a task did, in the site's own log: before it begins, and when it ended.
@@ -129,9 +140,13 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   MaskingSite masking = masking_home->Site();
   masking.record = record;
   masking.threads = ThreadsOf(options.compute);
-  const TaskSite site{home, options, client, spool, clock, &masking};
-  const auto work = [&](const SiteTask& task) {
+  TaskDoor door(home, record, absl::LocalTimeZone(), clock);
+  const auto work = [&](const SiteTask& task) -> absl::StatusOr<FinishedTask> {
     TaskMonitor monitor(task, client, stop.requested(), clock);
+    TaskSite site{home, options, client, spool, clock, &masking, &door};
+    if (task.unmasking) return RunRecorded(site, task, monitor, *log);  // its update was let out
+    CSL_ASSIGN_OR_RETURN(const SitePolicy policy, door.Admit(task));
+    site.policy = &policy;
     return RunRecorded(site, task, monitor, *log);
   };
   const Backoff backoff(BackoffOptions(), Uniform);
@@ -139,6 +154,7 @@ absl::Status RunAgent(const std::string& home, absl::string_view software_versio
   driver_options.delay = [&](int failures) { return backoff.Delay(failures); };
   driver_options.sleep = [&](absl::Duration duration) { return stop.Sleep(duration); };
   driver_options.uniform = Uniform;
+  driver_options.accepted = [&](const TaskKey& task) { NoteAccepted(home, task); };
   driver_options.discarded = [&](const Discard& discard) { ForgetSession(masking, discard); };
   RoundDriver driver(client, spool, work, clock, stop.requested(), driver_options);
   // Before the first entry of this run, so that the start is reported too.

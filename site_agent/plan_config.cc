@@ -29,6 +29,10 @@ training::SessionOptions SessionOptionsFor(const wire::Plan& plan, const Compute
   to.augment = from.augment;
   to.mirror_dhw = DhwFromXyz(from.mirror_xyz);
   to.foreground_fraction = from.foreground_fraction;
+  const wire::PlanAlgorithm& algorithm = plan.algorithm;
+  if (algorithm.kind == "scaffold") to.optimiser = training::TrainingConfig::Optimiser::kSgd;
+  if (algorithm.kind == "fedprox") to.proximal_mu = algorithm.proximal_mu;
+  to.local_layers = algorithm.local_layers;
   options.threads = compute.threads;
   options.device = compute.device;
   options.init_seed = from.seed;

@@ -18,8 +18,9 @@ std::array<T, 3> DhwFromXyz(const std::array<T, 3>& xyz) {
   return {xyz[2], xyz[1], xyz[0]};
 }
 
-// Network, losses and schedule of the plan; `compute` adds where it runs. The plan must have passed
-// CheckPlan.
+// Network, losses, schedule and algorithm of the plan; `compute` adds where it runs. SCAFFOLD trains
+// by plain SGD at the plan's learning rate, as its control variates are means of gradients. The plan
+// must have passed CheckPlan.
 training::SessionOptions SessionOptionsFor(const wire::Plan& plan, const ComputeOptions& compute);
 
 // One round's training at one site. `round` is 1-based. The seed depends on plan, round and site,

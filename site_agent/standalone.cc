@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -14,6 +16,8 @@
 #include "site_agent/intake/ingest.h"
 #include "site_agent/plan_config.h"
 #include "site_agent/round/case_set.h"
+#include "site_agent/round/privacy_spending.h"
+#include "site_agent/round/private_run.h"
 #include "site_agent/weights.h"
 
 namespace consilium::agent {
@@ -71,11 +75,38 @@ absl::StatusOr<ModelEvaluation> Evaluate(Segmenter& model, const std::string& ho
   return evaluation;
 }
 
+// Alone there is nobody to agree with: the terms and controls that hold sites together are left out,
+// and no layer is kept apart.
+wire::Plan PlanAlone(wire::Plan plan) {
+  plan.algorithm = wire::PlanAlgorithm();
+  return plan;
+}
+
+// Of a plan with patient-level privacy: the noise that all of its steps need at these patients. It
+// protects whoever gets the model; nothing is taken from a federation's budget.
+absl::StatusOr<std::unique_ptr<PrivateRun>> PrivateRunAlone(const wire::Plan& plan,
+                                                            const Cohort& cohort,
+                                                            training::Session& session) {
+  std::vector<std::string> patients;
+  for (const CohortCase& item : cohort.cases) patients.push_back(item.record.patient);
+  const std::set<std::string> distinct(patients.begin(), patients.end());
+  CSL_ASSIGN_OR_RETURN(BudgetPart part, RoundPart(plan, static_cast<int64_t>(distinct.size())));
+  part.steps = plan.training.rounds * plan.training.steps_per_round;
+  CSL_ASSIGN_OR_RETURN(const auto weights, ExportWeights(session));
+  const int64_t parameters = LayoutOf(weights).parameters();
+  return PrivateRun::Create(plan, part, parameters, patients, cohort.labelled() > 0);
+}
+
 absl::StatusOr<training::RunResult> RunWholePlan(training::Session& session, SampleCache& cache,
                                                  const Cohort& cohort, const wire::Plan& plan,
                                                  const Environment& environment) {
   training::RunOptions run = RoundOptionsFor(plan, /*round=*/1, kAloneSite);
   run.steps = plan.training.rounds * plan.training.steps_per_round;
+  std::unique_ptr<PrivateRun> hidden;
+  if (plan.privacy.level == "sample") {
+    CSL_ASSIGN_OR_RETURN(hidden, PrivateRunAlone(plan, cohort, session));
+    run.private_training = hidden->Rules();
+  }
   const auto observe = [&](const training::StepReport& report) {
     Tell(environment, "train", "steps", report.step, report.steps,
          absl::StrFormat("loss %.4f", report.loss));
@@ -109,7 +140,7 @@ absl::Status TrainAndWrite(const std::string& home, const Cohort& cohort, const 
   result.training_cases = static_cast<int64_t>(usable.cases.size());
   result.labelled_cases = usable.labelled();
   CSL_ASSIGN_OR_RETURN(const auto session,
-                       MakeSession(SessionOptionsFor(plan, environment.compute)));
+                       MakeSession(SessionOptionsFor(PlanAlone(plan), environment.compute)));
   CSL_ASSIGN_OR_RETURN(const training::RunResult run,
                        RunWholePlan(*session, cache, usable, plan, environment));
   result.steps = run.steps_done;

@@ -161,6 +161,8 @@ bool StudyRun::WarmingUp(const std::vector<SiteView>& sites) const {
 
 std::vector<Round::Invitee> StudyRun::Invitees(const std::vector<SiteView>& sites) const {
   const bool warming_up = WarmingUp(sites);
+  // Noise that hides one site is calibrated for sites that count alike (study_privacy.h).
+  const bool equal = spec_.privacy.level == "site";
   std::vector<Round::Invitee> invitees;
   for (const CohortRecord& cohort : record_.cohort) {
     if (!IsTrainer(cohort)) continue;
@@ -171,7 +173,9 @@ std::vector<Round::Invitee> StudyRun::Invitees(const std::vector<SiteView>& site
       skip = absl::StrCat("no labelled case: joins after ", spec_.unlabelled_after, " rounds");
     }
     invitees.push_back({cohort.site, TaskId(TaskKind::kTrain, record_.round + 1, cohort.site),
-                        WeightMilli(cohort.trainable_labelled(), cohort.unlabelled(), cohort),
+                        equal ? 1
+                              : WeightMilli(cohort.trainable_labelled(), cohort.unlabelled(),
+                                            cohort),
                         std::move(skip)});
   }
   for (const SiteView& site : sites) {  // whoever could not even be asked for its data

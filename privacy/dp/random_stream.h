@@ -18,6 +18,9 @@ namespace consilium::dp {
 class RandomStream {
  public:
   RandomStream();
+  // Of kAesCtrKeyBytes secret bytes: the same words for the same key, for noise that has to come out
+  // the same when it is made again. Whoever knows the key can take the noise off.
+  explicit RandomStream(const privacy::SecretBytes& key);
   RandomStream(RandomStream&&) noexcept = default;
   RandomStream& operator=(RandomStream&&) noexcept = default;
 
@@ -45,8 +48,6 @@ class RandomStream {
  private:
   static constexpr size_t kBufferBytes = 8192;
 
-  friend RandomStream SeededRandomStream(uint64_t seed);  // test_random_stream.h
-  explicit RandomStream(const privacy::SecretBytes& key);
   void Refill();
 
   privacy::AesCtr generator_;

@@ -327,6 +327,12 @@ double BudgetLedger::SpentBy(const std::vector<std::string>& patients, double de
   return book_.WorstOf(TagsOf(patients), std::nullopt, delta, compose_);
 }
 
+std::vector<std::vector<BudgetPart>> BudgetLedger::PartsIn(
+    absl::string_view study, const std::vector<std::string>& patients) const {
+  absl::MutexLock lock(&mutex_);
+  return book_.PartsIn(study, TagsOf(patients));
+}
+
 BudgetReport BudgetLedger::Report(const PatientBudget& budget) const {
   absl::MutexLock lock(&mutex_);
   BudgetReport report;

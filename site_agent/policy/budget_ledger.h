@@ -84,6 +84,10 @@ class BudgetLedger {
   // The most that any of them has spent so far.
   double SpentBy(const std::vector<std::string>& patients, double delta) const;
 
+  // What these patients have spent in one study (LedgerBook::PartsIn).
+  std::vector<std::vector<BudgetPart>> PartsIn(absl::string_view study,
+                                               const std::vector<std::string>& patients) const;
+
   BudgetReport Report(const PatientBudget& budget) const;
 
  private:

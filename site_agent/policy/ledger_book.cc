@@ -40,14 +40,10 @@ double Composed(std::map<std::tuple<Mechanism, double, double>, int64_t> steps, 
 
 const char* MechanismName(Mechanism mechanism) {
   switch (mechanism) {
-    case Mechanism::kNone:
-      return "none";
-    case Mechanism::kGaussian:
-      return "gaussian";
-    case Mechanism::kDiscreteGaussian:
-      return "discrete-gaussian";
-    case Mechanism::kSkellam:
-      return "skellam";
+    case Mechanism::kNone: return "none";
+    case Mechanism::kGaussian: return "gaussian";
+    case Mechanism::kDiscreteGaussian: return "discrete-gaussian";
+    case Mechanism::kSkellam: return "skellam";
   }
   CSL_CHECK(false);
 }
@@ -143,21 +139,48 @@ std::optional<int64_t> LedgerBook::SettledSteps(uint64_t key) const {
   return found == reservations_.end() ? std::nullopt : found->second.settled;
 }
 
-double LedgerBook::Spent(const Signature& signature, const std::optional<BudgetPart>& more,
-                         absl::string_view study, double delta, const ComposeParts& compose) const {
-  std::map<std::tuple<Mechanism, double, double>, int64_t> steps;
-  const auto add = [&](const BudgetPart& part, int64_t count) {
-    steps[{part.mechanism, part.sampling_rate, part.noise_multiplier}] += count;
-  };
+LedgerBook::Steps LedgerBook::StepsOf(const Signature& signature, absl::string_view study) const {
+  Steps steps;
   for (const size_t cohort : signature) {
     for (const uint64_t key : charges_[cohort]) {
       const Reservation& reservation = reservations_.at(key);
       if (!study.empty() && reservation.charge.study != study) continue;
-      add(reservation.charge.part, reservation.steps());
+      const BudgetPart& part = reservation.charge.part;
+      steps[{part.mechanism, part.sampling_rate, part.noise_multiplier}] += reservation.steps();
     }
   }
-  if (more) add(*more, more->steps);
+  return steps;
+}
+
+double LedgerBook::Spent(const Signature& signature, const std::optional<BudgetPart>& more,
+                         absl::string_view study, double delta,
+                         const ComposeParts& compose) const {
+  Steps steps = StepsOf(signature, study);
+  if (more) {
+    steps[{more->mechanism, more->sampling_rate, more->noise_multiplier}] += more->steps;
+  }
   return Composed(std::move(steps), delta, compose);
+}
+
+std::vector<std::vector<BudgetPart>> LedgerBook::PartsIn(
+    absl::string_view study, const std::vector<std::string>& tags) const {
+  std::set<Signature> signatures;
+  for (const std::string& tag : tags) {
+    const auto found = patients_.find(tag);
+    if (found != patients_.end()) signatures.insert(found->second);
+  }
+  std::set<Steps> kinds;
+  for (const Signature& signature : signatures) kinds.insert(StepsOf(signature, study));
+  std::vector<std::vector<BudgetPart>> all;
+  for (const Steps& steps : kinds) {
+    std::vector<BudgetPart> parts;
+    for (const auto& [kind, count] : steps) {
+      const auto& [mechanism, rate, noise] = kind;
+      if (count > 0) parts.push_back({mechanism, rate, noise, count});
+    }
+    if (!parts.empty()) all.push_back(std::move(parts));
+  }
+  return all;
 }
 
 std::vector<double> LedgerBook::SpentBy(const std::vector<std::string>& tags,

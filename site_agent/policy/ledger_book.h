@@ -1,11 +1,11 @@
 // What each patient of a site has spent, over all studies: the arithmetic of the budget ledger, on
 // values that were read from it. No files, no clock, no keys.
 //
-// A patient is a keyed tag here (budget_ledger.h makes it), never a pseudonym. Those whom one
-// training samples from are a cohort; a charge on a cohort counts for each patient in it, whether
-// sampled in the end or not: that is what the accountant's sampling rate means. What a patient has
-// spent is the composition of all charges on cohorts with that patient; what a cohort has spent is
-// the most that any of its patients has.
+// A patient is a keyed tag here (budget_ledger.h makes it), never a pseudonym. Those whom one training
+// samples from are a cohort; a charge on a cohort counts for each patient in it, whether sampled in the
+// end or not: that is what the accountant's sampling rate means. What a patient has spent is the
+// composition of all charges on cohorts with that patient; what a cohort has spent is the most that
+// any of its patients has.
 //
 // Thread-compatible.
 #ifndef CONSILIUM_SITE_AGENT_POLICY_LEDGER_BOOK_H_
@@ -16,6 +16,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -29,24 +30,22 @@ inline constexpr int64_t kChargeStepsMax = int64_t{1} << 30;
 
 // kNone: training without noise. It bounds nothing, so a patient in it has spent without limit.
 enum class Mechanism { kNone, kGaussian, kDiscreteGaussian, kSkellam };
-const char* MechanismName(
-    Mechanism mechanism);  // "none", "gaussian", "discrete-gaussian", "skellam"
+const char* MechanismName(Mechanism mechanism);  // "none", "gaussian", "discrete-gaussian", "skellam"
 std::optional<Mechanism> MechanismOf(absl::string_view name);
 
 // Steps of one kind: each adds noise to a sum of clipped contributions.
 struct BudgetPart {
   Mechanism mechanism = Mechanism::kGaussian;
-  double sampling_rate = 1;  // q in (0, 1]: chance of a patient to be in a step
-  // sigma: standard deviation over the clip, of the Gaussian that spends no less than this
-  // mechanism (for the discrete ones, rounding included).
+  double sampling_rate = 1;     // q in (0, 1]: chance of a patient to be in a step
+  // sigma: standard deviation over the clip, of the Gaussian that spends no less than this mechanism
+  // (for the discrete ones, rounding included).
   double noise_multiplier = 0;
   int64_t steps = 0;
   friend bool operator==(const BudgetPart&, const BudgetPart&) = default;
 };
 
-// The least epsilon that can be proven for the parts together at `delta`; equal parts come merged,
-// none is of kNone or has no steps. What is negative or no number counts as no guarantee
-// (infinity).
+// The least epsilon that can be proven for the parts together at `delta`; equal parts come merged, none
+// is of kNone or has no steps. What is negative or no number counts as no guarantee (infinity).
 using ComposeParts = std::function<double(const std::vector<BudgetPart>& parts, double delta)>;
 
 // What a training is going to spend.
@@ -71,12 +70,10 @@ class LedgerBook {
     double epsilon = 0;     // of the worst patient, by this study alone
   };
 
-  // A cohort by its id. INVALID_ARGUMENT: no tag, or one of another length; the id is taken by
-  // others.
+  // A cohort by its id. INVALID_ARGUMENT: no tag, or one of another length; the id is taken by others.
   absl::Status AddCohort(const std::string& id, std::vector<std::string> tags);
   bool HasCohort(absl::string_view id) const;
-  // `key`: by which it is settled. INVALID_ARGUMENT: unknown cohort, a key that is there,
-  // CheckCharge.
+  // `key`: by which it is settled. INVALID_ARGUMENT: unknown cohort, a key that is there, CheckCharge.
   absl::Status AddReservation(uint64_t key, absl::string_view cohort, Charge charge);
   // NOT_FOUND: no such reservation. INVALID_ARGUMENT: more steps than were reserved, or fewer than
   // none. ALREADY_EXISTS: settled with another number.
@@ -93,7 +90,12 @@ class LedgerBook {
                               const std::optional<BudgetPart>& more, double delta,
                               const ComposeParts& compose) const;
 
-  std::vector<std::string> Patients() const;                                         // tags, sorted
+  // What each kind of patient among these has spent in one study, without repetitions: patients who
+  // share their cohorts have spent the same. Equal parts are merged.
+  std::vector<std::vector<BudgetPart>> PartsIn(absl::string_view study,
+                                               const std::vector<std::string>& tags) const;
+
+  std::vector<std::string> Patients() const;  // tags, sorted
   std::vector<StudyTotal> Studies(double delta, const ComposeParts& compose) const;  // by name
 
  private:
@@ -106,7 +108,9 @@ class LedgerBook {
   // The cohorts with this patient, ascending: patients who share them all have spent the same.
   using Signature = std::vector<size_t>;
 
+  using Steps = std::map<std::tuple<Mechanism, double, double>, int64_t>;
   // `study` empty: of all studies.
+  Steps StepsOf(const Signature& signature, absl::string_view study) const;
   double Spent(const Signature& signature, const std::optional<BudgetPart>& more,
                absl::string_view study, double delta, const ComposeParts& compose) const;
 

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "privacy/dp/rdp_accountant.h"
+#include "privacy/dp/budget.h"
 
 namespace consilium::agent {
 
@@ -13,8 +13,8 @@ double SpentEpsilonOf(const std::vector<BudgetPart>& parts, double delta) {
                    .noise_multiplier = part.noise_multiplier,
                    .steps = part.steps});
   }
-  const absl::StatusOr<dp::RdpEpsilon> spent = dp::EpsilonByRdp(all, delta);
-  return spent.ok() ? spent->epsilon : std::numeric_limits<double>::quiet_NaN();
+  const absl::StatusOr<double> spent = dp::SpentEpsilon(all, delta);
+  return spent.ok() ? *spent : std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace consilium::agent

@@ -8,8 +8,8 @@
 
 namespace consilium::agent {
 
-// ComposeParts (ledger_book.h) by Renyi divergence (privacy/dp/rdp_accountant.h): never less than
-// what was spent. Not a number where the accountant refuses a part, which counts as no guarantee.
+// ComposeParts (ledger_book.h) by privacy loss distributions (privacy/dp/budget.h): never less than what
+// was spent. Not a number where the accountant refuses a part, which counts as no guarantee.
 double SpentEpsilonOf(const std::vector<BudgetPart>& parts, double delta);
 
 }  // namespace consilium::agent

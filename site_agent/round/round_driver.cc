@@ -175,6 +175,7 @@ std::vector<Effect> RoundDriver::DoWork(SiteRound& round) {
 
 std::vector<Effect> RoundDriver::GiveUp(SiteRound& round, const absl::Status& why) {
   spool_.Remove(task_->task_id);
+  NoteFailure(why);  // it may say when it is worth while to try again
   decline_reason_ = DeclineReason(why);
   return round.OnWorkFailed(stop_ ? WorkFailure::kElsewhere : ClassifyWork(why));
 }
@@ -259,6 +260,7 @@ std::vector<Effect> RoundDriver::DeliverResult(SiteRound& round, const std::stri
         {LogField(Key::kTask, task_id), LogField(Key::kReason, outcome->reason)});
   }
   const bool held = outcome->accepted && HasUpdate(task_->kind);
+  if (held && options_.accepted) options_.accepted(KeyOf(*task_));
   return round.OnDelivered(held ? SiteRound::Delivery::kHeld : SiteRound::Delivery::kDone);
 }
 

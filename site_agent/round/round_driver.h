@@ -31,6 +31,8 @@ struct DriverOptions {
   // Draws from [0, 1): a coordinator that tells many sites to come back in 10 s must not see them all
   // at once. Empty: they come exactly then.
   std::function<double()> uniform;
+  // Hears of each update that the coordinator took; may be empty.
+  std::function<void(const TaskKey& task)> accepted;
   // Hears of each result that leaves the spool; may be empty.
   std::function<void(const Discard& discard)> discarded;
 };

@@ -42,9 +42,9 @@ absl::StatusOr<Segmenter> Segmenter::Load(const std::string& model_path,
   return segmenter;
 }
 
-absl::StatusOr<Segmenter> Segmenter::LoadWithPlan(const std::string& model_path,
-                                                  const wire::Plan& plan,
-                                                  const ComputeOptions& compute) {
+absl::StatusOr<Segmenter> Segmenter::LoadWithPlan(
+    const std::string& model_path, const wire::Plan& plan, const ComputeOptions& compute,
+    const std::vector<training::NamedArray>& own) {
   if (plan.network.in_channels != 1) {
     return absl::InvalidArgumentError("plans with more than one input channel are not supported");
   }
@@ -52,10 +52,20 @@ absl::StatusOr<Segmenter> Segmenter::LoadWithPlan(const std::string& model_path,
   CSL_ASSIGN_OR_RETURN(wire::SafetensorsFile file, wire::ReadSafetensors(model_path));
   CSL_RETURN_IF_ERROR(wire::CheckFinite(file.map));
   CSL_ASSIGN_OR_RETURN(auto session, MakeSession(SessionOptionsFor(plan, compute)));
-  CSL_RETURN_IF_ERROR(ImportWeights(*session, ArraysFromTensorMap(std::move(file.map))));
+  auto weights = ArraysFromTensorMap(std::move(file.map));
+  CSL_RETURN_IF_ERROR(own.empty() ? ImportWeights(*session, std::move(weights))
+                                  : ImportGlobal(*session, std::move(weights), own));
   Segmenter segmenter(std::move(session), plan);
   segmenter.sha256_ = std::move(sha256);
   return segmenter;
+}
+
+absl::StatusOr<Segmenter> Segmenter::FromWeights(std::vector<training::NamedArray> weights,
+                                                 const wire::Plan& plan,
+                                                 const ComputeOptions& compute) {
+  CSL_ASSIGN_OR_RETURN(auto session, MakeSession(SessionOptionsFor(plan, compute)));
+  CSL_RETURN_IF_ERROR(ImportWeights(*session, std::move(weights)));
+  return Segmenter(std::move(session), plan);
 }
 
 absl::StatusOr<imaging::LabelVolume> Segmenter::Segment(const imaging::Volume& source) {

@@ -25,9 +25,14 @@ class Segmenter {
   static absl::StatusOr<Segmenter> Load(const std::string& model_path,
                                         const ComputeOptions& compute);
   // The same with a plan from elsewhere (a task); the file's own, if any, is not looked at.
-  static absl::StatusOr<Segmenter> LoadWithPlan(const std::string& model_path,
-                                                const wire::Plan& plan,
-                                                const ComputeOptions& compute);
+  // `own`: the site's local layers, in place of the file's; empty: the file's.
+  static absl::StatusOr<Segmenter> LoadWithPlan(
+      const std::string& model_path, const wire::Plan& plan, const ComputeOptions& compute,
+      const std::vector<training::NamedArray>& own = {});
+  // Weights that are in no file: a site's personal model.
+  static absl::StatusOr<Segmenter> FromWeights(std::vector<training::NamedArray> weights,
+                                               const wire::Plan& plan,
+                                               const ComputeOptions& compute);
 
   // Labels on the grid of `source`.
   absl::StatusOr<imaging::LabelVolume> Segment(const imaging::Volume& source);

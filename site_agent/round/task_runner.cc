@@ -8,6 +8,7 @@
 #include "proto/base/check.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "site_agent/policy/admission.h"
 #include "site_agent/round/masking/unmask_task.h"
 #include "site_agent/round/case_set.h"
 
@@ -26,11 +27,8 @@ void RemoveOtherModels(const std::string& folder, const std::string& keep_sha256
   for (const fs::path& path : old) fs::remove(path, error);
 }
 
-}  // namespace
-
-absl::StatusOr<std::string> FetchModel(const TaskSite& site, const ModelRef& model,
-                                       TaskMonitor& monitor) {
-  const std::string folder = JoinPath(site.home, "models");
+absl::StatusOr<std::string> FetchInto(const std::string& folder, const TaskSite& site,
+                                      const ModelRef& model, TaskMonitor& monitor) {
   CSL_RETURN_IF_ERROR(MakeDirs(folder));
   RemoveOtherModels(folder, model.sha256);
   const std::string path = JoinPath(folder, absl::StrCat(model.sha256, ".safetensors"));
@@ -46,10 +44,26 @@ absl::StatusOr<std::string> FetchModel(const TaskSite& site, const ModelRef& mod
   return path;
 }
 
+}  // namespace
+
+absl::StatusOr<std::string> FetchModel(const TaskSite& site, const ModelRef& model,
+                                       TaskMonitor& monitor) {
+  return FetchInto(JoinPath(site.home, "models"), site, model, monitor);
+}
+
+absl::StatusOr<std::string> FetchControl(const TaskSite& site, const ModelRef& control,
+                                         TaskMonitor& monitor) {
+  return FetchInto(JoinPath(site.home, "controls"), site, control, monitor);
+}
+
+wire::Plan SelectionPlan(const TaskSite& site, const SiteTask& task) {
+  return site.policy == nullptr ? task.plan : ApplyToPlan(*site.policy, task.plan);
+}
+
 absl::StatusOr<FinishedTask> RunPrepare(const TaskSite& site, const SiteTask& task,
                                         TaskMonitor& monitor) {
   monitor.Report(TaskPhase::kPrepare, 0, 1);
-  CSL_ASSIGN_OR_RETURN(const Cohort cohort, SiteCohort(site.home, task.plan));
+  CSL_ASSIGN_OR_RETURN(const Cohort cohort, SiteCohort(site.home, SelectionPlan(site, task)));
   CSL_RETURN_IF_ERROR(monitor.Check());
   return FinishedTask{KeyOf(task), SummaryOf(cohort, task.role)};
 }

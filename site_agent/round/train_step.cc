@@ -79,6 +79,31 @@ absl::StatusOr<std::vector<training::NamedArray>> ExportWeights(const training::
   return Guard([&] { return session.ExportWeights(); });
 }
 
+absl::Status ImportGlobal(training::Session& session, std::vector<training::NamedArray> global,
+                          const std::vector<training::NamedArray>& own) {
+  return Guard([&] {
+           session.ImportGlobal(global, own);
+           return true;
+         })
+      .status();
+}
+
+absl::StatusOr<std::vector<training::NamedArray>> ExportLocal(const training::Session& session) {
+  return Guard([&] { return session.ExportLocal(); });
+}
+
+absl::StatusOr<training::RunResult> RunPersonalSteps(
+    training::Session& session, std::vector<training::NamedArray>& personal, double lambda,
+    const CaseSet& cases, const training::RunOptions& options,
+    const std::function<void(const training::StepReport&)>& observe,
+    const std::atomic<bool>* stop) {
+  LoaderSource source(cases);
+  auto result = Guard(
+      [&] { return session.RunPersonal(personal, lambda, source, options, observe, stop); });
+  if (!source.status().ok()) return source.status();
+  return result;
+}
+
 absl::StatusOr<training::RunResult> RunSteps(
     training::Session& session, const CaseSet& cases, const training::RunOptions& options,
     const std::function<void(const training::StepReport&)>& observe,

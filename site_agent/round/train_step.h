@@ -26,6 +26,11 @@ absl::Status ImportWeights(training::Session& session, std::vector<training::Nam
 
 absl::StatusOr<std::vector<training::NamedArray>> ExportWeights(const training::Session& session);
 
+// As ImportWeights, with the site's own local layers in place of the model's; `own` may be empty.
+absl::Status ImportGlobal(training::Session& session, std::vector<training::NamedArray> global,
+                          const std::vector<training::NamedArray>& own);
+absl::StatusOr<std::vector<training::NamedArray>> ExportLocal(const training::Session& session);
+
 // Loads case `index` or says why not. Called from one thread.
 using CaseLoader = std::function<absl::StatusOr<training::Case>(int64_t index)>;
 
@@ -38,6 +43,12 @@ struct CaseSet {
 // A loader's error ends the run and is what the call returns.
 absl::StatusOr<training::RunResult> RunSteps(
     training::Session& session, const CaseSet& cases, const training::RunOptions& options,
+    const std::function<void(const training::StepReport&)>& observe, const std::atomic<bool>* stop);
+
+// Trains the personal model in place (Session::RunPersonal); unchanged where it fails.
+absl::StatusOr<training::RunResult> RunPersonalSteps(
+    training::Session& session, std::vector<training::NamedArray>& personal, double lambda,
+    const CaseSet& cases, const training::RunOptions& options,
     const std::function<void(const training::StepReport&)>& observe, const std::atomic<bool>* stop);
 
 // Class probabilities [classes][D][H][W]. `moved`, if there is one, is called for each window that is

@@ -12,6 +12,16 @@
 
 namespace consilium::agent {
 
+// An update of SCAFFOLD carries behind the model's tensors the same tensors again, named so: the
+// change of the site's control variate. The coordinator's word for it is in
+// coordinator/round/update_reader.h.
+inline constexpr const char* kControlPrefix = "control.";
+// How many of the tensors are the model's own: all, or those before the control variate.
+size_t ModelTensors(const wire::TensorLayout& update);
+// Parameters in them, and the SHA-256 of their layout, which an offer names.
+int64_t ModelParameters(const wire::TensorLayout& update);
+std::string ModelLayoutSha256(const wire::TensorLayout& update);
+
 struct SealOptions {
   std::string sealed_path;  // in the spool; its folder is there
   std::string recipient_public_key;

@@ -46,11 +46,10 @@ class MaskedRoundTest : public testing::Test {
       ThreadPool pool(static_cast<int>(sites_.size()));
       for (size_t i = 0; i < sites_.size(); ++i) {
         pool.Schedule([&, i] {
-          ended[i] = i < delivering
-                         ? sites_[i]
-                               ->Train(TestUpdate(kNames[i], study_.parameters), FactsOf(i), noise_)
-                               .status()
-                         : sites_[i]->AgreeOnly();
+          ended[i] =
+              i < delivering
+                  ? sites_[i]->Train(TestUpdate(kNames[i], study_.parameters), FactsOf(i)).status()
+                  : sites_[i]->AgreeOnly();
         });
       }
     }
@@ -148,7 +147,6 @@ class MaskedRoundTest : public testing::Test {
   std::unique_ptr<TestRound> round_;
   std::vector<std::unique_ptr<TestSite>> sites_;
   std::string survivors_;
-  UpdateNoise noise_;
 };
 
 TEST_F(MaskedRoundTest, TheSumIsTheWeightedMeanOfTheSites) {
@@ -359,44 +357,6 @@ TEST_F(LargeRoundTest, ClippedValuesAreCountedAndTheRestIsRight) {
   for (size_t i = 0; i < exact.size(); ++i) {
     ASSERT_NEAR(opened.means[i], exact[i] / weights, bound) << i;
   }
-}
-
-class NoisyRoundTest : public MaskedRoundTest {
- protected:
-  static wire::Plan Plan() {
-    wire::Plan plan = TestStudy::MaskedPlan();
-    plan.privacy.level = "site";
-    return plan;
-  }
-  NoisyRoundTest() : MaskedRoundTest(Plan(), 200'000) {}
-};
-
-TEST_F(NoisyRoundTest, NoiseIsAddedInSteps) {
-  noise_ = {"seed", [](uint64_t first_word, absl::Span<int64_t> noise) {
-              for (size_t i = 0; i < noise.size(); ++i) {
-                noise[i] = static_cast<int64_t>((first_word + i) % 1000);
-              }
-              return absl::OkStatus();
-            }};
-  TrainAll();
-  ConsentAndReveal(4);
-  const Opened opened = Open<uint32_t>(4);
-  EXPECT_EQ(opened.lanes.weight, 3000u);  // the lanes have none
-  const secagg::Quantiser quantiser = Quantiser();
-  const double unit = 4 * quantiser.step() * 5000 / 3000;  // of a step at each of four sites
-  const double bound = quantiser.ErrorBound(3000, 4) + 1e-7;
-  const std::vector<double> exact = ExactMeans(4);
-  for (size_t i = 0; i < exact.size(); ++i) {
-    ASSERT_NEAR(opened.means[i], exact[i] + unit * static_cast<double>(i % 1000), bound) << i;
-  }
-}
-
-TEST_F(NoisyRoundTest, NothingIsMaskedWithoutTheNoiseThatThePlanPromises) {
-  const auto finished = a().Train(TestUpdate("site-a", study_.parameters), FactsOf(0));
-  EXPECT_TRUE(absl::IsFailedPrecondition(finished.status())) << finished.status();
-  EXPECT_EQ(DeclineReason(finished.status()),
-            "secure aggregation: this site adds no noise to its updates");
-  EXPECT_FALSE(a().site().sessions.Load(kTestStudy, 1)->masked);
 }
 
 class ShortWordsTest : public MaskedRoundTest {

@@ -1,6 +1,8 @@
 #include "site_agent/round/masking/masked_update.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +15,8 @@
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/round/masking/masked_words.h"
+#include "site_agent/round/masking/site_noise_source.h"
+#include "site_agent/round/update_seal.h"
 
 namespace consilium::agent {
 namespace {
@@ -21,10 +25,9 @@ using Key = privacy::LogField::Key;
 
 // Of all that decides the payload's words, besides the session.
 std::string PayloadDigest(const CheckedTerms& terms, const wire::TensorMap& update, uint32_t weight,
-                          absl::Span<const double> metrics, absl::string_view noise_digest) {
+                          absl::Span<const double> metrics) {
   privacy::Sha256Stream hash;
   hash.Update(terms.job.quantiser);
-  hash.Update(privacy::Sha256(noise_digest));
   char number[8];
   StoreLe64(weight, number);
   hash.Update({number, sizeof(number)});
@@ -61,8 +64,11 @@ struct Vector {
   secagg::Quantiser quantiser;
   uint32_t weight = 0;
   UpdateFacts facts;
+  bool withheld = false;  // the lanes have no noise, so nothing is told in them
+  std::optional<SiteNoiseSource> noise = {};
 
   std::vector<double> MetricsWith(uint64_t saturated) const {
+    if (withheld) return MetricValues(quantiser.spec().metrics, UpdateFacts());
     UpdateFacts all = facts;
     all.saturated = static_cast<double>(saturated) /
                     static_cast<double>(std::max<uint64_t>(1, quantiser.parameters()));
@@ -83,7 +89,31 @@ absl::StatusOr<Vector> VectorFor(const CheckedTerms& terms, const SiteTask& task
   CSL_ASSIGN_OR_RETURN(secagg::Quantiser quantiser, secagg::Quantiser::Create(std::move(options)));
   const uint32_t weight = UpdateWeight(*task.masking, facts.labelled_cases + facts.unlabelled_cases,
                                        facts.reported_cases);
-  return Vector{std::move(quantiser), weight, facts};
+  Vector vector{std::move(quantiser), weight, facts};
+  if (task.plan.privacy.level != "site") return vector;
+  vector.withheld = true;
+  // No sum of fewer is opened: each needs the shares of so many.
+  const auto threshold = static_cast<int64_t>(secagg::Threshold(session.sites()));
+  CSL_ASSIGN_OR_RETURN(vector.noise, SiteNoiseSource::Create(
+                                         task.plan, {vector.quantiser, weight,
+                                                     static_cast<int64_t>(session.sites()),
+                                                     threshold, session.rounding_seed()}));
+  return vector;
+}
+
+// To the plan's bound, and under noise to the length that the noise hides, whichever is less.
+bool BoundUpdate(wire::TensorMap& update, const wire::Plan& plan,
+                 const std::optional<SiteNoiseSource>& noise) {
+  if (!wire::CheckFinite(update).ok()) return false;
+  BoundNorm(update, plan.protection.norm_max);
+  if (noise) BoundNorm(update, noise->clip());
+  return true;
+}
+
+std::function<void(uint64_t, absl::Span<int64_t>)> NoiseOf(
+    const std::optional<SiteNoiseSource>& noise) {
+  if (!noise) return {};
+  return [&noise](uint64_t offset, absl::Span<int64_t> out) { noise->Fill(offset, out); };
 }
 
 // The masks, once it is durable what for.
@@ -100,12 +130,15 @@ absl::StatusOr<secagg::Masker> TakeMasks(const MaskingSite& site, const SiteTask
 
 double BoundNorm(wire::TensorMap& update, double norm_max) {
   if (norm_max <= 0) return 1;
+  const int64_t control = update.layout.parameters() - ModelParameters(update.layout);
+  absl::Span<float> values = absl::MakeSpan(update.values);
+  values.remove_suffix(static_cast<size_t>(control));
   double sum = 0;
-  for (const float value : update.values) sum += static_cast<double>(value) * value;
+  for (const float value : values) sum += static_cast<double>(value) * value;
   const double norm = std::sqrt(sum);
   if (norm <= norm_max) return 1;
   const double factor = norm_max / norm;
-  for (float& value : update.values) value = static_cast<float>(value * factor);
+  for (float& value : values) value = static_cast<float>(value * factor);
   privacy::Log(privacy::LogLevel::kInfo, "the update is longer than its bound and is scaled down",
                {{Key::kWeight, factor}});
   return factor;
@@ -114,21 +147,18 @@ double BoundNorm(wire::TensorMap& update, double norm_max) {
 absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTask& task,
                                           KeyAgreement& agreement, Spool& spool,
                                           wire::TensorMap update, const UpdateFacts& facts,
-                                          TaskMonitor& monitor, const UpdateNoise& noise) {
-  if (task.plan.privacy.level == "site" && !noise.source) {
-    return RefuseMasking(site, task,
-                         absl::UnimplementedError("this site adds no noise to its updates"));
-  }
-  BoundNorm(update, task.plan.protection.norm_max);
+                                          TaskMonitor& monitor) {
   CSL_RETURN_IF_ERROR(agreement.AwaitReady());
   StoredSession stored = agreement.Take();
   const CheckedTerms& terms = agreement.terms();
   const absl::StatusOr<Vector> vector =
       VectorFor(terms, task, stored.session, update.values.size(), facts);
   if (!vector.ok()) return RefuseMasking(site, task, vector.status());
+  if (!BoundUpdate(update, task.plan, vector->noise)) {
+    return absl::InternalError("the update is not finite, nothing is sent");
+  }
   CSL_RETURN_IF_ERROR(spool.BeginWork(task.task_id).status());
-  const std::string digest =
-      PayloadDigest(terms, update, vector->weight, vector->MetricsWith(0), noise.digest);
+  const std::string digest = PayloadDigest(terms, update, vector->weight, vector->MetricsWith(0));
   monitor.Advance();
   CSL_ASSIGN_OR_RETURN(const secagg::Masker masker, TakeMasks(site, task, digest, stored));
 
@@ -138,7 +168,7 @@ absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTas
       .values = update.values,
       .input = {vector->weight, stored.session.rounding_seed()},
       .metrics = [&](uint64_t saturated) { return vector->MetricsWith(saturated); },
-      .noise = noise.source,
+      .noise = NoiseOf(vector->noise),
       .threads = site.threads};
   const secagg::PayloadHeader header = {std::string(stored.session.session_id()), terms.job.bits,
                                         terms.job.words};
@@ -152,8 +182,9 @@ absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTas
                            : SealWords<uint32_t>(header, source, task, path, context, monitor));
   CSL_ASSIGN_OR_RETURN(offer.bytes, FileBytes(path));
   offer.base_model_sha256 = task.model.sha256;
-  offer.layout_sha256 = privacy::Sha256Hex(update.layout.Canonical());
-  return FinishedTask{KeyOf(task), std::move(offer), facts.labelled_cases + facts.unlabelled_cases};
+  offer.layout_sha256 = ModelLayoutSha256(update.layout);
+  return FinishedTask{KeyOf(task), std::move(offer),
+                      facts.labelled_cases + facts.unlabelled_cases};
 }
 
 }  // namespace consilium::agent

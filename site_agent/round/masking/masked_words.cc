@@ -24,9 +24,12 @@ template <typename Word>
 absl::Status MaskedWords<Word>::EncodeRange(uint64_t begin, uint64_t count) {
   const absl::Span<Word> words = absl::MakeSpan(window_).subspan(begin, count);
   const uint64_t first = next_word_ + begin;
-  std::vector<int64_t> noise(source_.noise ? count : 0);
-  if (source_.noise) CSL_RETURN_IF_ERROR(source_.noise(first, absl::MakeSpan(noise)));
   uint64_t saturated = 0;
+  std::vector<int64_t> noise;
+  if (source_.noise) {
+    noise.resize(count);
+    source_.noise(first, absl::MakeSpan(noise));
+  }
   CSL_RETURN_IF_ERROR(source_.quantiser.Encode(
       source_.input, first, source_.values.subspan(first, count), noise, words, saturated));
   source_.masker.Apply(first, words);

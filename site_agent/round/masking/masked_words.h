@@ -16,10 +16,6 @@
 
 namespace consilium::agent {
 
-// Noise of distributed differential privacy, in steps of the quantiser, for the words of the values
-// from `first_word` on; the same for the same words. Thread-safe.
-using NoiseSource = std::function<absl::Status(uint64_t first_word, absl::Span<int64_t> noise)>;
-
 // What a payload is made from. Everything must outlive the reader.
 struct MaskedSource {
   const secagg::Quantiser& quantiser;
@@ -29,7 +25,9 @@ struct MaskedSource {
   // The metrics of the lanes, asked for once all values are quantised; `saturated` of them were cut
   // off.
   std::function<std::vector<double>(uint64_t saturated)> metrics;
-  NoiseSource noise;  // may be empty
+  // Noise of the words of values from `offset` on, added to them before they are masked; empty: none.
+  // Thread-safe; the same whenever the same words are asked for. Offsets are multiples of 64 Ki.
+  std::function<void(uint64_t offset, absl::Span<int64_t> noise)> noise = {};
   int threads = 1;
 };
 

@@ -176,14 +176,13 @@ void TestSite::Restart() {
                             .threads = 2});
 }
 
-absl::StatusOr<FinishedTask> TestSite::Train(wire::TensorMap update, const UpdateFacts& facts,
-                                             const UpdateNoise& noise) {
+absl::StatusOr<FinishedTask> TestSite::Train(wire::TensorMap update, const UpdateFacts& facts) {
   TaskMonitor monitor(task, *this, stop, Clock::System());
   CSL_ASSIGN_OR_RETURN(const auto agreement,
                        KeyAgreement::Start(*site_, *this, task, monitor, kQuick));
   CSL_ASSIGN_OR_RETURN(
       const FinishedTask finished,
-      FinishMasked(*site_, task, *agreement, *spool_, std::move(update), facts, monitor, noise));
+      FinishMasked(*site_, task, *agreement, *spool_, std::move(update), facts, monitor));
   CSL_RETURN_IF_ERROR(spool_->Keep(finished));
   return finished;
 }

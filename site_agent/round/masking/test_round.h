@@ -80,8 +80,7 @@ class TestSite final : public Federation {
   // As after a kill: everything is read from the home again.
   void Restart();
   // Trains `update` as a real task would; at most once at a time.
-  absl::StatusOr<FinishedTask> Train(wire::TensorMap update, const UpdateFacts& facts,
-                                     const UpdateNoise& noise = {});
+  absl::StatusOr<FinishedTask> Train(wire::TensorMap update, const UpdateFacts& facts);
   // Only the agreement, until it is ready.
   absl::Status AgreeOnly();
   const MaskingSite& site() const { return *site_; }
