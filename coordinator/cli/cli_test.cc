@@ -44,8 +44,14 @@ class FakeAdmin final : public v1::Admin::Service {
     last_state = *request;
     return grpc::Status(grpc::StatusCode::PERMISSION_DENIED, "this administrator may only read");
   }
-  grpc::Status CreateStudy(grpc::ServerContext*, const v1::CreateStudyRequest*,
-                           v1::Study*) override {
+  grpc::Status CreateStudy(grpc::ServerContext*, const v1::CreateStudyRequest* request,
+                           v1::Study* reply) override {
+    if (request->yaml() == "name: good\n") {
+      reply->set_name("good");
+      reply->add_promises("protection: sealed.");
+      reply->add_warnings("privacy: no guarantee.");
+      return grpc::Status::OK;
+    }
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "line 3: unknown key netwrok");
   }
   grpc::Status GetStudy(grpc::ServerContext*, const v1::GetStudyRequest* request,
@@ -391,6 +397,17 @@ TEST_F(CliTest, StudyFileMistakeNamesTheFile) {
   EXPECT_EQ(Run({"study", "show", "h", "--output", "json"}), 0) << err_.str();
   EXPECT_EQ(nlohmann::json::parse(out_.str())["name"], "h");
   EXPECT_EQ(Run({"study", "plan", "h"}), 2);
+}
+
+TEST_F(CliTest, CreatedStudySaysWhatItPromises) {
+  std::ofstream(Path("good.yaml")) << "name: good\n";
+  ASSERT_EQ(Run({"study", "create", Path("good.yaml")}), 0) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("consilium study start good\n\nprotection: sealed.\n"
+                                    "warning: privacy: no guarantee.\n"));
+  ASSERT_EQ(Run({"study", "create", Path("good.yaml"), "--output", "json"}), 0) << err_.str();
+  const auto json = nlohmann::json::parse(out_.str());
+  EXPECT_EQ(json["promises"][0], "protection: sealed.");
+  EXPECT_EQ(json["warnings"][0], "privacy: no guarantee.");
 }
 
 TEST_F(CliTest, WatchPrintsChangesAndEndsWithTheStudy) {

@@ -39,6 +39,8 @@ std::string FormatSite(const v1::Site& site, absl::Time now);
 std::string FormatStudies(const v1::ListStudiesReply& reply);
 // All there is to know of a study: state, sites, rejected series, Dice.
 std::string FormatStudy(const v1::Study& study);
+// The promises and warnings of a study, a line each; empty where a coordinator says none.
+std::string FormatPromise(const v1::Study& study);
 // Per version, site and structure; with more than one site a row for all their cases together.
 std::string FormatEvaluations(const v1::Study& study);
 // What `watch` redraws: the state, a line for each site, the Dice of the latest evaluated version.

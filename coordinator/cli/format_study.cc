@@ -150,6 +150,15 @@ std::string FormatEvaluations(const v1::Study& study) {
   return table.Text();
 }
 
+std::string FormatPromise(const v1::Study& study) {
+  std::string text;
+  for (const std::string& line : study.promises()) absl::StrAppend(&text, Clean(line), "\n");
+  for (const std::string& line : study.warnings()) {
+    absl::StrAppend(&text, "warning: ", Clean(line), "\n");
+  }
+  return text;
+}
+
 std::string FormatStudy(const v1::Study& study) {
   std::string text =
       absl::StrCat("study   ", Clean(study.name()), "\nstate   ", Clean(study.state()), "\n");
@@ -160,6 +169,8 @@ std::string FormatStudy(const v1::Study& study) {
   line("round   ", RoundText(study));
   line("plan    ", study.plan_sha256().empty() ? "" : absl::StrCat("sha256 ", study.plan_sha256()));
   line("latest  ", study.latest_version());
+  const std::string promise = FormatPromise(study);
+  if (!promise.empty()) absl::StrAppend(&text, "\n", promise);
   absl::StrAppend(&text, "\n", SitesTable(study), RejectedTable(study));
   const std::string dice = FormatEvaluations(study);
   if (!dice.empty()) {

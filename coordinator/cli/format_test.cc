@@ -69,6 +69,16 @@ TEST(FormatStudyTest, ShowsStateSitesRejectionsAndTraffic) {
   }
 }
 
+TEST(FormatStudyTest, PromisesAndWarningsAreLines) {
+  v1::Study study = SomeStudy();
+  EXPECT_EQ(FormatPromise(study), "");
+  study.add_promises("protection: sealed. \x1b[2JAll of it.");
+  study.add_warnings("protection: two sites");
+  EXPECT_EQ(FormatPromise(study),
+            "protection: sealed.  [2JAll of it.\nwarning: protection: two sites\n");
+  EXPECT_THAT(FormatStudy(study), HasSubstr("\nwarning: protection: two sites\n"));
+}
+
 TEST(FormatStudyTest, ForeignTextCannotMoveTheCursor) {
   v1::Study study = SomeStudy();
   study.set_reason("bad\x1b[2Jthing\n");

@@ -45,7 +45,9 @@ absl::StatusOr<ExitCode> Create(Cli& cli, const StudyArguments& arguments) {
                            ". Look at it with "
                            "`consilium study show ",
                            Clean(study->name()), " --output yaml`, then\n  consilium study start ",
-                           Clean(study->name()), "\n"));
+                           Clean(study->name()), "\n",
+                           study->promises_size() + study->warnings_size() > 0 ? "\n" : "",
+                           FormatPromise(*study)));
 }
 
 absl::StatusOr<ExitCode> List(Cli& cli) {

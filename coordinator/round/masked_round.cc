@@ -512,7 +512,7 @@ MaskedRound::Wanted MaskedRound::WantedOf(absl::string_view site) const {
   const Group* group = Find(site);
   if (group == nullptr || group->failed() || refused_.contains(site)) return Wanted::kNothing;
   const secagg::ServerSession& session = group->session;
-  if (session.phase() < ServerPhase::kConsenting || session.CanUnmask()) return Wanted::kNothing;
+  if (session.phase() < ServerPhase::kConsenting) return Wanted::kNothing;
   const absl::StatusOr<size_t> index = secagg::IndexOf(session.roster(), site);
   if (!index.ok() || !session.survivors().Has(*index)) return Wanted::kNothing;
   const secagg::ServerMember member = session.record().members[*index];

@@ -80,7 +80,9 @@ TEST(SettleNoiseTest, ABudgetThatNoNoiseKeepsIsRefused) {
   std::string tiny = yaml;
   tiny.replace(tiny.find("epsilon: 4"), 10, "epsilon: 0.001");
   tiny.replace(tiny.find("delta: 0.01"), 11, "delta: 1e-15");
-  EXPECT_TRUE(absl::IsInvalidArgument(Created(tiny).status()));
+  const absl::Status refused = Created(tiny).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(refused));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("no noise keeps it"));
 }
 
 TEST(SettleNoiseTest, OtherLevelsAreLeftAsTheyAre) {

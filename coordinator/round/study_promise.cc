@@ -19,8 +19,8 @@ constexpr int64_t kSitesComfortable =
     5;  // below it two sites that collude learn much of the others
 constexpr int64_t kGroupRecommended = 4;
 constexpr double kDeltaComfortable = 1e-3;
-constexpr double kEpsilonWeak = 8;                      // level: standard
-constexpr int64_t kExampleCohorts[] = {50, 200, 1000};  // patients of a site
+constexpr double kEpsilonWeak = 8;                 // level: standard
+constexpr int64_t kExampleCohorts[] = {100, 500};  // patients of a site
 
 std::string Count(int64_t n, absl::string_view noun) {
   return absl::StrCat(n, " ", noun, n == 1 ? "" : "s");
@@ -128,9 +128,11 @@ void Writer::Dropouts() {
   if (spec_.protection.group > 0) {
     const int64_t group = spec_.protection.group, groups = GroupsMin(spec_);
     const int64_t needed = std::max(MaskedThreshold(group), spec_.protection.min_cohort);
-    Promise("drop-outs: a group of ", group, " is opened by ", needed, ", so ", group - needed,
-            " of it may drop out; of the ", groups, " groups of ", Count(n, "site"), ", ",
-            std::max<int64_t>(0, groups - 3), " may be lost.");
+    const int64_t groups_needed = std::max<int64_t>(3, 2 * spec_.rule.hostile + 1);
+    Promise("drop-outs: of ", Count(n, "site"), " ", n - spec_.quorum,
+            " may be missing (rounds.quorum), ", group - needed, " of a group of ", group,
+            " without loss of its sum; of the ", groups, " groups ", groups - groups_needed,
+            " may be lost.");
     return;
   }
   const int64_t threshold = MaskedThreshold(n);

@@ -78,11 +78,15 @@ TEST(StudyPromiseTest, MaskedSaysWhoReadsWhatAndHowManyMayDropOut) {
 
 TEST(StudyPromiseTest, GroupsStandAloneAndAMedianStandsHostileGroups) {
   const StudyPromise groups =
-      Of("min_sites: 20, rule: median, hostile: 2", "protection: {group: 4}\n");
+      Of("min_sites: 20, rule: median, hostile: 1", "protection: {group: 4}\n", "quorum: 17");
   EXPECT_THAT(groups.promises, Contains(HasSubstr("in groups of 4")));
-  EXPECT_THAT(groups.promises, Contains(AllOf(HasSubstr("opened by 3, so 1 of it may drop out"),
-                                              HasSubstr("of the 5 groups of 20 sites, 2"))));
-  EXPECT_THAT(groups.promises, Contains(HasSubstr("median of 5 groups stands 2 hostile")));
+  EXPECT_THAT(groups.promises,
+              Contains(AllOf(HasSubstr("of 20 sites 3 may be missing"), HasSubstr("1 of a group"),
+                             HasSubstr("of the 5 groups 2 may be lost"))));
+  // A median of three groups does not stand two hostile ones.
+  EXPECT_THAT(Of("min_sites: 20, rule: median, hostile: 2", "protection: {group: 4}\n").promises,
+              Contains(HasSubstr("of the 5 groups 0 may be lost")));
+  EXPECT_THAT(groups.promises, Contains(HasSubstr("median of 5 groups stands 1 hostile")));
   EXPECT_THAT(Of("min_sites: 9, rule: median", "protection: {group: 3}\n").warnings,
               Contains(HasSubstr("none of a group of 3")));
 }
@@ -147,7 +151,7 @@ TEST(StudyPromiseTest, SampleLevelSaysItsPromiseAndItsCostOnceTheStepsAreKnown) 
 
   const StudyPromise known = Of("min_sites: 5", sample + "plan: {steps_per_round: 25}\n");
   EXPECT_THAT(known.promises, Contains(AllOf(HasSubstr("in each of 500 steps"),
-                                             HasSubstr("a site of 200 patients"))));
+                                             HasSubstr("a site of 100 patients"))));
   wire::Plan fixed = ProvisionalPlan(Read("min_sites: 5", sample));
   fixed.training.steps_per_round = 10;
   EXPECT_THAT(PromiseOf(Read("min_sites: 5", sample), &fixed).promises,

@@ -125,6 +125,7 @@ grpc::Status AdminService::CreateStudy(grpc::ServerContext* context,
     CSL_ASSIGN_OR_RETURN(const StudyView view,
                          driver_.CreateStudy(request->yaml(), AdminCaller(admin)));
     CSL_ASSIGN_OR_RETURN(*reply, StudyMessage(view));
+    AddPromise(*view.run, *reply);
     return absl::OkStatus();
   });
 }
@@ -145,6 +146,7 @@ grpc::Status AdminService::GetStudy(grpc::ServerContext* context, const v1::GetS
   return Serve(context, "study.show", [&](const std::string&) -> absl::Status {
     CSL_ASSIGN_OR_RETURN(const StudyView view, driver_.GetStudy(request->name()));
     CSL_ASSIGN_OR_RETURN(*reply, StudyMessage(view));
+    AddPromise(*view.run, *reply);
     return absl::OkStatus();
   });
 }

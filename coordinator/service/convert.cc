@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/round/study_promise.h"
 
 namespace consilium::coordinator {
 namespace {
@@ -316,6 +317,13 @@ v1::Model ToMessage(const ModelView& view) {
   out.set_audit_index(static_cast<uint64_t>(version.audit_index));
   for (const SiteEvaluationRecord& site : view.evaluation) Fill(site, *out.add_evaluation());
   return out;
+}
+
+void AddPromise(const StudyRun& run, v1::Study& out) {
+  const absl::StatusOr<wire::Plan> fixed = wire::PlanFromJson(run.record().plan_json);
+  const StudyPromise promise = PromiseOf(run.spec(), fixed.ok() ? &*fixed : nullptr);
+  for (const std::string& line : promise.promises) out.add_promises(line);
+  for (const std::string& line : promise.warnings) out.add_warnings(line);
 }
 
 v1::Release ToMessage(const ReleaseRecord& release) {

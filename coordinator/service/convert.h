@@ -21,6 +21,8 @@ v1::Site ToMessage(const SiteStatus& status, const std::optional<Liveness::Work>
 // `sites` says who is connected.
 v1::Study ToMessage(const StudyView& view, const std::vector<SiteStatus>& sites,
                     const std::vector<EvaluationRecord>& evaluations);
+// The promises and warnings of a study. Its privacy is accounted for, which takes its time.
+void AddPromise(const StudyRun& run, v1::Study& out);
 // `view` is of the round's study: who is awaited is somewhere.
 v1::Round ToMessage(const RoundRecord& round, const StudyView& view);
 v1::Model ToMessage(const ModelView& view);

@@ -81,8 +81,12 @@ void FillReply(const std::string& site, const MaskedRound::Agreement& agreement,
     box.set_from(share.site);
     box.set_to(site);
     box.set_box(share.box);
-    reply.add_sharing(share.site);
   }
+  if (agreement.stage != MaskedRound::Stage::kReady) return;
+  std::vector<std::string> sharing = {site};
+  for (const secagg::PeerShare& share : agreement.shares) sharing.push_back(share.site);
+  std::sort(sharing.begin(), sharing.end());
+  for (std::string& one : sharing) reply.add_sharing(std::move(one));
 }
 
 }  // namespace

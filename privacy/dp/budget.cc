@@ -90,7 +90,7 @@ double DefaultDelta(int64_t patients) {
 absl::StatusOr<std::vector<SampledGaussian>> CoarsenParts(absl::Span<const SampledGaussian> parts,
                                                           size_t kinds_max) {
   CSL_ASSIGN_OR_RETURN(std::vector<SampledGaussian> merged, MergeParts(parts));
-  for (int bits = 12; merged.size() > kinds_max; --bits) {
+  for (int bits = 12; bits >= 0 && merged.size() > kinds_max; --bits) {
     for (SampledGaussian& part : merged) {
       const double rate = RoundTo(part.sampling_rate, bits, std::ceil);
       const double noise = RoundTo(part.noise_multiplier, bits, std::floor);
@@ -100,7 +100,15 @@ absl::StatusOr<std::vector<SampledGaussian>> CoarsenParts(absl::Span<const Sampl
     }
     CSL_ASSIGN_OR_RETURN(merged, MergeParts(merged));
   }
-  return merged;
+  if (merged.size() <= kinds_max) return merged;
+  // Even powers of two leave too many: all as the worst of them.
+  SampledGaussian worst = merged.front();
+  worst.steps = Steps(merged);
+  for (const SampledGaussian& part : merged) {
+    worst.sampling_rate = std::max(worst.sampling_rate, part.sampling_rate);
+    worst.noise_multiplier = std::min(worst.noise_multiplier, part.noise_multiplier);
+  }
+  return std::vector<SampledGaussian>{worst};
 }
 
 absl::StatusOr<double> SpentEpsilon(absl::Span<const SampledGaussian> parts, double delta,

@@ -140,6 +140,11 @@ TEST(BudgetTest, ManyKindsAreCoarsenedUpwards) {
   EXPECT_GE(coarse, exact);
   EXPECT_LE(coarse, exact * 1.05);
   EXPECT_EQ(CoarsenParts({Kind(0.1, 1, 5), Kind(0.1, 1, 6)}, 1)->front().steps, 11);
+  const auto one = CoarsenParts({Kind(0.1, 0.5, 5), Kind(1e-6, 300, 6), Kind(0.9, 2, 1)}, 1);
+  ASSERT_EQ(one->size(), 1u);
+  EXPECT_GE(one->front().sampling_rate, 0.9);
+  EXPECT_LE(one->front().noise_multiplier, 0.5);
+  EXPECT_EQ(one->front().steps, 12);
 }
 
 TEST(BudgetTest, ErrorsAreStatuses) {

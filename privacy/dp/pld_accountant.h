@@ -26,7 +26,7 @@ class PldAccountant {
   static absl::StatusOr<PldAccountant> Compose(absl::Span<const SampledGaussian> parts);
 
   // The least epsilon >= 0. INVALID_ARGUMENT: CheckDelta's. OUT_OF_RANGE: delta is not above the
-  // mass at infinity (about 1e-11, and 1e-14 a step), so that no epsilon is known.
+  // mass at infinity (about 2e-12, and 5e-15 a step), so that no epsilon is known.
   absl::StatusOr<double> Epsilon(double delta) const;
   // INVALID_ARGUMENT: epsilon is negative or not a number.
   absl::StatusOr<double> Delta(double epsilon) const;

@@ -1,8 +1,9 @@
 #include "privacy/dp/pld_accountant.h"
 
-#include <chrono>
+#include <algorithm>
 #include <cmath>
 #include <complex>
+#include <ctime>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -17,10 +18,6 @@ namespace {
 
 using nlohmann::json;
 using Complex = std::complex<double>;
-
-double Seconds(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-}
 
 TEST(FftTest, MatchesTheSumAndInverts) {
   constexpr size_t kSize = 64;
@@ -65,11 +62,11 @@ TEST(PldAccountantTest, EpsilonOfTheVectorsIsInTheBracketAndTight) {
   CSL_DP_VECTORS_OR_SKIP(vectors);
   double slowest = 0;
   for (const json& v : (*vectors)["epsilon"]) {
-    const auto since = std::chrono::steady_clock::now();
+    const std::clock_t since = std::clock();  // of this process: others may keep the machine busy
     const auto epsilon = EpsilonByPld(
         {{.sampling_rate = v["q"], .noise_multiplier = v["sigma"], .steps = v["steps"]}},
         v["delta"]);
-    slowest = std::max(slowest, Seconds(since));
+    slowest = std::max(slowest, static_cast<double>(std::clock() - since) / CLOCKS_PER_SEC);
     ASSERT_TRUE(epsilon.ok()) << epsilon.status();
     EXPECT_GE(*epsilon, v["tight_lower"].get<double>()) << v.dump();
     EXPECT_LE(*epsilon, v["rdp_grid_B"].get<double>() * (1 + 1e-4)) << v.dump();
@@ -87,13 +84,15 @@ TEST(PldAccountantTest, WithoutSamplingItIsTheExactGaussian) {
     for (const int64_t steps : {1, 10, 1000}) {
       const auto pld = PldAccountant::Compose({{.noise_multiplier = sigma, .steps = steps}});
       ASSERT_TRUE(pld.ok());
-      for (const double delta : {1e-8, 1e-5, 1e-2}) {
+      for (const double delta : {1e-10, 1e-8, 1e-5, 1e-2}) {
         const double exact = *GaussianEpsilon(sigma, steps, delta);
+        // Near the mass at infinity, that is what is left of delta.
         EXPECT_GE(*pld->Epsilon(delta), exact * (1 - 1e-9)) << sigma << " " << steps;
-        EXPECT_LE(*pld->Epsilon(delta), exact * 1.001 + 1e-4) << sigma << " " << steps;
+        EXPECT_LE(*pld->Epsilon(delta), exact * 1.001 + 1e-4 + (delta < 1e-9 ? 0.01 : 0))
+            << sigma << " " << steps;
         if (exact > 0 && exact < 1e3) {  // beyond, a thousandth of epsilon is all of delta
           EXPECT_GE(*pld->Delta(exact), delta * (1 - 1e-6)) << sigma << " " << steps;
-          EXPECT_LE(*pld->Delta(exact), delta * 1.05) << sigma << " " << steps;
+          EXPECT_LE(*pld->Delta(exact), delta * 1.05 + 1e-11) << sigma << " " << steps;
         }
       }
     }

@@ -7,23 +7,51 @@
 #include "proto/base/check.h"
 
 namespace consilium::secagg {
+namespace {
+
+// One level of the fast transform: sums and differences of values that are `half` apart.
+void Level(float* data, size_t size, size_t half) {
+  for (size_t start = 0; start < size; start += 2 * half) {
+    float* __restrict low = data + start;
+    float* __restrict high = low + half;
+    for (size_t i = 0; i < half; ++i) {
+      const float a = low[i];
+      const float b = high[i];
+      low[i] = a + b;
+      high[i] = a - b;
+    }
+  }
+}
+
+// Two levels in one pass over the memory, `half` and 2 * half.
+void TwoLevels(float* data, size_t size, size_t half) {
+  for (size_t start = 0; start < size; start += 4 * half) {
+    float* __restrict p0 = data + start;
+    float* __restrict p1 = p0 + half;
+    float* __restrict p2 = p1 + half;
+    float* __restrict p3 = p2 + half;
+    for (size_t i = 0; i < half; ++i) {
+      const float a = p0[i] + p1[i];
+      const float b = p0[i] - p1[i];
+      const float c = p2[i] + p3[i];
+      const float d = p2[i] - p3[i];
+      p0[i] = a + c;
+      p1[i] = b + d;
+      p2[i] = a - c;
+      p3[i] = b - d;
+    }
+  }
+}
+
+}  // namespace
 
 void Hadamard(absl::Span<float> block) {
   const size_t size = block.size();
   CSL_CHECK(std::has_single_bit(size));
   float* const data = block.data();
-  for (size_t half = 1; half < size; half *= 2) {
-    for (size_t start = 0; start < size; start += 2 * half) {
-      float* __restrict low = data + start;
-      float* __restrict high = low + half;
-      for (size_t i = 0; i < half; ++i) {
-        const float a = low[i];
-        const float b = high[i];
-        low[i] = a + b;
-        high[i] = a - b;
-      }
-    }
-  }
+  size_t half = 1;
+  for (; 2 * half < size; half *= 4) TwoLevels(data, size, half);
+  if (half < size) Level(data, size, half);
   const auto norm = static_cast<float>(1.0 / std::sqrt(static_cast<double>(size)));
   for (size_t i = 0; i < size; ++i) data[i] *= norm;
 }

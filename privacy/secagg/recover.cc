@@ -12,18 +12,35 @@
 namespace consilium::secagg {
 namespace {
 
-// The next set of `size` indices below `count`, in lexicographic order. False: that was the last.
-bool NextCombination(std::vector<size_t>& indices, size_t count) {
-  const size_t size = indices.size();
-  for (size_t i = size; i-- > 0;) {
-    if (indices[i] + (size - i) < count) {
-      ++indices[i];
-      std::iota(indices.begin() + i + 1, indices.end(), indices[i] + 1);
-      return true;
-    }
+// The subsets of `size` of [0, count), each once: first those of the first `size`, then those with
+// the next index and some of the ones before it, and so on.
+class SubsetsByTrust {
+ public:
+  SubsetsByTrust(size_t size, size_t count) : count_(count), current_(size) {
+    std::iota(current_.begin(), current_.end(), size_t{0});
   }
-  return false;
-}
+  const std::vector<size_t>& Current() const { return current_; }
+  // False: that was the last.
+  bool Next() {
+    // The last index stands for the pool; the others are a combination of those below it.
+    const size_t pool = current_.back();
+    const size_t size = current_.size() - 1;
+    for (size_t i = size; i-- > 0;) {
+      if (current_[i] + (size - i) < pool) {
+        std::iota(current_.begin() + i, current_.end() - 1, current_[i] + 1);
+        return true;
+      }
+    }
+    if (pool + 1 == count_) return false;
+    std::iota(current_.begin(), current_.end() - 1, size_t{0});
+    current_.back() = pool + 1;
+    return true;
+  }
+
+ private:
+  size_t count_;
+  std::vector<size_t> current_;
+};
 
 // The holders whose shares do not lie on the polynomial through `good`.
 std::vector<size_t> OffThePolynomial(const std::vector<ShamirShare>& shares,
@@ -40,6 +57,15 @@ std::vector<size_t> OffThePolynomial(const std::vector<ShamirShare>& shares,
 
 }  // namespace
 
+std::vector<ShamirShare> ShareRecovery::Ordered(const std::vector<ShamirShare>& shares) const {
+  std::vector<ShamirShare> ordered = shares;
+  std::stable_sort(ordered.begin(), ordered.end(),
+                   [this](const ShamirShare& a, const ShamirShare& b) {
+                     return suspect_[a.holder] < suspect_[b.holder];
+                   });
+  return ordered;
+}
+
 absl::StatusOr<ShareRecovery::Recovered> ShareRecovery::Recover(
     const std::vector<ShamirShare>& shares,
     absl::FunctionRef<bool(absl::string_view secret)> fits) {
@@ -48,34 +74,28 @@ absl::StatusOr<ShareRecovery::Recovered> ShareRecovery::Recover(
         absl::StrCat(shares.size(), " shares where ", threshold_, " are needed"));
   }
   for (const ShamirShare& share : shares) CSL_CHECK(share.holder < suspect_.size());
-  // The most trusted first, so that what one secret taught is not tried again for the next.
-  std::vector<ShamirShare> ordered = shares;
-  std::stable_sort(ordered.begin(), ordered.end(),
-                   [this](const ShamirShare& a, const ShamirShare& b) {
-                     return suspect_[a.holder] < suspect_[b.holder];
-                   });
-  // Of the first threshold + k shares, threshold that leave out k: each subset in the end, and
-  // those that miss few of the trusted ones first.
-  int attempts = 0;
-  for (size_t pool = threshold_; pool <= ordered.size(); ++pool) {
-    std::vector<size_t> chosen(threshold_ - 1);
-    std::iota(chosen.begin(), chosen.end(), size_t{0});
-    do {
-      if (++attempts > kAttemptsMax) {
-        return absl::DataLossError("no secret found in the shares tried");
+  const size_t certain_max = (shares.size() - threshold_) / 2;
+  const std::vector<ShamirShare> ordered = Ordered(shares);
+  const int attempts_max = std::min(kAttemptsMax, kAttemptsOfRoundMax - attempts_);
+  std::optional<Recovered> best;
+  SubsetsByTrust subsets(threshold_, ordered.size());
+  for (int attempt = 0; attempt < attempts_max; ++attempt, ++attempts_) {
+    std::vector<ShamirShare> subset;
+    subset.reserve(threshold_);
+    for (const size_t i : subsets.Current()) subset.push_back(ordered[i]);
+    CSL_ASSIGN_OR_RETURN(privacy::SecretBytes secret, ShamirCombine(subset));
+    if (fits(secret.view())) {
+      std::vector<size_t> wrong = OffThePolynomial(shares, subset);
+      if (!best.has_value() || wrong.size() < best->wrong.size()) {
+        best.emplace(Recovered{.secret = std::move(secret), .wrong = std::move(wrong)});
       }
-      std::vector<ShamirShare> subset;
-      subset.reserve(threshold_);
-      for (const size_t i : chosen) subset.push_back(ordered[i]);
-      subset.push_back(ordered[pool - 1]);  // new with this pool: no subset comes up twice
-      CSL_ASSIGN_OR_RETURN(privacy::SecretBytes secret, ShamirCombine(subset));
-      if (!fits(secret.view())) continue;
-      Recovered recovered{.secret = std::move(secret), .wrong = OffThePolynomial(shares, subset)};
-      for (const size_t holder : recovered.wrong) ++suspect_[holder];
-      return recovered;
-    } while (NextCombination(chosen, pool - 1));
+      if (best->wrong.size() <= certain_max) break;
+    }
+    if (!subsets.Next()) break;
   }
-  return absl::DataLossError("no secret fits in any of the shares");
+  if (!best.has_value()) return absl::DataLossError("no secret that fits in the shares tried");
+  for (const size_t holder : best->wrong) ++suspect_[holder];
+  return *std::move(best);
 }
 
 }  // namespace consilium::secagg

@@ -27,12 +27,17 @@ struct WrongShare {
 // Recovers one round's secrets one after the other, and tries holders last whose shares were wrong
 // before. Thread-compatible.
 //
-// Time: one interpolation for a secret whose shares are right. Otherwise subsets are tried that
-// leave out one holder, two, ...: up to kAttemptsMax of them, which are all for 20 holders and two
-// liars of 200.
+// Liars who act together can make some shares give the right secret and still not lie with the
+// honest ones. So, while the wrong shares are more than half of those beyond the threshold, others
+// are tried, and the fewest wrong ones count: with up to that half, they are the liars' for
+// certain.
+//
+// Time: one interpolation for a secret whose shares are right. Otherwise other subsets are tried:
+// up to kAttemptsMax for a secret, which are all for 20 holders and any two liars of 200.
 class ShareRecovery {
  public:
   static constexpr int kAttemptsMax = 40'000;
+  static constexpr int kAttemptsOfRoundMax = 100'000;
 
   ShareRecovery(size_t threshold, size_t holders) : threshold_(threshold), suspect_(holders, 0) {}
 
@@ -41,12 +46,16 @@ class ShareRecovery {
     std::vector<size_t> wrong;  // holders, ascending
   };
   // The secret of which `fits` is true. FAILED_PRECONDITION: fewer shares than the threshold.
-  // DATA_LOSS: no threshold of shares has it, or not within kAttemptsMax.
+  // DATA_LOSS: no threshold of shares has it, or not within the attempts allowed.
   absl::StatusOr<Recovered> Recover(const std::vector<ShamirShare>& shares,
                                     absl::FunctionRef<bool(absl::string_view secret)> fits);
 
  private:
+  // Those of `shares` in the order in which they are trusted.
+  std::vector<ShamirShare> Ordered(const std::vector<ShamirShare>& shares) const;
+
   size_t threshold_;
+  int attempts_ = 0;          // of the whole round
   std::vector<int> suspect_;  // by holder: wrong shares so far
 };
 

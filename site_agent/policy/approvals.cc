@@ -57,11 +57,10 @@ absl::Status Write(const std::string& home, const std::vector<PlanApproval>& app
 
 absl::Status CheckApproval(absl::string_view study, absl::string_view plan_sha256) {
   CSL_RETURN_IF_ERROR(CheckName("study", study));
-  const bool hex = plan_sha256.size() == 64 &&
-                   std::all_of(plan_sha256.begin(), plan_sha256.end(), [](char c) {
-                     return absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
-                            (c >= 'a' && c <= 'f');
-                   });
+  const bool hex =
+      plan_sha256.size() == 64 && std::all_of(plan_sha256.begin(), plan_sha256.end(), [](char c) {
+        return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
+      });
   if (hex) return absl::OkStatus();
   return absl::InvalidArgumentError(
       "the plan's digest must be its 64 lower-case hex digits, as the refusal in `consilium-agent "
@@ -85,8 +84,8 @@ absl::Status KeepWaitingPlan(const std::string& home, absl::string_view plan_jso
     ++others;
   }
   if (others >= kWaitingPlansMax) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("policy/plans holds ", others, " plans; remove those that nobody will approve"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "policy/plans holds ", others, " plans; remove those that nobody will approve"));
   }
   return WriteFileAtomic(path, plan_json, kPrivateFile);
 }
@@ -115,8 +114,8 @@ absl::Status AddApproval(const std::string& home, absl::string_view study,
     if (approval.study == study && approval.plan_sha256 == plan_sha256) return absl::OkStatus();
   }
   if (approvals.size() >= kApprovalsMax) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("there are ", approvals.size(), " approvals; withdraw those of studies that "
+    return absl::ResourceExhaustedError(absl::StrCat("there are ", approvals.size(),
+                                                     " approvals; withdraw those of studies that "
                                                      "have ended"));
   }
   approvals.push_back({std::string(study), std::string(plan_sha256), now});
@@ -130,8 +129,7 @@ absl::Status WithdrawApproval(const std::string& home, absl::string_view study,
                               absl::string_view plan_sha256) {
   CSL_ASSIGN_OR_RETURN(std::vector<PlanApproval> approvals, ReadApprovals(home));
   const size_t removed = std::erase_if(approvals, [&](const PlanApproval& approval) {
-    return approval.study == study &&
-           (plan_sha256.empty() || approval.plan_sha256 == plan_sha256);
+    return approval.study == study && (plan_sha256.empty() || approval.plan_sha256 == plan_sha256);
   });
   if (removed == 0) return absl::NotFoundError("there is no such approval");
   return Write(home, approvals);

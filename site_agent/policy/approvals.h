@@ -1,5 +1,6 @@
-// What a person at the site has said yes to, in HOME/policy/approvals.json: a study and the digest of
-// the plan that was looked at (HOME/policy/plans/DIGEST.json). Written by `consilium-agent policy approve`, read at each task.
+// What a person at the site has said yes to, in HOME/policy/approvals.json: a study and the digest
+// of the plan that was looked at (HOME/policy/plans/DIGEST.json). Written by `consilium-agent
+// policy approve`, read at each task.
 //
 // Thread-safe functions; of two that write at the same time one may be lost.
 #ifndef CONSILIUM_SITE_AGENT_POLICY_APPROVALS_H_
@@ -34,8 +35,9 @@ absl::StatusOr<std::vector<PlanApproval>> ReadApprovals(const std::string& home)
 
 // OK for what AddApproval takes.
 absl::Status CheckApproval(absl::string_view study, absl::string_view plan_sha256);
-// Durable when it returns OK, and the kept plan is then gone; the same approval again changes nothing. INVALID_ARGUMENT: no study
-// name, or not the SHA-256 of a plan. RESOURCE_EXHAUSTED: there are too many.
+// Durable when it returns OK, and the kept plan is then gone; the same approval again changes
+// nothing. INVALID_ARGUMENT: no study name, or not the SHA-256 of a plan. RESOURCE_EXHAUSTED: there
+// are too many.
 absl::Status AddApproval(const std::string& home, absl::string_view study,
                          absl::string_view plan_sha256, absl::Time now);
 // Takes every approval of the study back, or only that of one plan. NOT_FOUND: there is none.

@@ -27,7 +27,7 @@ using Json = nlohmann::ordered_json;
 constexpr absl::string_view kOrigin = "consilium-budget-ledger";
 constexpr size_t kKeyBytes = 32;
 constexpr size_t kPatientsMax = 4'000'000;  // pieces of a cohort fit one append
-constexpr double kSlack = 1e-9;  // relative: a budget may be spent to its last digit
+constexpr double kSlack = 1e-9;             // relative: a budget may be spent to its last digit
 
 std::string Folder(const std::string& home) { return JoinPath(home, "policy/ledger"); }
 std::string HeadPath(const std::string& home) { return JoinPath(home, "policy/ledger.head"); }
@@ -35,10 +35,11 @@ std::string KeyPath(const std::string& home) { return JoinPath(home, "policy/pat
 bool HasLedger(const std::string& home) { return PathExists(JoinPath(Folder(home), "log.vkey")); }
 
 absl::Status Refused(absl::string_view what) {
-  return absl::DataLossError(absl::StrCat(
-      "the budget ledger cannot be used: ", what,
-      ". Nothing may be spent until HOME/policy is restored whole, from the newest backup; if there "
-      "is none, move it away to begin anew, and count what was spent before as lost (docs/policy.md)"));
+  return absl::DataLossError(absl::StrCat("the budget ledger cannot be used: ", what,
+                                          ". Nothing may be spent until HOME/policy is restored "
+                                          "whole, from the newest backup; if there "
+                                          "is none, move it away to begin anew, and count what was "
+                                          "spent before as lost (docs/policy.md)"));
 }
 
 absl::StatusOr<privacy::SecretBytes> ReadKey(const std::string& home) {
@@ -66,8 +67,8 @@ absl::Status CheckHead(const std::string& note, const privacy::FileLog& log) {
     return Refused(absl::StrCat("it has ", log.size(), " entries and had ", head->size,
                                 ": it was rolled back"));
   }
-  const absl::StatusOr<privacy::Hash> root =
-      privacy::RootOf(head->size, [&](int level, uint64_t index) { return log.Node(level, index); });
+  const absl::StatusOr<privacy::Hash> root = privacy::RootOf(
+      head->size, [&](int level, uint64_t index) { return log.Node(level, index); });
   CSL_RETURN_IF_ERROR(root.status());
   if (*root != head->root) return Refused("its entries are not those that ledger.head signed");
   return absl::OkStatus();
@@ -121,8 +122,8 @@ absl::StatusOr<std::unique_ptr<BudgetLedger>> BudgetLedger::Open(const std::stri
   } else if (log->size() > 1) {  // one: cut off between the first entry and the first head
     return Refused("ledger.head is missing");
   }
-  CSL_ASSIGN_OR_RETURN(auto ledger, Load(home, std::move(log), std::move(key), std::move(compose),
-                                         clock));
+  CSL_ASSIGN_OR_RETURN(auto ledger,
+                       Load(home, std::move(log), std::move(key), std::move(compose), clock));
   absl::MutexLock lock(&ledger->mutex_);
   if (ledger->size_ == 0) {
     CSL_RETURN_IF_ERROR(
@@ -182,7 +183,8 @@ absl::Status BudgetLedger::ApplyEntry(absl::string_view bytes, uint64_t index) {
   } else if (index == 0) {
     return Refused("it does not begin with its key");
   } else if (const auto* cohort = std::get_if<CohortEntry>(&entry)) {
-    // A crash may leave the first pieces of a cohort, which is then written again from the first on.
+    // A crash may leave the first pieces of a cohort, which is then written again from the first
+    // on.
     std::vector<std::string>& tags = pieces_[cohort->cohort];
     if (cohort->piece == 0) tags.clear();
     if (cohort->pieces == 0 || cohort->piece >= cohort->pieces ||
@@ -255,8 +257,8 @@ absl::StatusOr<uint64_t> BudgetLedger::Reserve(const std::vector<std::string>& p
     return ToStatus(RefusalFrom(
         {.clause = "budget.epsilon",
          .verdict = Verdict::kRefused,
-         .wanted = absl::StrFormat("at most %g of a patient (delta %g)", *limit.epsilon,
-                                   limit.delta),
+         .wanted =
+             absl::StrFormat("at most %g of a patient (delta %g)", *limit.epsilon, limit.delta),
          .got = absl::StrCat(EpsilonCell(after), "; spent so far: ", EpsilonCell(before)),
          .retry_at = std::nullopt}));
   }
@@ -269,12 +271,12 @@ absl::StatusOr<uint64_t> BudgetLedger::Reserve(const std::vector<std::string>& p
       const size_t end = std::min(tags.size(), begin + kTagsPerEntryMax);
       const std::vector<std::string> part(tags.begin() + static_cast<ptrdiff_t>(begin),
                                           tags.begin() + static_cast<ptrdiff_t>(end));
-      entries.push_back(LedgerEntryToJson(CohortEntry{cohort, piece, pieces, part},
-                                          size_ + entries.size()));
+      entries.push_back(
+          LedgerEntryToJson(CohortEntry{cohort, piece, pieces, part}, size_ + entries.size()));
     }
   }
-  entries.push_back(LedgerEntryToJson(ReserveEntry{cohort, charge, clock_.Now()},
-                                      size_ + entries.size()));
+  entries.push_back(
+      LedgerEntryToJson(ReserveEntry{cohort, charge, clock_.Now()}, size_ + entries.size()));
   CSL_ASSIGN_OR_RETURN(const uint64_t first, Append(entries));
   return first + entries.size() - 1;
 }

@@ -1,19 +1,22 @@
-// The site's own count of what its patients' privacy has been spent on: append-only, signed, on disk.
+// The site's own count of what its patients' privacy has been spent on: append-only, signed, on
+// disk.
 //
 //   HOME/policy/ledger/        a FileLog (privacy/transparency/file_log.h): JSON entries under a
 //                              Merkle tree, each append signed with the ledger's Ed25519 key
-//   HOME/policy/ledger.head    the newest signed checkpoint once more: a ledger that is older than it,
+//   HOME/policy/ledger.head    the newest signed checkpoint once more: a ledger that is older than
+//   it,
 //                              or another, was rolled back and is refused
-//   HOME/policy/patients.key   makes patients' tags, HMAC-SHA256 cut to 16 bytes; without it nobody can
+//   HOME/policy/patients.key   makes patients' tags, HMAC-SHA256 cut to 16 bytes; without it nobody
+//   can
 //                              tell whose tag one is, and a ledger whose key is gone is refused
 //
-// Order: Reserve before the first step of a training, durable when it returns; Settle after the last,
-// with the steps that were taken. What is never settled (a crash) stays counted in full, and a training
-// that is begun again reserves again: the ledger may count too much, never too little.
+// Order: Reserve before the first step of a training, durable when it returns; Settle after the
+// last, with the steps that were taken. What is never settled (a crash) stays counted in full, and
+// a training that is begun again reserves again: the ledger may count too much, never too little.
 //
-// Privacy: holds tags of patients and what they were in; it stays at the site. Errors and reports carry
-// counts and epsilons only. Thread-safe. One program writes at a time (the agent, which holds the home);
-// others may read.
+// Privacy: holds tags of patients and what they were in; it stays at the site. Errors and reports
+// carry counts and epsilons only. Thread-safe. One program writes at a time (the agent, which holds
+// the home); others may read.
 #ifndef CONSILIUM_SITE_AGENT_POLICY_BUDGET_LEDGER_H_
 #define CONSILIUM_SITE_AGENT_POLICY_BUDGET_LEDGER_H_
 
@@ -49,8 +52,9 @@ struct BudgetReport {
 class BudgetLedger {
  public:
   // Opens or makes the ledger of a home. `compose` must be thread-safe; `clock` must outlive it.
-  // DATA_LOSS: it was altered, is older than its head or than its key, or one of them is missing; the
-  // message is the remedy, and no training may spend until then. Otherwise errors of files and FileLog.
+  // DATA_LOSS: it was altered, is older than its head or than its key, or one of them is missing;
+  // the message is the remedy, and no training may spend until then. Otherwise errors of files and
+  // FileLog.
   static absl::StatusOr<std::unique_ptr<BudgetLedger>> Open(const std::string& home,
                                                             ComposeParts compose,
                                                             const Clock& clock);
@@ -61,10 +65,10 @@ class BudgetLedger {
 
   // Takes `charge` from every patient's budget, durably, and returns the number to settle it by.
   // `patients`: the pseudonym of everybody whom the training may sample, repetitions ignored.
-  // An error that carries a Refusal of clause "budget.epsilon" (judge.h): a patient would have spent
-  // more than `limit`; nothing is written. INVALID_ARGUMENT: no patients, or CheckCharge.
-  // FAILED_PRECONDITION: opened to read, or another program writes. Errors of FileLog::Append: it may
-  // or may not be counted, and the training must not begin.
+  // An error that carries a Refusal of clause "budget.epsilon" (judge.h): a patient would have
+  // spent more than `limit`; nothing is written. INVALID_ARGUMENT: no patients, or CheckCharge.
+  // FAILED_PRECONDITION: opened to read, or another program writes. Errors of FileLog::Append: it
+  // may or may not be counted, and the training must not begin.
   absl::StatusOr<uint64_t> Reserve(const std::vector<std::string>& patients, const Charge& charge,
                                    const PatientBudget& limit);
   // Ends a reservation with the optimiser steps that really took place, at most those reserved. The
@@ -90,9 +94,11 @@ class BudgetLedger {
   BudgetLedger(std::string home, std::unique_ptr<privacy::FileLog> log, privacy::SecretBytes key,
                ComposeParts compose, const Clock& clock);
 
-  static absl::StatusOr<std::unique_ptr<BudgetLedger>> Load(
-      const std::string& home, std::unique_ptr<privacy::FileLog> log, privacy::SecretBytes key,
-      ComposeParts compose, const Clock& clock);
+  static absl::StatusOr<std::unique_ptr<BudgetLedger>> Load(const std::string& home,
+                                                            std::unique_ptr<privacy::FileLog> log,
+                                                            privacy::SecretBytes key,
+                                                            ComposeParts compose,
+                                                            const Clock& clock);
   absl::Status ReadEntries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ApplyEntry(absl::string_view bytes, uint64_t index)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -95,13 +95,15 @@ TEST_F(BudgetLedgerTest, TheBudgetIsAHardStopAcrossStudies) {
   const auto refused = ledger->Reserve({"b", "c"}, ChargeOf("heart", 6), kTwenty);
   const auto refusal = RefusalIn(refused.status());
   ASSERT_TRUE(refusal) << refused.status();
-  EXPECT_EQ(refusal->text,
-            "site policy (budget.epsilon): wants at most 20 of a patient (delta 1e-05); got 21.000; "
-            "spent so far: 15.000");
+  EXPECT_EQ(
+      refusal->text,
+      "site policy (budget.epsilon): wants at most 20 of a patient (delta 1e-05); got 21.000; "
+      "spent so far: 15.000");
   EXPECT_FALSE(refusal->retry_at);
   EXPECT_EQ(*ReadFile(Path("ledger/checkpoint"), 1 << 20), *before);  // nothing was written
   EXPECT_EQ(ledger->SpentBy({"c"}, 1e-5), 0);
-  EXPECT_TRUE(ledger->Reserve({"b", "c"}, ChargeOf("heart", 5), kTwenty).ok());  // to the last digit
+  EXPECT_TRUE(
+      ledger->Reserve({"b", "c"}, ChargeOf("heart", 5), kTwenty).ok());  // to the last digit
   EXPECT_TRUE(ledger->Reserve({"c"}, ChargeOf("heart", 6), kTwenty).ok());
 }
 
@@ -170,7 +172,8 @@ TEST_F(BudgetLedgerTest, ALedgerThatWasSetBackIsRefused) {
   Copy(aside_.path() + "/old", Path("ledger"));
   const absl::Status back = OpenError();
   EXPECT_TRUE(absl::IsDataLoss(back)) << back;
-  EXPECT_THAT(std::string(back.message()), HasSubstr("it has 3 entries and had 4: it was rolled back"));
+  EXPECT_THAT(std::string(back.message()),
+              HasSubstr("it has 3 entries and had 4: it was rolled back"));
   EXPECT_TRUE(absl::IsDataLoss(ReadError()));
 
   fs::remove_all(Path("ledger"));
@@ -294,8 +297,7 @@ TEST_F(BudgetLedgerTest, ReadersChangeNothing) {
 
 TEST_F(BudgetLedgerTest, ChargesThatMeanNothingAreNotTaken) {
   auto ledger = Open();
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      ledger->Reserve({}, ChargeOf("liver", 1), kTwenty).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(ledger->Reserve({}, ChargeOf("liver", 1), kTwenty).status()));
   Charge bad = ChargeOf("liver", 1);
   bad.part.noise_multiplier = std::nan("");
   EXPECT_TRUE(absl::IsInvalidArgument(ledger->Reserve(kPatients, bad, kTwenty).status()));

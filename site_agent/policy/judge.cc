@@ -58,14 +58,15 @@ class Bench {
                          std::move(got), std::nullopt});
   }
   void Unsaid(const char* clause, std::string wanted, std::string got) {
-    findings_.push_back({clause, Verdict::kUnsaid, std::move(wanted), std::move(got),
-                         std::nullopt});
+    findings_.push_back(
+        {clause, Verdict::kUnsaid, std::move(wanted), std::move(got), std::nullopt});
   }
 
   // Lists of the policy are shortened in texts; the clause says where all of it is.
   static std::string Names(const std::vector<std::string>& names) {
     std::string all = absl::StrJoin(names, ", ");
-    return all.size() > kValueBytesMax ? absl::StrCat("one of ", names.size(), " in the list") : all;
+    return all.size() > kValueBytesMax ? absl::StrCat("one of ", names.size(), " in the list")
+                                       : all;
   }
 
   void Among(const char* clause, const std::optional<std::vector<std::string>>& allowed,
@@ -236,11 +237,9 @@ class Bench {
     };
     if (policy_.rounds_per_day) {
       const bool holds = state_.rounds_today < *policy_.rounds_per_day;
-      const absl::Time midnight =
-          absl::FromCivil(absl::CivilDay(zone.At(terms_.now).cs) + 1, zone);
+      const absl::Time midnight = absl::FromCivil(absl::CivilDay(zone.At(terms_.now).cs) + 1, zone);
       Later("training.rounds_per_day", holds, absl::StrCat("at most ", *policy_.rounds_per_day),
-            holds ? absl::StrCat(state_.rounds_today)
-                  : absl::StrCat(state_.rounds_today, " today"),
+            holds ? absl::StrCat(state_.rounds_today) : absl::StrCat(state_.rounds_today, " today"),
             NextOpening(policy_.hours, midnight, zone));
     }
     if (policy_.hours == TrainingHours()) return;
@@ -273,8 +272,8 @@ std::vector<Finding> JudgeAll(const SitePolicy& policy, const TaskTerms& terms,
 
 Refusal RefusalFrom(const Finding& finding) {
   Refusal refusal{finding.clause, finding.wanted, finding.got, "", finding.retry_at, ""};
-  refusal.text = absl::StrCat("site policy (", finding.clause, "): wants ", finding.wanted, "; got ",
-                              finding.got)
+  refusal.text = absl::StrCat("site policy (", finding.clause, "): wants ", finding.wanted,
+                              "; got ", finding.got)
                      .substr(0, kDeclineBytesMax);
   return refusal;
 }
@@ -315,10 +314,10 @@ absl::Status ToStatus(const Refusal& refusal) {
                                          : absl::FailedPreconditionError(refusal.text);
   const std::string retry =
       refusal.retry_at ? absl::StrCat(absl::ToUnixMicros(*refusal.retry_at)) : "";
-  status.SetPayload(kPayloadUrl,
-                    absl::Cord(absl::StrJoin(
-                        {refusal.clause, refusal.wanted, refusal.got, retry, refusal.detail},
-                        kPayloadSeparator)));
+  status.SetPayload(
+      kPayloadUrl,
+      absl::Cord(absl::StrJoin({refusal.clause, refusal.wanted, refusal.got, retry, refusal.detail},
+                               kPayloadSeparator)));
   return status;
 }
 
@@ -326,10 +325,11 @@ std::optional<Refusal> RefusalIn(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kPayloadUrl);
   if (!payload) return std::nullopt;
   const std::string text(*payload);
-  const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(kPayloadSeparator, 4));
+  const std::vector<std::string> parts =
+      absl::StrSplit(text, absl::MaxSplits(kPayloadSeparator, 4));
   if (parts.size() != 5) return std::nullopt;
-  Refusal refusal{parts[0], parts[1], parts[2], std::string(status.message()), std::nullopt,
-                  parts[4]};
+  Refusal refusal{parts[0],     parts[1], parts[2], std::string(status.message()),
+                  std::nullopt, parts[4]};
   if (int64_t us = 0; absl::SimpleAtoi(parts[3], &us)) refusal.retry_at = absl::FromUnixMicros(us);
   return refusal;
 }

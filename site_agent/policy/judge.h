@@ -1,8 +1,9 @@
 // Does a task keep to the site's policy? Pure: no file, no clock.
 //
 // Every value of a task is a claim by the coordinator; a comparison with one that is no number, is
-// missing or negative never passes. Texts are for administrators on both sides: clause, what the site
-// wants, what the task has; nothing of a patient, and nothing of the task's that was not bounded.
+// missing or negative never passes. Texts are for administrators on both sides: clause, what the
+// site wants, what the task has; nothing of a patient, and nothing of the task's that was not
+// bounded.
 #ifndef CONSILIUM_SITE_AGENT_POLICY_JUDGE_H_
 #define CONSILIUM_SITE_AGENT_POLICY_JUDGE_H_
 
@@ -40,7 +41,7 @@ struct Refusal {
   std::string clause;
   std::string wanted;
   std::string got;
-  std::string text;  // the above as one line of at most kDeclineBytesMax bytes
+  std::string text;                    // the above as one line of at most kDeclineBytesMax bytes
   std::optional<absl::Time> retry_at;  // set: refused for now only; not before this time
   std::string detail;  // for the site's own log, never sent: what is wrong with its policy file
 };
@@ -49,8 +50,8 @@ struct Refusal {
 std::vector<Finding> JudgeAll(const SitePolicy& policy, const TaskTerms& terms,
                               const PolicyState& state);
 
-// The first clause that the task does not keep to, lasting ones before those of time. None: it may be
-// worked on.
+// The first clause that the task does not keep to, lasting ones before those of time. None: it may
+// be worked on.
 std::optional<Refusal> Judge(const SitePolicy& policy, const TaskTerms& terms,
                              const PolicyState& state);
 

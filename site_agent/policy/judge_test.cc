@@ -78,12 +78,14 @@ TEST(JudgeTest, FiveSitesAreDemandedOfAPlanOfThree) {
   EXPECT_EQ(TextOf(yaml, Good([](TaskTerms& t) { t.min_cohort = 3, t.sites = std::nullopt; })),
             "site policy (secure_aggregation.min_cohort): wants at least 5 sites in a sum; got 3 "
             "promised by the plan");
-  EXPECT_EQ(TextOf(yaml, Good([](TaskTerms& t) { t.sites = 4; })),
-            "site policy (secure_aggregation.min_cohort): wants at least 5 sites in a sum; got 4 in "
-            "the round");
-  EXPECT_EQ(TextOf(yaml, Good([](TaskTerms& t) { t.group_size = 4; })),
-            "site policy (secure_aggregation.min_cohort): wants at least 5 sites in a sum; got 4 in "
-            "a group");
+  EXPECT_EQ(
+      TextOf(yaml, Good([](TaskTerms& t) { t.sites = 4; })),
+      "site policy (secure_aggregation.min_cohort): wants at least 5 sites in a sum; got 4 in "
+      "the round");
+  EXPECT_EQ(
+      TextOf(yaml, Good([](TaskTerms& t) { t.group_size = 4; })),
+      "site policy (secure_aggregation.min_cohort): wants at least 5 sites in a sum; got 4 in "
+      "a group");
   EXPECT_THAT(TextOf(yaml, Good([](TaskTerms& t) { t.group_size = -1; })), HasSubstr("got -1"));
 }
 
@@ -100,9 +102,9 @@ TEST(JudgeTest, ProtectionIsOneThatTheSiteAccepts) {
   EXPECT_EQ(TextOf("{}", sealed),
             "site policy (protections): wants secure-aggregation; got sealed");
   EXPECT_EQ(TextOf("protections: [sealed]", sealed), "");
-  EXPECT_EQ(TextOf("{protections: [sealed, secure-aggregation], sealed: {studies: [pilot-*]}}",
-                   sealed),
-            "site policy (sealed.studies): wants pilot-*; got hippocampus");
+  EXPECT_EQ(
+      TextOf("{protections: [sealed, secure-aggregation], sealed: {studies: [pilot-*]}}", sealed),
+      "site policy (sealed.studies): wants pilot-*; got hippocampus");
   EXPECT_EQ(TextOf("protections: [sealed]", Good()),
             "site policy (protections): wants sealed; got secure-aggregation");
   EXPECT_EQ(TextOf("secure_aggregation: {bits_min: 32}", Good([](TaskTerms& t) { t.bits = 16; })),
@@ -113,8 +115,9 @@ TEST(JudgeTest, TrainingHasToSayHowItIsProtected) {
   const auto silent = Good([](TaskTerms& t) { t.protection = std::nullopt; });
   EXPECT_EQ(TextOf("{}", silent),
             "site policy (protections): wants secure-aggregation; got nothing");
-  EXPECT_EQ(TextOf("{}", Good([](TaskTerms& t) { t.protection = std::nullopt, t.complete = false; })),
-            "");
+  EXPECT_EQ(
+      TextOf("{}", Good([](TaskTerms& t) { t.protection = std::nullopt, t.complete = false; })),
+      "");
 }
 
 TEST(JudgeTest, WhatTheSiteCalibratesIsJudgedWhenItIsKnown) {
@@ -152,10 +155,8 @@ TEST(PlanTermsTest, APlanSaysWhatThePolicyJudges) {
                   .clip = 2,
                   .patients_per_step = 8,
                   .noise_multiplier = 1.5};
-  plan.algorithm = {.kind = "fedprox",
-                    .proximal_mu = 0.1,
-                    .local_layers = {"norm*"},
-                    .personal_lambda = 1};
+  plan.algorithm = {
+      .kind = "fedprox", .proximal_mu = 0.1, .local_layers = {"norm*"}, .personal_lambda = 1};
   TaskTerms terms = PlanTerms(plan);
   EXPECT_FALSE(terms.trains || terms.complete);
   EXPECT_TRUE(terms.sends_update);
@@ -287,8 +288,8 @@ TEST(JudgeTest, AnEvaluationIsHeldToNoClauseOnUpdates) {
     t.privacy = {};
     t.norm_bound = 0;
   });
-  EXPECT_EQ(TextOf("{privacy: {level: sample}, update: {norm_max: 1}, algorithms: [x]}", evaluation),
-            "");
+  EXPECT_EQ(
+      TextOf("{privacy: {level: sample}, update: {norm_max: 1}, algorithms: [x]}", evaluation), "");
   EXPECT_NE(TextOf("studies: {allow: [liver]}", evaluation), "");
 }
 
@@ -296,8 +297,9 @@ TEST(JudgeTest, OutsideTheHoursIsForNowOnly) {
   const SitePolicy policy = *ParsePolicy("training: {hours: [\"22:00-06:00\"]}");
   const auto refusal = Judge(policy, Good(), {});
   ASSERT_TRUE(refusal);
-  EXPECT_EQ(refusal->text,
-            "site policy (training.hours): wants not before 2026-05-01 22:00; got 2026-05-01 21:00");
+  EXPECT_EQ(
+      refusal->text,
+      "site policy (training.hours): wants not before 2026-05-01 22:00; got 2026-05-01 21:00");
   EXPECT_EQ(refusal->retry_at, At(1, 22));
   EXPECT_FALSE(Judge(policy, Good([&](TaskTerms& t) { t.now = *refusal->retry_at; }), {}));
   EXPECT_FALSE(Judge(policy, Good([](TaskTerms& t) { t.trains = false; }), {}));
@@ -314,11 +316,9 @@ TEST(JudgeTest, ADaysRoundsAreOverUntilMidnightOrTheNextHours) {
   EXPECT_FALSE(Judge(policy, Good(), {.rounds_today = 1}));
   const auto refusal = Judge(policy, Good(), {.rounds_today = 2});
   ASSERT_TRUE(refusal);
-  EXPECT_EQ(refusal->text,
-            "site policy (training.rounds_per_day): wants at most 2; got 2 today");
+  EXPECT_EQ(refusal->text, "site policy (training.rounds_per_day): wants at most 2; got 2 today");
   EXPECT_EQ(refusal->retry_at, At(2, 0));
-  const SitePolicy both =
-      *ParsePolicy("training: {rounds_per_day: 2, hours: [\"20:00-23:00\"]}");
+  const SitePolicy both = *ParsePolicy("training: {rounds_per_day: 2, hours: [\"20:00-23:00\"]}");
   EXPECT_EQ(Judge(both, Good(), {.rounds_today = 2})->retry_at, At(2, 20));
 }
 
@@ -368,7 +368,8 @@ TEST(RefusalStatusTest, TravelsThroughAStatus) {
   EXPECT_TRUE(absl::IsUnavailable(passing));
   EXPECT_EQ(RefusalIn(passing)->retry_at, At(1, 22));
 
-  const auto unusable = RefusalIn(ToStatus(UnusablePolicy(absl::InvalidArgumentError("line 3\nx"))));
+  const auto unusable =
+      RefusalIn(ToStatus(UnusablePolicy(absl::InvalidArgumentError("line 3\nx"))));
   EXPECT_EQ(unusable->detail, "line 3\nx");
   EXPECT_THAT(unusable->text, testing::Not(HasSubstr("line 3")));
   EXPECT_FALSE(RefusalIn(absl::FailedPreconditionError("no case")));

@@ -96,8 +96,8 @@ TEST_F(LedgerBookTest, TrainingWithoutNoiseBoundsNothing) {
 
 TEST_F(LedgerBookTest, WhatCannotBeComposedIsNoGuarantee) {
   for (const double bad : {std::nan(""), -1.0}) {
-    EXPECT_TRUE(std::isinf(book_.WorstOf({Tag('a')}, std::nullopt, 1e-5,
-                                         [&](const auto&, double) { return bad; })));
+    EXPECT_TRUE(std::isinf(
+        book_.WorstOf({Tag('a')}, std::nullopt, 1e-5, [&](const auto&, double) { return bad; })));
   }
 }
 
@@ -184,12 +184,13 @@ TEST(LedgerEntryTest, ReadsBackExactly) {
 TEST(LedgerEntryTest, WhatIsNoEntryIsDataLoss) {
   const std::string good = LedgerEntryToJson(SettleEntry{5, 2, absl::UnixEpoch()}, 0);
   EXPECT_TRUE(absl::IsDataLoss(LedgerEntryFromJson(good, 1).status()));
-  for (std::string text : {R"({})", R"([1])", R"(x)", R"({"index":0,"type":"settle","v":1})",
-                           R"({"index":0,"reserve":-5,"steps":2,"time_us":0,"type":"settle","v":1})",
-                           R"({"index":0,"reserve":5,"steps":2.5,"time_us":0,"type":"settle","v":1})",
-                           R"({"index":0,"more":1,"reserve":5,"steps":2,"time_us":0,"type":"settle","v":1})",
-                           R"({"index":0,"reserve":5,"steps":2,"time_us":0,"type":"settle","v":2})",
-                           R"({"index":0,"reserve":5,"steps":2,"time_us":0,"type":"unsettle","v":1})"}) {
+  for (std::string text :
+       {R"({})", R"([1])", R"(x)", R"({"index":0,"type":"settle","v":1})",
+        R"({"index":0,"reserve":-5,"steps":2,"time_us":0,"type":"settle","v":1})",
+        R"({"index":0,"reserve":5,"steps":2.5,"time_us":0,"type":"settle","v":1})",
+        R"({"index":0,"more":1,"reserve":5,"steps":2,"time_us":0,"type":"settle","v":1})",
+        R"({"index":0,"reserve":5,"steps":2,"time_us":0,"type":"settle","v":2})",
+        R"({"index":0,"reserve":5,"steps":2,"time_us":0,"type":"unsettle","v":1})"}) {
     EXPECT_TRUE(absl::IsDataLoss(LedgerEntryFromJson(text, 0).status())) << text;
   }
 }

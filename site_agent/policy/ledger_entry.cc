@@ -109,7 +109,8 @@ class Fields {
 };
 
 absl::Status Damaged(uint64_t index) {
-  return absl::DataLossError(absl::StrCat("the budget ledger: entry ", index, " is none of its own"));
+  return absl::DataLossError(
+      absl::StrCat("the budget ledger: entry ", index, " is none of its own"));
 }
 
 }  // namespace

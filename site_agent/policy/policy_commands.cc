@@ -33,10 +33,14 @@ struct PolicyArguments {
 
 const char* VerdictName(Verdict verdict) {
   switch (verdict) {
-    case Verdict::kHolds: return "holds";
-    case Verdict::kRefused: return "refused";
-    case Verdict::kUnsaid: return "not known yet";
-    case Verdict::kLater: return "later";
+    case Verdict::kHolds:
+      return "holds";
+    case Verdict::kRefused:
+      return "refused";
+    case Verdict::kUnsaid:
+      return "not known yet";
+    case Verdict::kLater:
+      return "later";
   }
   return "";
 }
@@ -156,12 +160,14 @@ void AddPolicyCommands(CLI::App& app, const PolicyCommandHooks& hooks, PolicyCom
     });
     return sub;
   };
-  CLI::App* policy = app.add_subcommand("policy", "what this site allows, whatever a plan asks for");
+  CLI::App* policy =
+      app.add_subcommand("policy", "what this site allows, whatever a plan asks for");
   policy->require_subcommand(1);
   CLI::App* show = add(*policy, "show", "all that holds, defaults included", Show);
   show->add_option("--home", arguments->home, "the agent's folder")->required();
   AddFormat(*show, *arguments);
-  CLI::App* check = add(*policy, "check", "is a policy file right, and does a plan keep to it", Check);
+  CLI::App* check =
+      add(*policy, "check", "is a policy file right, and does a plan keep to it", Check);
   check->add_option("FILE", arguments->file, "a policy.yaml")->required();
   check->add_option("--plan", arguments->plan, "plan JSON, as `consilium study plan` prints it");
   check->add_option("--sites", arguments->sites, "how many sites would take part")
@@ -170,14 +176,15 @@ void AddPolicyCommands(CLI::App& app, const PolicyCommandHooks& hooks, PolicyCom
   AddFormat(*check, *arguments);
   CLI::App* approve = add(*policy, "approve", "say yes to a plan of a study, as a person", Approve);
   approve->add_option("STUDY", arguments->study, "its name")->required();
-  approve->add_option("--plan", arguments->plan, "SHA-256 of the plan (HOME/policy/plans/DIGEST.json)")
+  approve
+      ->add_option("--plan", arguments->plan, "SHA-256 of the plan (HOME/policy/plans/DIGEST.json)")
       ->option_text("DIGEST");
   approve->add_flag("--withdraw", arguments->withdraw,
                     "take it back; without --plan, all of the study's");
   approve->add_option("--home", arguments->home, "the agent's folder")->required();
 
-  CLI::App* budget = add(app, "budget", "what was spent of patients' privacy, and what is left",
-                         Budget);
+  CLI::App* budget =
+      add(app, "budget", "what was spent of patients' privacy, and what is left", Budget);
   budget->add_option("--home", arguments->home, "the agent's folder")->required();
   AddFormat(*budget, *arguments);
 }

@@ -110,9 +110,9 @@ TEST_F(PolicyCommandsTest, APlanOfThreeDoesNotKeepToAPolicyOfFive) {
 }
 
 TEST_F(PolicyCommandsTest, WhatOnlyARoundKnowsIsLeftOpen) {
-  const std::string file =
-      WritePolicy("p.yaml", "{peers: {deny: [acme]}, approval: each-plan, training: "
-                            "{hours: [\"03:00-03:01\"], rounds_per_day: 1}}");
+  const std::string file = WritePolicy("p.yaml",
+                                       "{peers: {deny: [acme]}, approval: each-plan, training: "
+                                       "{hours: [\"03:00-03:01\"], rounds_per_day: 1}}");
   EXPECT_EQ(ExitOf(Run({"policy", "check", file, "--plan", Path("plan.json")})), 0);
   std::map<std::string, std::string> verdicts;
   for (const auto& finding : json_) verdicts[finding["clause"]] = finding["verdict"];
@@ -120,7 +120,8 @@ TEST_F(PolicyCommandsTest, WhatOnlyARoundKnowsIsLeftOpen) {
   EXPECT_EQ(verdicts["approval"], "not known yet");
   EXPECT_FALSE(verdicts.contains("training.hours"));
   EXPECT_EQ(
-      ExitOf(Run({"policy", "check", file, "--plan", Path("plan.json"), "--home", dir_.path()})), 1);
+      ExitOf(Run({"policy", "check", file, "--plan", Path("plan.json"), "--home", dir_.path()})),
+      1);
 }
 
 TEST_F(PolicyCommandsTest, ABadPlanIsAUsageError) {
@@ -133,20 +134,18 @@ TEST_F(PolicyCommandsTest, ABadPlanIsAUsageError) {
 TEST_F(PolicyCommandsTest, ApprovalIsRecordedAndLetsThePlanIn) {
   const std::string digest = privacy::Sha256Hex(wire::PlanToJson(plan_));
   const std::string file = WritePolicy("p.yaml", "approval: each-plan");
-  const std::vector<std::string> check = {"policy", "check",      file,     "--plan",
+  const std::vector<std::string> check = {"policy",          "check",  file,       "--plan",
                                           Path("plan.json"), "--home", dir_.path()};
   EXPECT_EQ(ExitOf(Run(check)), 1);
   EXPECT_EQ(ExitOf(Run({"policy", "approve", "hippocampus", "--home", dir_.path()})), 2);
-  EXPECT_EQ(ExitOf(Run({"policy", "approve", "hippocampus", "--plan", "abc", "--home",
-                        dir_.path()})),
-            2);
+  EXPECT_EQ(
+      ExitOf(Run({"policy", "approve", "hippocampus", "--plan", "abc", "--home", dir_.path()})), 2);
   EXPECT_THAT(recorded_, IsEmpty());
   ASSERT_TRUE(
       Run({"policy", "approve", "hippocampus", "--plan", digest, "--home", dir_.path()}).ok());
   EXPECT_THAT(recorded_, ElementsAre(absl::StrCat("policy.approve hippocampus ", digest)));
   EXPECT_EQ(ExitOf(Run(check)), 0);
-  ASSERT_TRUE(
-      Run({"policy", "approve", "hippocampus", "--withdraw", "--home", dir_.path()}).ok());
+  ASSERT_TRUE(Run({"policy", "approve", "hippocampus", "--withdraw", "--home", dir_.path()}).ok());
   EXPECT_EQ(recorded_.back(), "policy.withdraw hippocampus ");
   EXPECT_EQ(ExitOf(Run(check)), 1);
 }
@@ -157,9 +156,10 @@ TEST_F(PolicyCommandsTest, BudgetSaysWhatWasSpentAndNeverOfWhom) {
   WritePolicy("policy.yaml", "budget: {epsilon: 8, delta: 1e-5}");
   {
     auto ledger = *BudgetLedger::Open(dir_.path(), SpentEpsilonOf, clock_);
-    ASSERT_TRUE(ledger->Reserve({"anna", "ben"},
-                                {"hippocampus", 1, "t/1", {Mechanism::kGaussian, 0.1, 2, 20}, 1e-5},
-                                ReadPolicy(dir_.path())->policy.budget)
+    ASSERT_TRUE(ledger
+                    ->Reserve({"anna", "ben"},
+                              {"hippocampus", 1, "t/1", {Mechanism::kGaussian, 0.1, 2, 20}, 1e-5},
+                              ReadPolicy(dir_.path())->policy.budget)
                     .ok());
   }
   ASSERT_TRUE(Run({"budget", "--home", dir_.path(), "--output", "json"}).ok());

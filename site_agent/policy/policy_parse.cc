@@ -1,7 +1,7 @@
 // Reads policy.yaml into a SitePolicy.
 #include <algorithm>
 #include <cmath>
-#include <set>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -14,15 +14,17 @@
 #include "proto/base/status.h"
 #include "proto/yaml/strict_yaml.h"
 #include "site_agent/policy/site_policy.h"
+#include "yaml-cpp/eventhandler.h"
 
 namespace consilium::agent {
 namespace {
 
-constexpr size_t kItemsMax = 256;  // of any list
+constexpr size_t kItemsMax = 256;         // of any list
 constexpr size_t kModalityBytesMax = 16;  // a DICOM code string
 constexpr int64_t kCohortMax = 255;       // sites of one secure sum
 constexpr int64_t kRoundsPerDayMax = 10'000;
-// What holds where a level is demanded and no number is written: notes on the choice in docs/policy.md.
+// What holds where a level is demanded and no number is written: notes on the choice in
+// docs/policy.md.
 constexpr double kEpsilonDefault = 8;
 constexpr double kDeltaDefault = 1e-3;
 
@@ -31,6 +33,32 @@ struct PolicyDocument {
   static constexpr const char* kNeededBy = "write it";
 };
 using Reader = StrictYaml<PolicyDocument>;
+
+// Takes what a YAML text says and does nothing with it.
+class Unheard final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// Whether anything follows the first document. Not YAML::LoadAll, which goes on for ever over
+// "{,},".
+bool HasMore(const std::string& yaml) {
+  std::istringstream stream(yaml);
+  YAML::Parser parser(stream);
+  Unheard unheard;
+  return parser.HandleNextDocument(unheard) && parser.HandleNextDocument(unheard);
+}
 
 absl::Status Refuse(const YAML::Node& node, absl::string_view key, absl::string_view what) {
   return Reader::Refuse(node, key, what);
@@ -87,14 +115,16 @@ const char* BadPattern(absl::string_view text) {
 }
 
 const char* BadName(absl::string_view text) {
-  return CheckName("", text).ok() ? nullptr : "must be a name of [a-z0-9_.-], at most 63 characters";
+  return CheckName("", text).ok() ? nullptr
+                                  : "must be a name of [a-z0-9_.-], at most 63 characters";
 }
 
 const char* BadPeer(absl::string_view text) {
   if (!absl::ConsumePrefix(&text, "sha256:")) return BadPattern(text);
-  const bool hex = text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-    return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
-  });
+  const bool hex =
+      text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+        return absl::ascii_isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'f');
+      });
   return hex ? nullptr : "must be sha256: and 64 lower-case hex digits of the certificate";
 }
 
@@ -120,8 +150,7 @@ auto Choice(T& out, Parse parse, const char* remedy) {
 }
 
 std::optional<Approval> ApprovalOf(absl::string_view name) {
-  for (const Approval a :
-       {Approval::kNone, Approval::kFirstTaskOfAStudy, Approval::kEachPlan}) {
+  for (const Approval a : {Approval::kNone, Approval::kFirstTaskOfAStudy, Approval::kEachPlan}) {
     if (name == ApprovalName(a)) return a;
   }
   return std::nullopt;
@@ -229,9 +258,10 @@ absl::Status ReadSecureAggregation(const YAML::Node& node, const std::string& pa
   reader.GetWith("min_cohort", [&](const YAML::Node& item, const std::string& key) {
     int64_t value = 0;
     if (Reader::Read(item, value) && value < kMinCohortFloor) {
-      return Refuse(item, key,
-                    "must be 3 or more: in a sum of two, each site can subtract itself and read the "
-                    "other");
+      return Refuse(
+          item, key,
+          "must be 3 or more: in a sum of two, each site can subtract itself and read the "
+          "other");
     }
     return Whole(kMinCohortFloor, kCohortMax, policy.min_cohort)(item, key);
   });
@@ -261,8 +291,8 @@ absl::Status ReadPrivacy(const YAML::Node& node, const std::string& path, SitePo
 absl::Status ReadBudget(const YAML::Node& node, const std::string& path, SitePolicy& policy) {
   Reader reader(node, path);
   std::optional<double> delta;
-  reader.GetWith("epsilon", Positive(policy.budget.epsilon, 1e6,
-                                     "must be a number above 0, at most 1000000"));
+  reader.GetWith("epsilon",
+                 Positive(policy.budget.epsilon, 1e6, "must be a number above 0, at most 1000000"));
   reader.GetWith("delta", Positive(delta, 0.1, "must be a number above 0 and at most 0.1"));
   policy.budget.delta = delta.value_or(policy.budget.delta);
   return reader.Finish();
@@ -374,17 +404,19 @@ absl::StatusOr<SitePolicy> ParsePolicy(absl::string_view yaml) {
         absl::StrCat("policy.yaml: longer than ", kPolicyBytesMax, " bytes"));
   }
   try {  // yaml-cpp reports faults by exception; none leaves this function
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(yaml));
-    if (documents.size() > 1) {
+    const std::string text(yaml);
+    const YAML::Node root = YAML::Load(text);
+    if (HasMore(text)) {
       return absl::InvalidArgumentError(
-          "policy.yaml: holds several documents (---); what the later ones say would not count");
+          "policy.yaml: goes on after its end (a second document?); what comes there would not "
+          "count");
     }
     // A file that was cut to nothing must not turn into the defaults.
-    if (documents.empty() || documents[0].IsNull()) {
+    if (root.IsNull()) {
       return absl::InvalidArgumentError(
           "policy.yaml: is empty; write {} for the defaults, or remove the file");
     }
-    return ReadRoot(documents[0]);
+    return ReadRoot(root);
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(
         absl::StrCat("policy.yaml: is not YAML: line ", error.mark.line + 1, ": ", error.msg));

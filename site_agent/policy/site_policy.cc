@@ -106,8 +106,8 @@ void NameDefaults(Json& json) {
   unless_there(json, "algorithms", "any");
   unless_there(json["series"], "modalities", "any");
   unless_there(json["update"], "norm_max", "not demanded");
-  for (const char* key : {"epsilon_max", "delta_max", "epsilon_per_round_max",
-                          "noise_multiplier_min", "clip_max"}) {
+  for (const char* key :
+       {"epsilon_max", "delta_max", "epsilon_per_round_max", "noise_multiplier_min", "clip_max"}) {
     unless_there(json["privacy"], key, "not limited");
   }
   unless_there(json["budget"], "epsilon", "counted, not limited");
@@ -131,9 +131,12 @@ std::optional<Protection> ProtectionOf(absl::string_view name) {
 
 const char* PrivacyLevelName(PrivacyLevel level) {
   switch (level) {
-    case PrivacyLevel::kNone: return "none";
-    case PrivacyLevel::kSample: return "sample";
-    case PrivacyLevel::kSite: return "site";
+    case PrivacyLevel::kNone:
+      return "none";
+    case PrivacyLevel::kSample:
+      return "sample";
+    case PrivacyLevel::kSite:
+      return "site";
   }
   CSL_CHECK(false);
 }
@@ -147,9 +150,12 @@ std::optional<PrivacyLevel> PrivacyLevelOf(absl::string_view name) {
 
 const char* ApprovalName(Approval approval) {
   switch (approval) {
-    case Approval::kNone: return "none";
-    case Approval::kFirstTaskOfAStudy: return "first-task-of-a-study";
-    case Approval::kEachPlan: return "each-plan";
+    case Approval::kNone:
+      return "none";
+    case Approval::kFirstTaskOfAStudy:
+      return "first-task-of-a-study";
+    case Approval::kEachPlan:
+      return "each-plan";
   }
   CSL_CHECK(false);
 }

@@ -1,10 +1,10 @@
 // A site's own policy: what its people allow, in HOME/policy.yaml, whatever a plan asks for.
 //
 // Strict: an unknown key, a key given twice, a wrong type or a value that cannot work is
-// INVALID_ARGUMENT with the key, its line and what to write instead. Nothing in a task can change or
-// lower it; it is read again at each task (ReadPolicy), and a file that is there but cannot be used
-// refuses every task: there is no falling back to what was read before or to the defaults. What each
-// key means for the people who write it: docs/policy.md.
+// INVALID_ARGUMENT with the key, its line and what to write instead. Nothing in a task can change
+// or lower it; it is read again at each task (ReadPolicy), and a file that is there but cannot be
+// used refuses every task: there is no falling back to what was read before or to the defaults.
+// What each key means for the people who write it: docs/policy.md.
 //
 // Thread-safety: values; the functions are thread-safe.
 #ifndef CONSILIUM_SITE_AGENT_POLICY_SITE_POLICY_H_
@@ -65,8 +65,8 @@ struct PatientBudget {
 
 struct SitePolicy {
   // Who may ask, and for what.
-  std::vector<std::string> studies_allow = {"*"};  // patterns
-  std::vector<std::string> studies_deny;           // patterns; stronger than allow
+  std::vector<std::string> studies_allow = {"*"};      // patterns
+  std::vector<std::string> studies_deny;               // patterns; stronger than allow
   std::optional<std::vector<std::string>> purposes;    // absent: any
   std::optional<std::vector<std::string>> algorithms;  // site-side algorithms; absent: any
   Approval approval = Approval::kNone;
@@ -79,10 +79,11 @@ struct SitePolicy {
 
   // How updates leave.
   std::vector<Protection> protections = {Protection::kSecureAggregation};
-  std::vector<std::string> sealed_studies = {"*"};  // patterns; counts only where sealed is accepted
+  std::vector<std::string> sealed_studies = {
+      "*"};                              // patterns; counts only where sealed is accepted
   int64_t min_cohort = kMinCohortFloor;  // sites in a sum that is opened
   int64_t bits_min = 16;                 // of the masked lanes: 16 or 32
-  std::optional<double> norm_max;        // L2 norm a plan has to clip updates to; absent: not demanded
+  std::optional<double> norm_max;  // L2 norm a plan has to clip updates to; absent: not demanded
 
   PrivacyLimits privacy;
   PatientBudget budget;

@@ -90,6 +90,21 @@ TEST(ParsePolicyTest, WhatHoldsIsPrintedAndReadsBack) {
   }
 }
 
+TEST(ParsePolicyTest, TheExampleOfTheDocsIsRight) {
+  const auto page = ReadFile(CONSILIUM_SOURCE_DIR "/docs/policy.md", 1 << 20);
+  ASSERT_TRUE(page.ok()) << page.status();
+  const size_t begin = page->find("```yaml\n") + 8, end = page->find("\n```", begin);
+  ASSERT_NE(end, std::string::npos);
+  const auto policy = ParsePolicy(page->substr(begin, end - begin));
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  // It names every key: with all of them out of the way of their defaults, none is missing.
+  for (const auto& row : PolicyTable(SitePolicy())) {
+    const std::string key = row[0].substr(row[0].find('.') + 1);
+    if (key == "KEY") continue;
+    EXPECT_THAT(page->substr(begin, end - begin), HasSubstr(key + ":"));
+  }
+}
+
 TEST(ParsePolicyTest, DefaultsAreOfSecureAggregationAmongThree) {
   const SitePolicy policy = *ParsePolicy("{}");
   EXPECT_EQ(policy, SitePolicy());
@@ -105,8 +120,9 @@ TEST(ParsePolicyTest, ALevelThatIsDemandedBringsLimits) {
 }
 
 TEST(ParsePolicyTest, WhatNobodyKnowsIsAnErrorWithLineAndRemedy) {
-  EXPECT_THAT(ErrorOf("approval: none\nmin_cohort: 5\n"),
-              HasSubstr("min_cohort (line 2): is not a known key; remove it or use one of: studies"));
+  EXPECT_THAT(
+      ErrorOf("approval: none\nmin_cohort: 5\n"),
+      HasSubstr("min_cohort (line 2): is not a known key; remove it or use one of: studies"));
   EXPECT_THAT(ErrorOf("secure_aggregation:\n  cohort: 5\n"),
               HasSubstr("secure_aggregation.cohort (line 2)"));
   EXPECT_THAT(ErrorOf("approval: none\napproval: none\n"), HasSubstr("is there twice"));
@@ -117,7 +133,9 @@ TEST(ParsePolicyTest, WhatNobodyKnowsIsAnErrorWithLineAndRemedy) {
 TEST(ParsePolicyTest, AnEmptyFileIsNotTheDefaults) {
   EXPECT_THAT(ErrorOf(""), HasSubstr("is empty; write {}"));
   EXPECT_THAT(ErrorOf("# approval: each-plan\n"), HasSubstr("is empty"));
-  EXPECT_THAT(ErrorOf("{}\n---\napproval: each-plan\n"), HasSubstr("several documents"));
+  EXPECT_THAT(ErrorOf("{}\n---\napproval: each-plan\n"), HasSubstr("a second document?"));
+  EXPECT_THAT(ErrorOf("{} approval: each-plan"), HasSubstr("policy.yaml: "));
+  EXPECT_THAT(ErrorOf("{,},"), HasSubstr("policy.yaml: "));
   EXPECT_THAT(ErrorOf(std::string(kPolicyBytesMax + 1, '#')), HasSubstr("longer than"));
 }
 

@@ -38,8 +38,8 @@ struct TrainingHours {
 
 bool MayTrainAt(const TrainingHours& hours, absl::Time now, const absl::TimeZone& zone);
 
-// The first moment from `from` on at which training is allowed: `from` itself, or the beginning of a
-// window. InfiniteFuture when no day is.
+// The first moment from `from` on at which training is allowed: `from` itself, or the beginning of
+// a window. InfiniteFuture when no day is.
 absl::Time NextOpening(const TrainingHours& hours, absl::Time from, const absl::TimeZone& zone);
 
 }  // namespace consilium::agent

@@ -10,7 +10,8 @@ class TrainingHoursTest : public testing::Test {
  protected:
   TrainingHoursTest() { EXPECT_TRUE(absl::LoadTimeZone("Europe/Amsterdam", &zone_)); }
   absl::Time Local(int day, int hour, int minute = 0) const {
-    return absl::FromCivil(absl::CivilSecond(2026, 5, day, hour, minute), zone_);  // the 1st: Friday
+    return absl::FromCivil(absl::CivilSecond(2026, 5, day, hour, minute),
+                           zone_);  // the 1st: Friday
   }
   TrainingHours Of(absl::string_view window, std::array<bool, 7> days) const {
     return {{*ParseHourWindow(window)}, days};
@@ -26,8 +27,9 @@ TEST_F(TrainingHoursTest, WindowsReadBackAndBadOnesSayHowToWriteThem) {
     ASSERT_TRUE(window.ok()) << text;
     EXPECT_EQ(FormatHourWindow(*window), text);
   }
-  for (const char* text : {"", "20-06", "20:00", "20:00-20:00", "24:00-06:00", "08:60-09:00",
-                           "20:00-25:00", "20:00-06:00 ", "+8:00-09:00", "20:00--6:00", "a:bc-d:ef"}) {
+  for (const char* text :
+       {"", "20-06", "20:00", "20:00-20:00", "24:00-06:00", "08:60-09:00", "20:00-25:00",
+        "20:00-06:00 ", "+8:00-09:00", "20:00--6:00", "a:bc-d:ef"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ParseHourWindow(text).status())) << text;
   }
 }
@@ -41,10 +43,10 @@ TEST_F(TrainingHoursTest, ANightBelongsToTheDayOnWhichItBegins) {
   const TrainingHours nights = Of("20:00-06:00", kWorkdays);
   EXPECT_FALSE(MayTrainAt(nights, Local(1, 19, 59), zone_));
   EXPECT_TRUE(MayTrainAt(nights, Local(1, 20), zone_));
-  EXPECT_TRUE(MayTrainAt(nights, Local(2, 5, 59), zone_));   // Saturday, Friday's night
+  EXPECT_TRUE(MayTrainAt(nights, Local(2, 5, 59), zone_));  // Saturday, Friday's night
   EXPECT_FALSE(MayTrainAt(nights, Local(2, 6), zone_));
-  EXPECT_FALSE(MayTrainAt(nights, Local(2, 21), zone_));     // Saturday's own
-  EXPECT_FALSE(MayTrainAt(nights, Local(4, 5), zone_));      // Monday: Sunday's night
+  EXPECT_FALSE(MayTrainAt(nights, Local(2, 21), zone_));  // Saturday's own
+  EXPECT_FALSE(MayTrainAt(nights, Local(4, 5), zone_));   // Monday: Sunday's night
   EXPECT_EQ(NextOpening(nights, Local(2, 6), zone_), Local(4, 20));
   EXPECT_EQ(NextOpening(nights, Local(1, 19), zone_), Local(1, 20));
 }
@@ -59,8 +61,8 @@ TEST_F(TrainingHoursTest, TheEarliestOfSeveralWindowsOpensNext) {
 
 TEST_F(TrainingHoursTest, HoursAreThoseOfTheZone) {
   const TrainingHours hours = Of("20:00-21:00", kAlways);
-  const absl::Time utc_evening = absl::FromCivil(absl::CivilSecond(2026, 5, 1, 20, 30),
-                                                 absl::UTCTimeZone());
+  const absl::Time utc_evening =
+      absl::FromCivil(absl::CivilSecond(2026, 5, 1, 20, 30), absl::UTCTimeZone());
   EXPECT_TRUE(MayTrainAt(hours, utc_evening, absl::UTCTimeZone()));
   EXPECT_FALSE(MayTrainAt(hours, utc_evening, zone_));  // half past ten there
 }

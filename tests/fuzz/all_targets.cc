@@ -4,7 +4,7 @@ namespace consilium::fuzz {
 
 std::vector<Target> AllTargets() {
   std::vector<Target> all = ProtoTargets();
-  for (const auto& more : {CoordinatorTargets(), AuditTargets()}) {
+  for (const auto& more : {CoordinatorTargets(), AuditTargets(), SecaggTargets(), SiteTargets()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

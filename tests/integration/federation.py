@@ -69,6 +69,9 @@ class Federation:
         self.cli("site", "invite", site, "--out", invitation)
         self.run("consilium-agent", "enroll", "--home", self.site_home(site), "--invitation", invitation)
         self.cli("site", "approve", site)
+        # Without a policy a site masks its updates or sends none.
+        (self.site_home(site) / "policy.yaml").write_text(
+            "protections: [secure-aggregation, sealed]\n")
         done = self.run("consilium-agent", "ingest", "--home", self.site_home(site), archive,
                         "--output", "json")
         (self.logs / f"{site}.ingest.log").write_text(done.stdout + done.stderr)
