@@ -47,6 +47,21 @@ TEST(PlanConfigTest, WithoutSemiSupervisionThereIsNoConsistency) {
   EXPECT_EQ(SessionOptionsFor(plan, {}).training.consistency_weight, 0);
 }
 
+TEST(PlanConfigTest, AlgorithmsAreThePlans) {
+  wire::Plan plan = SomePlan();
+  plan.algorithm.proximal_mu = 0.5;
+  using Optimiser = training::TrainingConfig::Optimiser;
+  EXPECT_EQ(SessionOptionsFor(plan, {}).training.proximal_mu, 0) << "fedavg has no term";
+  EXPECT_EQ(SessionOptionsFor(plan, {}).training.optimiser, Optimiser::kAdamW);
+  plan.algorithm.kind = "fedprox";
+  EXPECT_EQ(SessionOptionsFor(plan, {}).training.proximal_mu, 0.5);
+  plan.algorithm.kind = "scaffold";
+  plan.algorithm.local_layers = {"*.norm*"};
+  EXPECT_EQ(SessionOptionsFor(plan, {}).training.proximal_mu, 0);
+  EXPECT_EQ(SessionOptionsFor(plan, {}).training.optimiser, Optimiser::kSgd);
+  EXPECT_EQ(SessionOptionsFor(plan, {}).training.local_layers, plan.algorithm.local_layers);
+}
+
 TEST(PlanConfigTest, SeedDependsOnSiteRoundAndPlanAlone) {
   wire::Plan plan = SomePlan();
   const uint64_t seed = RoundOptionsFor(plan, 1, "site-a").seed;

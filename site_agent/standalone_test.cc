@@ -39,6 +39,19 @@ TEST_F(StandaloneTest, TrainsWritesAndMeasures) {
   EXPECT_TRUE(nlohmann::json::parse(*json).contains("mean_dice"));
 }
 
+TEST_F(StandaloneTest, PatientLevelPrivacyHoldsAloneToo) {
+  wire::Plan plan = TinyPlan();
+  plan.privacy = {"sample", 4, 1e-3, 1, 8, 0};
+  plan.algorithm.kind = "scaffold";  // alone there is nobody to agree with
+  TrainAloneOptions options{{At("data")}, At("out"), plan, {}};
+  const auto result = TrainAlone(options, Env());
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->steps, 3);
+  EXPECT_EQ(result->mean_loss, 0) << "a loss has no noise";
+  EXPECT_EQ(wire::ReadSafetensors(At("out/model.safetensors"))->metadata.at(wire::kPlanMetadataKey),
+            wire::PlanToJson(plan));
+}
+
 TEST_F(StandaloneTest, AnyExportedModelCanBeMeasured) {
   WriteTinyModel(TinyPlan(), At("model.safetensors"));
   const auto evaluation =

@@ -147,6 +147,7 @@ class AgentHarness {
       return !stop.load() && ++sleeps < 1000;
     };
     options.uniform = [this] { return uniform; };
+    options.accepted = [this](const TaskKey& task) { accepted.push_back(task.task_id); };
     options.discarded = [this](const Discard& discard) { discarded.push_back(discard.task_id); };
     RoundDriver driver(remote, *spool, work, clock, stop, options);
     return driver.Run();
@@ -156,6 +157,7 @@ class AgentHarness {
   FakeClock clock;
   std::atomic<bool> stop{false};
   std::vector<std::string> worked;
+  std::vector<std::string> accepted;  // as the driver's owner hears of it
   std::vector<std::string> discarded;
   std::vector<int> waits;
   std::function<void(const std::string& update_path)> after_work;
@@ -518,6 +520,29 @@ TEST(RoundDriverTest, CoordinatorThatAnswersAtOnceIsNotAskedInABusyLoop) {
   };
   ASSERT_TRUE(agent.RunUntilStopped().ok());
   EXPECT_GE(agent.clock.passed, absl::Seconds(9));
+}
+
+TEST(RoundDriverTest, TheOwnerHearsOfUpdatesThatWereTakenOnly) {
+  AgentHarness agent;
+  agent.remote.rounds = 2;
+  int refusals = 2;
+  agent.remote.fail = [&](const std::string& where) {
+    return where == "upload" && refusals-- > 0 ? absl::UnavailableError("away") : absl::OkStatus();
+  };
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_EQ(agent.accepted, (Ids{"train/1", "train/2"}));
+}
+
+TEST(RoundDriverTest, WorkThatSaysWhenToComeBackIsAskedForThen) {
+  AgentHarness agent;
+  agent.work_fails = 1;
+  agent.work_error =
+      wire::WithRetryAfter(absl::UnavailableError("not in these hours"), absl::Minutes(4));
+  ASSERT_TRUE(agent.RunUntilStopped().ok());
+  EXPECT_TRUE(agent.remote.declined.empty());
+  ASSERT_FALSE(agent.slept.empty());
+  EXPECT_EQ(agent.slept[0], absl::Minutes(4));
+  EXPECT_EQ(agent.accepted, (Ids{"train/1"}));
 }
 
 }  // namespace

@@ -311,6 +311,63 @@ TEST_F(MaskedRoundTest, OnlyAnUpdateOfThisSiteIsOpened) {
       absl::IsFailedPrecondition(RunConsent(a().site(), Task(a(), TaskKind::kConsent)).status()));
 }
 
+wire::Plan NoisyPlan() {
+  wire::Plan plan = TestStudy::MaskedPlan();
+  plan.protection.clip = 64;  // room for the noise
+  plan.privacy = {"site", 8, 1e-2, 1, 8, 4};
+  return plan;
+}
+
+class NoisyRoundTest : public MaskedRoundTest {
+ protected:
+  NoisyRoundTest() : MaskedRoundTest(NoisyPlan(), 20'000) {}
+};
+
+TEST_F(NoisyRoundTest, TheSumIsThatOfClippedUpdatesAndEverybodysNoiseAndNothingElse) {
+  TrainAll();
+  ConsentAndReveal(4);
+  const Opened opened = Open<uint32_t>(4);
+  EXPECT_EQ(opened.lanes.weight, 4u);
+  EXPECT_EQ(opened.lanes.metrics, (std::vector<double>{0, 0, 0, 0})) << "no lane has noise";
+  std::vector<double> noise(opened.means.begin(), opened.means.end());
+  for (const std::string& name : kNames) {
+    wire::TensorMap update = TestUpdate(name, study_.parameters);
+    ASSERT_LT(BoundNorm(update, 1), 1) << "longer than the clip";
+    for (size_t i = 0; i < noise.size(); ++i) noise[i] -= update.values[i] / 4;
+  }
+  double squares = 0;
+  for (const double value : noise) squares += value * value;
+  // Calibrated for the three whose shares open a sum; four took part.
+  const double expected = 4.0 * std::sqrt(4.0 / 3) / 4;
+  EXPECT_NEAR(std::sqrt(squares / static_cast<double>(noise.size())), expected, expected * 0.03);
+}
+
+TEST_F(NoisyRoundTest, ASiteThatIsToCountForMoreThanOthersRefuses) {
+  a().task.masking->weight_max = 2;
+  std::vector<absl::Status> ended(sites_.size());
+  {
+    ThreadPool pool(static_cast<int>(sites_.size()));
+    for (size_t i = 0; i < sites_.size(); ++i) {
+      pool.Schedule([&, i] {
+        ended[i] =
+            sites_[i]->Train(TestUpdate(kNames[i], study_.parameters), FactsOf(i)).status();
+      });
+    }
+  }
+  EXPECT_TRUE(absl::IsFailedPrecondition(ended[0])) << ended[0];
+  EXPECT_TRUE(absl::StrContains(DeclineReason(ended[0]), "count alike")) << ended[0];
+  EXPECT_FALSE(PathExists(a().spool().UpdatePath(a().task.task_id)));
+  EXPECT_TRUE(ended[1].ok()) << ended[1];
+}
+
+TEST(BoundNormTest, AControlVariateBehindTheWeightsIsLeftAlone) {
+  wire::TensorMap update;
+  update.layout.tensors = {{"w", {2}}, {"control.w", {2}}};
+  update.values = {3, 4, 30, 40};
+  EXPECT_DOUBLE_EQ(BoundNorm(update, 2.5), 0.5);
+  EXPECT_EQ(update.values, (std::vector<float>{1.5, 2, 30, 40}));
+}
+
 TEST(BoundNormTest, ALongUpdateIsScaledDownAndAShortOneIsNot) {
   wire::TensorMap update;
   update.values = {3, 4};

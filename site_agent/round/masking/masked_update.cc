@@ -95,7 +95,7 @@ absl::StatusOr<Vector> VectorFor(const CheckedTerms& terms, const SiteTask& task
   // No sum of fewer is opened: each needs the shares of so many.
   const auto threshold = static_cast<int64_t>(secagg::Threshold(session.sites()));
   CSL_ASSIGN_OR_RETURN(vector.noise, SiteNoiseSource::Create(
-                                         task.plan, {vector.quantiser, weight,
+                                         task.plan, {vector.quantiser, task.masking->weight_max,
                                                      static_cast<int64_t>(session.sites()),
                                                      threshold, session.rounding_seed()}));
   return vector;

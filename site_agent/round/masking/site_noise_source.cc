@@ -34,9 +34,9 @@ SiteNoiseSource::SiteNoiseSource(double clip, privacy::SecretBytes key, dp::Disc
 
 absl::StatusOr<SiteNoiseSource> SiteNoiseSource::Create(const wire::Plan& plan,
                                                         const Session& session) {
-  if (session.weight != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a weight of ", session.weight, ", but sites count alike under site noise"));
+  if (session.weight_max != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("a weight of ", session.weight_max,
+                                                   ", but sites count alike under site noise"));
   }
   const secagg::Quantiser& quantiser = session.quantiser;
   dp::DistributedSetting setting;

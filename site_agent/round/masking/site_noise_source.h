@@ -27,7 +27,7 @@ class SiteNoiseSource {
 
   struct Session {
     const secagg::Quantiser& quantiser;
-    uint32_t weight = 0;              // of this site's update
+    int64_t weight_max = 0;           // of this site's update; 1 for all of them
     int64_t sites = 0;                // of the roster
     int64_t threshold = 0;            // the fewest of them whose sum is opened
     absl::string_view rounding_seed;  // 32 secret bytes of this site and session

@@ -29,9 +29,9 @@ secagg::Quantiser QuantiserOf(double clip = 64, uint64_t divisor = 5) {
   return *secagg::Quantiser::Create(options);
 }
 
-absl::StatusOr<SiteNoiseSource> Make(const secagg::Quantiser& quantiser, uint32_t weight = 1,
+absl::StatusOr<SiteNoiseSource> Make(const secagg::Quantiser& quantiser, int64_t weight_max = 1,
                                      const wire::Plan& plan = SitePlan(), char seed = 'a') {
-  return SiteNoiseSource::Create(plan, {quantiser, weight, 5, 4, std::string(32, seed)});
+  return SiteNoiseSource::Create(plan, {quantiser, weight_max, 5, 4, std::string(32, seed)});
 }
 
 std::vector<int64_t> All(const SiteNoiseSource& source) {

@@ -43,6 +43,10 @@ TestStudy::TestStudy(wire::Plan of)
   quantiser.clip = plan.protection.clip;
   quantiser.divisor = 5000;
   quantiser.metrics = {"labelled_cases", "loss", "saturated", "steps"};
+  if (plan.privacy.level == "site") {  // four sites that count alike
+    quantiser.divisor = 4;
+    weight_max = 1;
+  }
   bits = static_cast<uint32_t>(plan.protection.bits);
   if (bits == 16) {
     quantiser.rotation_block = 128;
@@ -50,7 +54,7 @@ TestStudy::TestStudy(wire::Plan of)
   }
 }
 
-SiteTask TestStudy::TrainTask(const std::string& site, int64_t weight_max) const {
+SiteTask TestStudy::TrainTask(const std::string& site) const {
   SiteTask task;
   task.task_id = absl::StrCat("hippo/1/train/", site);
   task.kind = TaskKind::kTrain;

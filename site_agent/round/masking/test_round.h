@@ -34,7 +34,7 @@ inline constexpr char kTestStudy[] = "hippo";
 struct TestStudy {
   explicit TestStudy(wire::Plan plan = MaskedPlan());
   static wire::Plan MaskedPlan();
-  SiteTask TrainTask(const std::string& site, int64_t weight_max = 1000) const;
+  SiteTask TrainTask(const std::string& site) const;
   SiteTask UnmaskTask(const std::string& site, TaskKind kind, const std::string& survivors,
                       std::vector<secagg::Consent> consents = {}) const;
   std::string Certificate(const privacy::SecretBytes& key, const std::string& site) const;
@@ -46,6 +46,7 @@ struct TestStudy {
   secagg::QuantiserSpec quantiser;
   uint64_t parameters = 1000;
   uint32_t bits = 32;
+  int64_t weight_max = 1000;  // of each site
 };
 
 // The coordinator's end. Fixes the roster when all of `invited` have announced, and the sharing
