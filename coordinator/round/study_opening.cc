@@ -12,7 +12,7 @@
 namespace consilium::coordinator {
 
 namespace {
-constexpr int64_t kEqualWeightMilli = 1000;
+constexpr int64_t kEqualWeightMilli = 1;  // one unit, in masked words too
 }  // namespace
 
 bool StudyRun::IsTrainer(const CohortRecord& cohort) const { return !spec_.IsEvaluator(cohort.site); }
@@ -161,8 +161,6 @@ bool StudyRun::WarmingUp(const std::vector<SiteView>& sites) const {
 
 std::vector<Round::Invitee> StudyRun::Invitees(const std::vector<SiteView>& sites) const {
   const bool warming_up = WarmingUp(sites);
-  // Noise that hides one site is calibrated for sites that count alike (study_privacy.h).
-  const bool equal = spec_.privacy.level == "site";
   std::vector<Round::Invitee> invitees;
   for (const CohortRecord& cohort : record_.cohort) {
     if (!IsTrainer(cohort)) continue;
@@ -173,9 +171,7 @@ std::vector<Round::Invitee> StudyRun::Invitees(const std::vector<SiteView>& site
       skip = absl::StrCat("no labelled case: joins after ", spec_.unlabelled_after, " rounds");
     }
     invitees.push_back({cohort.site, TaskId(TaskKind::kTrain, record_.round + 1, cohort.site),
-                        equal ? 1
-                              : WeightMilli(cohort.trainable_labelled(), cohort.unlabelled(),
-                                            cohort),
+                        WeightMilli(cohort.trainable_labelled(), cohort.unlabelled(), cohort),
                         std::move(skip)});
   }
   for (const SiteView& site : sites) {  // whoever could not even be asked for its data
@@ -271,7 +267,8 @@ void StudyRun::OpenRound(const std::vector<SiteView>& sites, absl::Time now, Ste
 
 int64_t StudyRun::WeightMilli(int64_t labelled, int64_t unlabelled,
                               const CohortRecord& cohort) const {
-  // SCAFFOLD's control is the mean over sites, and noise for a site hides one contribution of one size.
+  // SCAFFOLD's control is the mean over sites, and noise that hides one site is calibrated for sites
+  // that count alike (study_privacy.h).
   const bool equal = spec_.algorithm.kind == "scaffold" || spec_.privacy.level == "site";
   if (equal) return labelled + unlabelled > 0 ? kEqualWeightMilli : 0;
   const double with = static_cast<double>(std::clamp<int64_t>(labelled, 0, cohort.trainable_labelled()));

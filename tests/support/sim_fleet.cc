@@ -156,9 +156,9 @@ void Fleet::OnTaken(Site& site, const agent::TaskKey& task) {
 
 void Fleet::OnDiscarded(Site& site, const agent::Discard& discard) {
   if (discard.reason == agent::DiscardReason::kTooMany) return;
-  site.masking_home->sessions().RemoveOfTask(discard.task_id);
+  const bool was_masked = site.masking_home->sessions().RemoveOfTask(discard.task_id);
   const bool ended = discard.reason == agent::DiscardReason::kEnded;
-  if (ended && options_.until == FleetOptions::Until::kOneUpdate) site.stop = true;
+  if (was_masked && ended && options_.until == FleetOptions::Until::kOneUpdate) site.stop = true;
 }
 
 bool Fleet::Sleep(const Site& site, absl::Duration duration) {

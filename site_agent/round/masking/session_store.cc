@@ -162,11 +162,15 @@ void SessionStore::RemoveBefore(const std::string& study, int64_t round) const {
   }
 }
 
-void SessionStore::RemoveOfTask(const std::string& train_task_id) const {
+bool SessionStore::RemoveOfTask(const std::string& train_task_id) const {
+  bool removed = false;
   for (const SessionFolder& item : FoldersIn(folder_)) {
     const auto stored = ReadSession(item.path);
-    if (stored.ok() && stored->train_task_id == train_task_id) Wipe(item.path);
+    if (!stored.ok() || stored->train_task_id != train_task_id) continue;
+    Wipe(item.path);
+    removed = true;
   }
+  return removed;
 }
 
 }  // namespace consilium::agent

@@ -51,8 +51,8 @@ class SessionStore {
   void Remove(const std::string& study, int64_t round) const;
   // Those of the study's rounds before `round`.
   void RemoveBefore(const std::string& study, int64_t round) const;
-  // The one of this TRAIN task, if there is one.
-  void RemoveOfTask(const std::string& train_task_id) const;
+  // The one of this TRAIN task. Whether there was one.
+  bool RemoveOfTask(const std::string& train_task_id) const;
 
  private:
   explicit SessionStore(std::string folder) : folder_(std::move(folder)) {}
