@@ -405,7 +405,7 @@ absl::Status MaskedRound::CheckDelivery(absl::string_view site) const {
 }
 
 absl::StatusOr<std::vector<MaskedRound::LeftOut>> MaskedRound::FixSurvivors(
-    const Sites& delivered, absl::Time unmask_by) {
+    const Sites& delivered, absl::Time unmask_by, size_t groups_min) {
   std::vector<Group> groups = groups_;
   std::vector<LeftOut> out;
   size_t alive = 0;
@@ -427,9 +427,9 @@ absl::StatusOr<std::vector<MaskedRound::LeftOut>> MaskedRound::FixSurvivors(
     }
     ++alive;
   }
-  if (groups.size() > 1 && alive < kGroupsMin) {
+  if (groups.size() > 1 && alive < groups_min) {
     return absl::FailedPreconditionError(
-        absl::StrCat(alive, " groups of sites are left where the median needs ", kGroupsMin));
+        absl::StrCat(alive, " groups of sites are left where the median needs ", groups_min));
   }
   if (alive == 0) return absl::FailedPreconditionError("no sites are left whose sum can be opened");
   groups_ = std::move(groups);

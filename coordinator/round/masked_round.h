@@ -118,8 +118,10 @@ class MaskedRound {
   // Fixes whose updates are summed. `delivered` ascending. Returns those of them that are left out
   // because their group lost too many. Idempotent for the same sites. FAILED_PRECONDITION: too few,
   // or others than at first.
+  // `groups_min`: of several groups so many have to be left.
   absl::StatusOr<std::vector<LeftOut>> FixSurvivors(const std::vector<std::string>& delivered,
-                                                    absl::Time unmask_by);
+                                                    absl::Time unmask_by,
+                                                    size_t groups_min = kGroupsMin);
   bool survivors_fixed() const;
   // Moves the end of the present phase: by the time a study was paused, or to at least `least`.
   void Extend(absl::Duration by) { record_.phase_ends_us += absl::ToInt64Microseconds(by); }

@@ -150,8 +150,10 @@ void StudyRun::StartUnmasking(absl::Time now, Step& step) {
   std::vector<std::string> delivered;
   for (const FoldUpdate& update : round_->Accepted()) delivered.push_back(update.site);
   const absl::Duration window = std::min(kUnmaskingWindow, spec_.deadline);
+  // A hostile site spoils the sum of its group, so f of them as many groups: the median stands 2f < n.
+  const auto groups_min = std::max(kGroupsMin, static_cast<size_t>(2 * spec_.rule.hostile + 1));
   const absl::StatusOr<std::vector<MaskedRound::LeftOut>> out =
-      masked_->FixSurvivors(delivered, now + window);
+      masked_->FixSurvivors(delivered, now + window, groups_min);
   if (!out.ok()) {
     Apply(round_->OnFailure(out.status().message(), now), now, step);
     return;

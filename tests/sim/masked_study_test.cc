@@ -362,6 +362,24 @@ TEST_F(MaskedStudyTest, GroupsAreOpenedApart) {
   }
 }
 
+TEST_F(MaskedStudyTest, AMedianOfTooFewGroupsForItsHostileSitesIsNotMade) {
+  Open(20, "{kind: secure-aggregation, group: 4}", ", rule: median, hostile: 2");
+  ASSERT_THAT(run_->masked()->record().rosters, SizeIs(5));
+  AgreeAll();
+  // Two sites of one group never deliver, so that group is left out; four are too few for f = 2.
+  const std::vector<std::string> group = run_->masked()->record().rosters[0].sites;
+  for (const size_t i : All()) {
+    if (names_[i] != group[0] && names_[i] != group[1]) Deliver(i);
+  }
+  now_ += absl::Minutes(11);
+  Tick();
+  const auto failed =
+      std::find_if(audit_.begin(), audit_.end(),
+                   [](const AuditFacts& facts) { return facts.action == "round.fail"; });
+  ASSERT_NE(failed, audit_.end());
+  EXPECT_THAT(failed->reason, HasSubstr("4 groups of sites are left where the median needs 5"));
+}
+
 TEST_F(MaskedStudyTest, AnUpdateBeforeItsKeysAreAgreedIsNotTaken) {
   Open(4);
   Agree(All());
