@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "absl/base/config.h"
 #include "absl/strings/str_cat.h"
@@ -110,37 +109,6 @@ absl::StatusOr<UpdateFacts> UpdateCheck::Finish() {
                      .value_max = value_max_,
                      .all_zero = value_max_ == 0,
                      .sha256 = digest_.Finish()};
-}
-
-std::vector<std::pair<size_t, size_t>> IdenticalUpdates(absl::Span<const UpdateFacts> updates) {
-  std::map<absl::string_view, size_t> first;
-  std::vector<std::pair<size_t, size_t>> pairs;
-  for (size_t i = 0; i < updates.size(); ++i) {
-    if (updates[i].all_zero) continue;
-    const auto [at, inserted] = first.emplace(updates[i].sha256, i);
-    if (!inserted) pairs.emplace_back(at->second, i);
-  }
-  return pairs;
-}
-
-absl::Status CheckWeightMilli(int64_t declared_milli, int64_t cap_milli) {
-  if (declared_milli <= 0) return absl::InvalidArgumentError("the weight must be positive");
-  if (declared_milli > cap_milli) {
-    return absl::InvalidArgumentError(absl::StrCat("the weight of ", declared_milli,
-                                                   " thousandths of a case is above the ",
-                                                   cap_milli, " that the site is enrolled for"));
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<int64_t> WeightMilliOf(double declared_cases, int64_t cap_milli) {
-  // Also false of NaN; beyond the largest total the product might not fit an integer.
-  if (!(declared_cases > 0 && declared_cases <= static_cast<double>(kWeightTotalMaxMilli))) {
-    return absl::InvalidArgumentError("the weight is not a positive number of cases");
-  }
-  const int64_t milli = std::llround(declared_cases * 1000);
-  if (const absl::Status status = CheckWeightMilli(milli, cap_milli); !status.ok()) return status;
-  return milli;
 }
 
 }  // namespace consilium::aggregation

@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <limits>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -59,17 +57,6 @@ class UpdateCheck {
   double squares_[kLanes] = {};  // of value i in lane i mod kLanes
   privacy::Sha256Stream digest_;
 };
-
-// Pairs of updates, by their place, that are equal byte by byte: one of the two was copied (or both
-// from a third). Each update is named with the first that it equals. Updates that are all zero are
-// left out, being marked already.
-std::vector<std::pair<size_t, size_t>> IdenticalUpdates(absl::Span<const UpdateFacts> updates);
-
-// What an update may count for: as declared by its site, in thousandths of a case, against the cap
-// that was enrolled for the site. INVALID_ARGUMENT: not positive, or above the cap.
-absl::Status CheckWeightMilli(int64_t declared_milli, int64_t cap_milli);
-// The same of a number of cases, to the nearest thousandth. INVALID_ARGUMENT also: NaN, infinite.
-absl::StatusOr<int64_t> WeightMilliOf(double declared_cases, int64_t cap_milli);
 
 }  // namespace consilium::aggregation
 

@@ -43,6 +43,18 @@ bool Has(const RoundEffects& effects) {
   return false;
 }
 
+TEST(RoundTest, ACopyOfAnotherSitesUpdateIsNotTakenUnlessItIsEmpty) {
+  Round round = MakeRound(2);
+  VerifiedUpdate update = Update("u1"), copy = Update("u2");
+  update.values_sha256 = copy.values_sha256 = "aa";
+  ASSERT_TRUE(round.OnUpdateVerified("north", update, kStart).ok());
+  EXPECT_EQ(round.OnUpdateVerified("south", copy, kStart).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(round.Awaits("south"));
+  copy.all_zero = true;  // whoever learnt nothing is not a copier
+  EXPECT_TRUE(round.OnUpdateVerified("south", copy, kStart).ok());
+}
+
 TEST(RoundTest, LastAwaitedUpdateStartsAggregation) {
   Round round = MakeRound(2);
   auto effects = round.OnUpdateVerified("north", Update("u1"), kStart);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/study_terms.h"
+#include "proto/base/check.h"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
 
@@ -128,11 +129,11 @@ absl::Status InRange(absl::string_view key, double value, double low, double hig
   return Refuse(key, absl::StrCat("must be between ", NumberText(low), " and ", NumberText(high)));
 }
 
-// How many of `updates` may be hostile; the conditions of the papers in aggregation/.
-int64_t HostileMax(absl::string_view rule, int64_t updates) {
-  if (rule == "multi_krum") return (updates - 3) / 2;  // n > 2f + 2, Blanchard et al. 2017
-  if (rule == "fltrust") return updates - 1;           // the root is honest
-  return (updates - 1) / 2;                            // n > 2f
+// How many of `updates` may be hostile.
+int64_t HostileMax(const RuleSpec& rule, int64_t updates) {
+  int64_t most = 0;
+  while (most < updates && aggregation::UpdatesMin(RuleOf(rule), most + 1) <= updates) ++most;
+  return most;
 }
 
 // The least updates that a rule is ever given: a round may close with its quorum.
@@ -141,7 +142,7 @@ absl::Status CheckRule(const StudySpec& spec) {
   if (rule.name == "mean") return absl::OkStatus();
   const bool grouped = Grouped(spec);
   const int64_t updates = grouped ? GroupsMin(spec) : spec.quorum;
-  const int64_t most = std::max<int64_t>(0, HostileMax(rule.name, updates));
+  const int64_t most = HostileMax(rule, updates);
   if (rule.hostile < 0) return Refuse("aggregation.hostile", "must be 0 or more");
   if (rule.hostile > most) {
     return Refuse("aggregation.hostile",
@@ -212,6 +213,16 @@ absl::Status CheckAlgorithm(const wire::PlanAlgorithm& a) {
 }
 
 }  // namespace
+
+aggregation::Rule RuleOf(const RuleSpec& spec) {
+  if (spec.name == "median") return aggregation::Rule::kMedian;
+  if (spec.name == "trimmed_mean") return aggregation::Rule::kTrimmedMean;
+  if (spec.name == "multi_krum") return aggregation::Rule::kMultiKrum;
+  if (spec.name == "dnc") return aggregation::Rule::kDnc;
+  if (spec.name == "fltrust") return aggregation::Rule::kFlTrust;
+  CSL_CHECK(spec.name == "mean");
+  return aggregation::Rule::kWeightedMean;
+}
 
 std::vector<Combination> RefusedCombinations() {
   std::vector<Combination> out;

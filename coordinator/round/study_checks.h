@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "aggregation/robust_rule.h"
 #include "coordinator/round/study.h"
 
 namespace consilium::coordinator {
@@ -29,6 +30,9 @@ absl::Status CheckTerms(const StudySpec& spec);
 int64_t MaskedThreshold(int64_t sites);
 // Groups of a study with protection.group, when a round opens with its min_sites.
 int64_t GroupsMin(const StudySpec& spec);
+
+// The rule of aggregation/ that a checked study file names.
+aggregation::Rule RuleOf(const RuleSpec& rule);
 
 }  // namespace consilium::coordinator
 

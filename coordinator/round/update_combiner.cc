@@ -9,6 +9,7 @@
 #include "aggregation/column_rules.h"
 #include "aggregation/robust_aggregator.h"
 #include "aggregation/weighted_mean.h"
+#include "coordinator/round/study_checks.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
@@ -52,16 +53,6 @@ class MeanCombiner final : public UpdateCombiner {
  private:
   const std::vector<SealedPart>& parts_;
 };
-
-aggregation::Rule RuleOf(const RuleSpec& spec) {
-  if (spec.name == "median") return aggregation::Rule::kMedian;
-  if (spec.name == "trimmed_mean") return aggregation::Rule::kTrimmedMean;
-  if (spec.name == "multi_krum") return aggregation::Rule::kMultiKrum;
-  if (spec.name == "dnc") return aggregation::Rule::kDnc;
-  if (spec.name == "fltrust") return aggregation::Rule::kFlTrust;
-  CSL_CHECK(spec.name == "mean");
-  return aggregation::Rule::kWeightedMean;
-}
 
 class RuleCombiner final : public UpdateCombiner {
  public:
