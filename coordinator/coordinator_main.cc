@@ -1,5 +1,4 @@
 // consilium-coordinator: runs the coordinating centre of a federation until SIGTERM.
-#include <malloc.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -14,6 +13,7 @@
 #include "privacy/log/log.h"
 #include "proto/base/cli.h"
 #include "proto/base/clock.h"
+#include "proto/base/heap.h"
 #include "proto/base/status.h"
 #include "proto/base/supervisor.h"
 #include "proto/wire/transport.h"
@@ -34,8 +34,6 @@ constexpr const char* kFooter =
     "  consilium-coordinator --home ./centre";
 
 constexpr int kSecondSignalExit = 130;
-// Of the allocator. A thousand connections are served by few threads; more pools only keep more free.
-constexpr int kArenasMax = 4;
 
 absl::Status Run(const std::string& home, const sigset_t& signals) {
   CSL_ASSIGN_OR_RETURN(const consilium::coordinator::CoordinatorOptions options,
@@ -62,7 +60,7 @@ absl::Status Run(const std::string& home, const sigset_t& signals) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  ::mallopt(M_ARENA_MAX, kArenasMax);
+  consilium::BoundHeapPools();
   consilium::wire::RequireTls13();
   // Blocked before any thread starts, so that only sigwait takes them.
   sigset_t signals;

@@ -36,6 +36,7 @@ struct Marker {
   std::string task_id;
   int64_t round = 0;
   std::string plan_sha256;
+  std::string model_sha256;  // that was trained from
   bool accepted = false;
 };
 
@@ -43,6 +44,7 @@ absl::Status WriteMarker(const std::string& folder, const Marker& marker) {
   const Json json = {{"task", marker.task_id},
                      {"round", marker.round},
                      {"plan", marker.plan_sha256},
+                     {"model", marker.model_sha256},
                      {"accepted", marker.accepted}};
   return WriteFileAtomic(JoinPath(folder, kMarker),
                          json.dump(-1, ' ', false, Json::error_handler_t::replace), kPrivateFile);
@@ -58,12 +60,13 @@ std::optional<Marker> ReadMarker(const std::string& folder) {
     return found != json.end() && found->type() == type;
   };
   if (!json.is_object() || !has("task", Json::value_t::string) ||
-      !has("plan", Json::value_t::string) || !has("accepted", Json::value_t::boolean) ||
-      !json.contains("round") || !json["round"].is_number_integer()) {
+      !has("plan", Json::value_t::string) || !has("model", Json::value_t::string) ||
+      !has("accepted", Json::value_t::boolean) || !json.contains("round") || !json["round"].is_number_integer()) {
     return std::nullopt;
   }
   return Marker{json["task"].get<std::string>(), json["round"].get<int64_t>(),
-                json["plan"].get<std::string>(), json["accepted"].get<bool>()};
+                json["plan"].get<std::string>(), json["model"].get<std::string>(),
+                json["accepted"].get<bool>()};
 }
 
 void Remove(const std::string& path) {
@@ -102,6 +105,7 @@ absl::Status Promote(const std::string& from, const std::string& to) {
 StudyState::StudyState(const std::string& home, const SiteTask& task)
     : folder_(StudyFolder(home, task.study)),
       plan_sha256_(privacy::Sha256Hex(task.plan_json)),
+      model_sha256_(task.model.sha256),
       task_(KeyOf(task)) {}
 
 absl::StatusOr<StudyArrays> StudyState::Begin() const {
@@ -112,8 +116,10 @@ absl::StatusOr<StudyArrays> StudyState::Begin() const {
   }
   const std::optional<Marker> marker = ReadMarker(next);
   if (marker && marker->plan_sha256 == plan_sha256_ && marker->round < task_.round) {
+    // The same model again: nothing came of that round, though its updates may have been taken.
+    const bool counted = marker->accepted && marker->model_sha256 != model_sha256_;
     for (const char* name : {kLocal, kPersonal, kControl}) {
-      if (name == kControl && !marker->accepted) continue;
+      if (name == kControl && !counted) continue;
       CSL_RETURN_IF_ERROR(Promote(JoinPath(next, name), JoinPath(folder_, name)));
     }
   }
@@ -133,7 +139,7 @@ absl::Status StudyState::Stage(const StudyArrays& made) const {
   CSL_RETURN_IF_ERROR(Write(JoinPath(next, kLocal), made.local, plan_sha256_));
   CSL_RETURN_IF_ERROR(Write(JoinPath(next, kPersonal), made.personal, plan_sha256_));
   CSL_RETURN_IF_ERROR(Write(JoinPath(next, kControl), made.control, plan_sha256_));
-  return WriteMarker(next, {task_.task_id, task_.round, plan_sha256_, false});
+  return WriteMarker(next, {task_.task_id, task_.round, plan_sha256_, model_sha256_, false});
 }
 
 absl::StatusOr<StudyArrays> StudyState::Newest() const {

@@ -8,7 +8,8 @@
 //
 // A training that is done twice, or whose result is lost, changes nothing: it starts from what is
 // kept, and what it made counts only when a training of a later round begins. The control variate
-// counts only if the update it went with was taken too, as the server's own moves by what it got.
+// counts only if the update it went with was taken, and its round made a new model, as the server's own
+// moves by what it got.
 //
 // Each file names the plan it belongs to; one of another plan, or of a study that began again under
 // the same name, is not used. What cannot be read is logged and left out: the site then starts from
@@ -55,7 +56,7 @@ class StudyState {
 
  private:
   std::string folder_;
-  std::string plan_sha256_;
+  std::string plan_sha256_, model_sha256_;
   TaskKey task_;
 };
 

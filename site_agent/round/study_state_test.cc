@@ -21,6 +21,7 @@ class StudyStateTest : public testing::Test {
     task.kind = TaskKind::kTrain;
     task.study = "s";
     task.round = round;
+    task.model.sha256 = "model of round " + std::to_string(round);
     task.plan_json = plan_json_;
     return task;
   }
@@ -69,6 +70,16 @@ TEST_F(StudyStateTest, AControlCountsOnlyWithAnUpdateThatWasTaken) {
   const StudyArrays own = Begin(Task(3));
   EXPECT_EQ(ValueOf(own.control), 1);
   EXPECT_EQ(ValueOf(own.local), 2) << "this site's layers are its own affair";
+}
+
+TEST_F(StudyStateTest, AControlDoesNotCountIfItsRoundMadeNoModel) {
+  Train(Task(1), 1);
+  Train(Task(2), 2);
+  SiteTask next = Task(3);
+  next.model = Task(2).model;
+  const StudyArrays own = Begin(next);
+  EXPECT_EQ(ValueOf(own.control), 1);
+  EXPECT_EQ(ValueOf(own.local), 2);
 }
 
 TEST_F(StudyStateTest, AcceptanceOfAnotherTaskSaysNothing) {

@@ -150,6 +150,12 @@ TEST_F(TrainTaskTest, ControlVariatesGoFromRoundToRoundWithWhatWasTaken) {
   ASSERT_TRUE(wire::WriteSafetensors(At("control"), control, {}).ok());
   const std::string sha256 = *privacy::Sha256HexOfFile(At("control"));
   server_.files[sha256] = At("control");
+  // And the model that the round made.
+  wire::TensorMap model = wire::ReadSafetensors(server_.model_path)->map;
+  for (size_t i = 0; i < parameters; ++i) model.values[i] += first.map.values[i];
+  ASSERT_TRUE(
+      wire::WriteSafetensors(server_.model_path, model, {{wire::kPlanMetadataKey, task.plan_json}})
+          .ok());
   task = TrainTask(plan, 2);
   task.control = ModelRef{"tiny/1/control", sha256, *FileBytes(At("control"))};
   ASSERT_TRUE(Admitted(task).ok());

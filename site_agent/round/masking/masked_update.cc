@@ -13,6 +13,7 @@
 #include "privacy/secagg/payload.h"
 #include "proto/base/bytes.h"
 #include "proto/base/file.h"
+#include "proto/base/heap.h"
 #include "proto/base/status.h"
 #include "site_agent/round/masking/masked_words.h"
 #include "site_agent/round/masking/site_noise_source.h"
@@ -149,6 +150,7 @@ absl::StatusOr<FinishedTask> FinishMasked(const MaskingSite& site, const SiteTas
                                           wire::TensorMap update, const UpdateFacts& facts,
                                           TaskMonitor& monitor) {
   CSL_RETURN_IF_ERROR(agreement.AwaitReady());
+  ReturnFreeHeap();  // what the download and the training took
   StoredSession stored = agreement.Take();
   const CheckedTerms& terms = agreement.terms();
   const absl::StatusOr<Vector> vector =
