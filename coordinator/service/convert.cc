@@ -176,6 +176,7 @@ v1::Task ToMessage(const SiteTask& task, absl::string_view sealing_public_key) {
     }
   }
   if (!task.control_sha256.empty()) {
+    out.mutable_control()->set_version(task.model_version);  // that it was made with
     out.mutable_control()->set_sha256(task.control_sha256);
     out.mutable_control()->set_bytes(static_cast<uint64_t>(task.control_bytes));
   }
