@@ -121,12 +121,13 @@ class Table:
 
     def run(self, setting):
         federation = self.federation
-        self.set_policies(private="privacy" in SETTINGS[setting])
+        private = "privacy" in SETTINGS[setting]
+        self.set_policies(private)
         name = f"table-{setting}"
         path = self.options.out / f"{name}.yaml"
         path.write_text(with_keys(self.text, {"name": name, **SETTINGS[setting]}))
         created = federation.show("study", "create", path)
-        for line in created.get("promises", []) + created.get("warnings", []):
+        for line in created.get("promises", []) if private else []:
             print(f"  {line}")
         started = time.monotonic()
         federation.cli("study", "start", name)
@@ -145,7 +146,7 @@ class Table:
                   if r["phase"] == "committed" and int(r["number"]) > 0]
         (self.options.out / f"{name}.json").write_text(json.dumps(show, indent=1))
         row = {"setting": setting, "state": show["state"], "rounds": len(rounds), "seconds": round(seconds),
-               "dice": mean_dice(show), "stopped": stopped, "privacy": self.spent(name)}
+               "dice": mean_dice(show), "stopped": stopped, "privacy": self.spent(name) if private else {}}
         row["ok"] = show["state"] == "finished" or bool(stopped)
         if not row["ok"]:
             row["reason"] = show.get("reason", "")
