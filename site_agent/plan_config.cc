@@ -45,8 +45,7 @@ training::RunOptions RoundOptionsFor(const wire::Plan& plan, int64_t round,
   options.steps = plan.training.steps_per_round;
   options.start_step = (round - 1) * plan.training.steps_per_round;
   const std::string digest = privacy::Sha256(
-      absl::StrCat("consilium training seed v1\n", plan.study, "\n", plan.training.seed, "\n",
-                   round, "\n", site));
+      absl::StrCat("consilium training seed v2\n", plan.training.seed, "\n", round, "\n", site));
   options.seed = LoadLe64(digest.data());
   return options;
 }

@@ -23,8 +23,9 @@ std::array<T, 3> DhwFromXyz(const std::array<T, 3>& xyz) {
 // must have passed CheckPlan.
 training::SessionOptions SessionOptionsFor(const wire::Plan& plan, const ComputeOptions& compute);
 
-// One round's training at one site. `round` is 1-based. The seed depends on plan, round and site,
-// so that sites draw different patches and a repeat draws the same.
+// One round's training at one site. `round` is 1-based. The seed depends on the plan's seed, round
+// and site, so that sites draw different patches, a repeat draws the same, and so do two studies that
+// are to be compared.
 training::RunOptions RoundOptionsFor(const wire::Plan& plan, int64_t round,
                                      absl::string_view site);
 

@@ -62,12 +62,14 @@ TEST(PlanConfigTest, AlgorithmsAreThePlans) {
   EXPECT_EQ(SessionOptionsFor(plan, {}).training.local_layers, plan.algorithm.local_layers);
 }
 
-TEST(PlanConfigTest, SeedDependsOnSiteRoundAndPlanAlone) {
+TEST(PlanConfigTest, SeedDependsOnSiteRoundAndThePlansSeedAlone) {
   wire::Plan plan = SomePlan();
   const uint64_t seed = RoundOptionsFor(plan, 1, "site-a").seed;
   EXPECT_EQ(seed, RoundOptionsFor(plan, 1, "site-a").seed);
   EXPECT_NE(seed, RoundOptionsFor(plan, 2, "site-a").seed);
   EXPECT_NE(seed, RoundOptionsFor(plan, 1, "site-b").seed);
+  plan.study = "another";
+  EXPECT_EQ(seed, RoundOptionsFor(plan, 1, "site-a").seed) << "so that studies can be compared";
   plan.training.seed = 43;
   EXPECT_NE(seed, RoundOptionsFor(plan, 1, "site-a").seed);
 }
