@@ -1,14 +1,10 @@
 // Makes a round's model of the updates that were accepted for it: the only part of a round that
-// does long work. Block by block: of every update the same few megabytes, what the study's rule makes
-// of them (update_combiner.h), what its server optimiser does with that, the next. So its memory does
-// not grow with the model, nothing is kept from one update to the next, and a round that is taken up
-// after a crash starts at the same place.
+// does long work. Block by block: of every update the same few megabytes, what the study's rule
+// makes of them (update_combiner.h), what its server optimiser does with that (model_writer.h), the
+// next. So its memory does not grow with the model, nothing is kept from one update to the next,
+// and a round that is taken up after a crash starts at the same place.
 //
-// Beside the model it writes what the next round needs: the server optimiser's moments, SCAFFOLD's
-// control variate.
-//
-// Memory: kBlocksAtOnce blocks of 24 bytes a parameter (robust rules: 4 bytes a site), an open file
-// for each update. Thread-compatible.
+// Memory: model_writer's blocks, and an open file for each update. Thread-compatible.
 #ifndef CONSILIUM_COORDINATOR_ROUND_AGGREGATION_WORKER_H_
 #define CONSILIUM_COORDINATOR_ROUND_AGGREGATION_WORKER_H_
 
@@ -19,9 +15,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "coordinator/round/masked_round.h"
+#include "coordinator/round/model_writer.h"
 #include "coordinator/round/round.h"
-#include "coordinator/round/study_run.h"
 #include "coordinator/round/update_combiner.h"
 #include "coordinator/round/upload.h"
 #include "coordinator/store/model_store.h"
@@ -32,13 +27,6 @@
 
 namespace consilium::coordinator {
 
-// Its chunks are durable; they are safe from collection until it is destroyed, so commit before.
-struct MadeModel {
-  NewModel model;
-  std::vector<ManifestRecord> manifests;  // the model's first
-  std::vector<ChunkWriter> hold;
-};
-
 // Accepted updates whose staged bytes are gone or are no longer what was accepted.
 struct LostUpdates {
   std::vector<std::string> task_ids;
@@ -46,50 +34,28 @@ struct LostUpdates {
 
 class AggregationWorker {
  public:
-  // What a round's work needs to know of its study.
-  struct Context {
-    std::string study;
-    int64_t round = 0;
-    int64_t parameters = 0;   // of the base model; unknown (0) in round 0
-    std::string base_sha256;  // empty in round 0
-    std::string plan_json;
-    RuleSpec rule = {};
-    OptimizerSpec optimizer = {};
-    std::string optimizer_sha256 = {};  // its moments; empty: none yet
-    bool scaffold = false;
-    std::string control_sha256 = {};  // empty: zeros
-    int64_t population = 0;           // SCAFFOLD: sites of the study
-    // Masked rounds: the sums of the round's groups, and the session of each.
-    std::shared_ptr<const std::vector<MaskedSum>> sums = nullptr;
-    int64_t masked_bits = 0;
-  };
+  using Context = AggregationContext;
   // All must outlive the worker.
   AggregationWorker(std::string federation, const privacy::HpkeKeyPair& key, const Staging& staging,
                     ModelStore& models);
 
-  // The base moved by exactly these updates as a file of the registry; in round 0 the update itself,
-  // bit for bit. FAILED_PRECONDITION: there are none, or too few for the rule. INVALID_ARGUMENT: the
-  // new model has a value that is not finite. Others: this machine could not read the base or write
-  // the model.
+  // The base moved by exactly these updates as a file of the registry; in round 0 the update
+  // itself, bit for bit. FAILED_PRECONDITION: there are none, or too few for the rule.
+  // INVALID_ARGUMENT: the new model has a value that is not finite. Others: this machine could not
+  // read the base or write the model.
   absl::StatusOr<std::variant<MadeModel, LostUpdates>> Aggregate(
       const Context& context, const std::vector<FoldUpdate>& accepted);
 
  private:
-  class BlockMaker;
-  class ModelWriter;
   privacy::SealContext SealOf(const Context& context, const FoldUpdate& update) const;
   std::string PathOf(const Context& context, const FoldUpdate& update) const;
   absl::StatusOr<SealedPart> OpenSealed(const Context& context, const FoldUpdate& update) const;
   absl::StatusOr<MaskedPart> OpenMasked(const Context& context, const MaskedSum& sum,
                                         const FoldUpdate& update) const;
-  absl::StatusOr<MadeModel> WriteFirst(const Context& context, const SealedPart& part,
-                                       std::string& lost) const;
-  absl::StatusOr<MadeModel> MakeSealed(const Context& context,
-                                       const std::vector<SealedPart>& parts, std::string& lost);
+  absl::StatusOr<MadeModel> MakeSealed(const Context& context, const std::vector<SealedPart>& parts,
+                                       std::string& lost);
   absl::StatusOr<MadeModel> MakeMasked(const Context& context,
                                        const std::vector<MaskedGroup>& groups, std::string& lost);
-  absl::StatusOr<MadeModel> Move(const Context& context, const UpdateCombiner& combiner,
-                                 int64_t sites, std::string& lost);
 
   const std::string federation_;
   const privacy::HpkeKeyPair& key_;
