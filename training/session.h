@@ -80,7 +80,8 @@ struct Case {
   bool labelled() const { return !label.empty(); }
 };
 
-// Where a session gets its cases. Called from one thread. Load may read from disk each time.
+// Where a session gets its cases. Called from one thread at a time, which need not be the session's.
+// Load may read from disk each time.
 class CaseSource {
  public:
   virtual ~CaseSource() = default;

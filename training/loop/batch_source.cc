@@ -83,11 +83,21 @@ BatchSource::BatchSource(CaseSource& cases, const std::vector<int64_t>& usable,
       augmenter_(ChooseAugmentation(config), DeriveSeed(seed, 2)),
       shape_(ShareBatch(sampler_, config)) {}
 
+void BatchSource::ReadAhead(int64_t batches) {
+  ahead_.emplace(sampler_, PatchPrefetcher::Order{shape_.labelled, shape_.unlabelled, batches,
+                                                  shape_.labelled + shape_.unlabelled});
+}
+
+Patch BatchSource::NextPatch(bool labelled) {
+  if (ahead_) return ahead_->Next();
+  return labelled ? sampler_.NextLabelled() : sampler_.NextUnlabelled();
+}
+
 Batch BatchSource::Next() {
   std::vector<at::Tensor> images, labels;
   for (int64_t i = 0; i < shape_.labelled + shape_.unlabelled; ++i) {
     const bool labelled = i < shape_.labelled;
-    const Patch patch = labelled ? sampler_.NextLabelled() : sampler_.NextUnlabelled();
+    const Patch patch = NextPatch(labelled);
     const Augmenter::Sample sample =
         augmenter_.Spatial(ToTensors(patch, channels_, device_), patch_);
     images.push_back(sample.image);

@@ -4,9 +4,11 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
 #include <vector>
 
 #include "training/data/augment.h"
+#include "training/data/patch_prefetch.h"
 #include "training/data/patch_sampler.h"
 #include "training/session.h"
 
@@ -34,7 +36,11 @@ class BatchSource {
   BatchSource(CaseSource& cases, const std::vector<int64_t>& usable, const NetworkConfig& network,
               const TrainingConfig& config, at::Device device, uint64_t seed);
 
-  bool has_labelled() const { return sampler_.has_labelled(); }
+  // From now on the patches of the next `batches` are cut on another thread, a batch ahead. The
+  // batches are the same. Once, and before the first.
+  void ReadAhead(int64_t batches);
+
+  bool has_labelled() const { return shape_.labelled > 0; }
   const BatchShape& shape() const { return shape_; }
 
   // As the teacher sees it: spatial changes alone. Throws as PatchSampler.
@@ -44,6 +50,8 @@ class BatchSource {
   at::Tensor StudentView(const at::Tensor& images);
 
  private:
+  Patch NextPatch(bool labelled);
+
   const SizeDhw patch_;
   const bool augment_;
   const bool consistency_;
@@ -52,6 +60,7 @@ class BatchSource {
   PatchSampler sampler_;
   Augmenter augmenter_;
   const BatchShape shape_;
+  std::optional<PatchPrefetcher> ahead_;  // last: it uses the sampler
 };
 
 }  // namespace consilium::training

@@ -35,7 +35,9 @@ class PlainStep {
       : student_(student),
         config_(config),
         parameters_(student.tensors()),
-        source_(cases, options.cases, network, config, device, options.seed) {}
+        source_(cases, options.cases, network, config, device, options.seed) {
+    source_.ReadAhead(options.steps);
+  }
 
   bool has_labelled() const { return source_.has_labelled(); }
 
