@@ -220,7 +220,8 @@ TEST_F(DicomSeriesTest, VolumesOfOneSeriesAreToldApart) {
       {"contrast agent", TwoAtEachPosition(text(DCM_ContrastBolusAgent, "", "Gd"))},
       {"trigger time", TwoAtEachPosition(by_slice(DCM_TriggerTime, 3, 500))},
       {"acquisition number", TwoAtEachPosition(by_slice(DCM_AcquisitionNumber, 1, 100))},
-      {"acquisition time", TwoAtEachPosition(by_slice(DCM_AcquisitionTime, 101010, 101110))}};
+      {"acquisition time", TwoAtEachPosition(by_slice(DCM_AcquisitionTime, 101010, 101110))},
+      {"instance number", TwoAtEachPosition(by_slice(DCM_InstanceNumber, 1, 7))}};
   for (const auto& [key, series] : cases) {
     const auto paths = Write(series);
     const auto volumes = SortSeries(paths);

@@ -70,6 +70,26 @@ std::vector<std::vector<Slice>> GroupByRank(const Positions& positions, SplitKey
   return ranks;
 }
 
+// Numbers alone are no proof; numbers that count one volume to its end before the next are.
+bool AreBlocks(const std::vector<std::vector<Slice>>& ranks) {
+  const auto number = [](const Slice& slice) {
+    return NumberOf(ValueOf(slice, SplitKey::kInstanceNumber));
+  };
+  std::optional<double> last;
+  for (const std::vector<Slice>& rank : ranks) {
+    std::optional<double> low, high;
+    for (const Slice& slice : rank) {
+      const std::optional<double> here = number(slice);
+      if (!here) return false;
+      low = std::min(low.value_or(*here), *here);
+      high = std::max(high.value_or(*here), *here);
+    }
+    if (last && *low <= *last) return false;
+    last = high;
+  }
+  return true;
+}
+
 class Splitter {
  public:
   void Split(SeriesPart part) {
@@ -87,6 +107,8 @@ class Splitter {
          {SplitKey::kTriggerTime, SplitKey::kAcquisitionNumber, SplitKey::kAcquisitionTime}) {
       if (SplitBy(part, key, GroupByRank(stack->positions, key))) return;
     }
+    auto ranks = GroupByRank(stack->positions, SplitKey::kInstanceNumber);
+    if (AreBlocks(ranks) && SplitBy(part, SplitKey::kInstanceNumber, std::move(ranks))) return;
     Finish(std::move(part));
   }
 

@@ -21,7 +21,8 @@ std::vector<std::vector<Slice>> GroupBy(std::vector<Slice> slices, SplitKey key)
 
 // Echo, temporal position and diffusion always split. Image type and contrast agent split where
 // images of one position differ in them. Trigger time, acquisition number and acquisition time
-// split by their order where every position has the same number of images, all different in it.
+// split by their order where every position has the same number of images, all different in it;
+// so does the instance number, where besides each volume's numbers end before the next one's begin.
 // What cannot be told apart stays together, for StackSlices' caller to refuse.
 std::vector<SeriesPart> SplitIntoVolumes(SeriesPart whole);
 

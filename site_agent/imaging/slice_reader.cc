@@ -151,6 +151,7 @@ void ReadSplitKeys(DcmDataset& dataset, const FrameScope& scope, Slice& slice) {
                                                    DCM_NominalCardiacTriggerDelayTime)}));
   put(SplitKey::kAcquisitionNumber, FirstText({NumberKey(dataset, DCM_AcquisitionNumber),
                                                NumberKey(content, DCM_FrameAcquisitionNumber)}));
+  put(SplitKey::kInstanceNumber, NumberKey(dataset, DCM_InstanceNumber));
   put(SplitKey::kAcquisitionTime,
       FirstText(
           {Text(content, DCM_FrameAcquisitionDateTime), Text(dataset, DCM_AcquisitionDateTime),
@@ -221,6 +222,8 @@ const char* SplitKeyName(SplitKey key) {
       return "acquisition number";
     case SplitKey::kAcquisitionTime:
       return "acquisition time";
+    case SplitKey::kInstanceNumber:
+      return "instance number";
   }
   return "unknown";
 }

@@ -38,8 +38,9 @@ enum class SplitKey : size_t {
   kTriggerTime,
   kAcquisitionNumber,
   kAcquisitionTime,
+  kInstanceNumber,
 };
-inline constexpr size_t kSplitKeys = 9;
+inline constexpr size_t kSplitKeys = 10;
 const char* SplitKeyName(SplitKey key);  // "temporal position"
 
 // One frame of one file. A classic object has one; an enhanced multi-frame object has many.
