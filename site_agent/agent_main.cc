@@ -60,6 +60,8 @@ struct Arguments {
   std::vector<std::string> evaluate;
   std::string plan;
   std::string model;
+  std::string nifti_folder;
+  std::string label_names;
   std::string to;
   uint64_t last = 50;
   std::optional<int64_t> rounds;
@@ -129,10 +131,17 @@ absl::Status RunService(const Arguments& arguments, StopSignal& stop) {
 absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
   CSL_RETURN_IF_ERROR(MakeDirs(arguments.home));
   CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(arguments.home, CONSILIUM_VERSION));
+  IngestOptions options;
+  options.nifti_folder = arguments.nifti_folder;
+  if (!arguments.label_names.empty()) {
+    CSL_ASSIGN_OR_RETURN(const std::string text,
+                         ReadFile(arguments.label_names, kLabelVocabularyBytesMax));
+    CSL_ASSIGN_OR_RETURN(options.vocabulary, ParseLabelVocabulary(text));
+  }
   StageBars bars;
   CSL_ASSIGN_OR_RETURN(
       const IngestReport report,
-      Ingest(arguments.home, arguments.paths, IngestOptions(),
+      Ingest(arguments.home, arguments.paths, options,
              [&](int64_t done, int64_t total) { bars("ingest", "files", done, total, ""); },
              &stop.requested()));
   bars = StageBars();
@@ -281,6 +290,10 @@ void AddSiteCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
   add("run", "take part until told to stop (the service)", RunService);
   CLI::App* ingest = add("ingest", "take DICOM files in, de-identified", RunIngest);
   ingest->add_option("PATH", arguments.paths, "files and folders")->required();
+  ingest->add_option("--labels-nifti", arguments.nifti_folder,
+                     "a folder of NIfTI labels, named by series UID or patient ID");
+  ingest->add_option("--label-names", arguments.label_names,
+                     "labels.yaml: what this house calls its labels, in the study's words");
   AddFormat(*ingest, arguments);
   AddFormat(*add("catalog", "list the cases taken in", RunCatalog), arguments);
   AddFormat(*add("status", "what this site stands at", RunStatus), arguments);

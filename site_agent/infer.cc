@@ -62,15 +62,18 @@ bool IsLocalizer(const imaging::DicomHeader& header) {
 
 // What intake would not take into a store, a model has not learned from.
 std::optional<std::string> IntakeObjection(const IndexedSeries& series) {
+  bool is_multi_frame = false;
   for (const imaging::DicomHeader& header : series.files) {
     const SopKind kind = SopKindOf(header.sop_class_uid);
     if (kind == SopKind::kNoImage) return RejectText(RejectReason::kNotAnImage);
-    if (kind != SopKind::kVolumeSlice) return RejectText(RejectReason::kUnsupportedClass);
+    if (kind == SopKind::kMultiFrame) is_multi_frame = true;
+    if (kind == SopKind::kOtherImage) return RejectText(RejectReason::kUnsupportedClass);
   }
   if (std::all_of(series.files.begin(), series.files.end(), IsLocalizer)) {
     return RejectText(RejectReason::kLocalizer);
   }
-  if (static_cast<int64_t>(series.files.size()) < IngestOptions().slices_min) {
+  if (!is_multi_frame &&
+      static_cast<int64_t>(series.files.size()) < IngestOptions().slices_min) {
     return RejectText(RejectReason::kTooFewSlices);
   }
   return std::nullopt;

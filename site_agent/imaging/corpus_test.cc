@@ -1,4 +1,5 @@
 // The shared corpus: series with a known verdict, and files that must do no harm.
+#include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <fstream>
@@ -23,35 +24,75 @@ constexpr const char* kCorpus = CONSILIUM_SHARED_DIR "/data/dicom-corpus";
 struct SeriesCase {
   const char* folder;
   const char* refusal;  // part of the message; nullptr: a volume
-  const char* note = nullptr;
+  std::vector<SetAside> set_aside = {};
+  std::vector<std::string> parts = {""};
+  std::vector<std::string> split_by = {};
 };
 
-class SeriesCaseTest : public testing::TestWithParam<SeriesCase> {};
+class SeriesCaseTest : public testing::TestWithParam<SeriesCase> {
+ protected:
+  static void ExpectGeometry(const Geometry& grid, const std::string& folder) {
+    EXPECT_EQ(grid.size_xyz, (std::array<int64_t, 3>{34, 50, 10}));
+    EXPECT_NEAR(grid.spacing_xyz_mm[2], 1, 2e-4);
+    const bool unequal_pixels = folder == "19_spacing_tag_lies";
+    EXPECT_DOUBLE_EQ(grid.spacing_xyz_mm[0], unequal_pixels ? 0.75 : 1);
+    EXPECT_DOUBLE_EQ(grid.spacing_xyz_mm[1], unequal_pixels ? 1.5 : 1);
+    if (folder == "16_oblique_jitter") {
+      EXPECT_NEAR(grid.direction[0], std::cos(0.3), 1e-4);
+      EXPECT_NEAR(grid.direction[3], std::sin(0.3), 1e-4);
+      EXPECT_NEAR(grid.origin_lps_mm[2], 0, 2e-3);
+      return;
+    }
+    EXPECT_EQ(grid.direction, (std::array<double, 9>{1, 0, 0, 0, 1, 0, 0, 0, 1}));
+    EXPECT_EQ(grid.origin_lps_mm,
+              (std::array<double, 3>{0, 0, folder == "15_descending" ? -9.0 : 0}));
+  }
+
+  static void ExpectReport(const SeriesReport& report, const SeriesCase& wanted) {
+    EXPECT_EQ(report.set_aside, wanted.set_aside);
+    EXPECT_EQ(report.split_by, wanted.split_by);
+    int64_t accounted = static_cast<int64_t>(wanted.parts.size()) * report.images_used;
+    for (const SetAside& entry : report.set_aside) accounted += entry.images;
+    EXPECT_EQ(report.images_in, accounted) << "every image is used or set aside";
+    EXPECT_EQ(report.images_used, 10);
+    EXPECT_NEAR(report.step_mm, 1, 2e-4);
+    EXPECT_LT(report.step_spread_mm, 0.01);
+    EXPECT_NEAR(report.direction_determinant, 1, 1e-9);
+    EXPECT_EQ(report.matrix, (std::array<int64_t, 2>{50, 34}));
+    const std::string folder = wanted.folder;
+    EXPECT_EQ(report.photometric,
+              folder == "13_monochrome1_padding" ? "MONOCHROME1" : "MONOCHROME2");
+    EXPECT_EQ(report.bits_stored, folder == "14_overlay_bits_above_highbit" ? 12 : 16);
+    EXPECT_EQ(report.slope_range[0] < report.slope_range[1], folder == "12_rescale_per_slice");
+    EXPECT_EQ(report.transfer_syntaxes.size(), folder == "20_mixed_compression" ? 2u : 1u);
+  }
+};
 
 TEST_P(SeriesCaseTest, GetsItsVerdict) {
   SKIP_WITHOUT_CORPUS();
-  const auto paths =
-      FilesBelow(std::string(kCorpus) + "/generated/series-cases/" + GetParam().folder);
+  const SeriesCase& wanted = GetParam();
+  const auto paths = FilesBelow(std::string(kCorpus) + "/generated/series-cases/" + wanted.folder);
   ASSERT_FALSE(paths.empty());
-  const auto series = AssembleSeries(paths);
-  if (GetParam().refusal != nullptr) {
-    EXPECT_EQ(series.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(series.status().message()), testing::HasSubstr(GetParam().refusal));
+  const auto volumes = SortSeries(paths);
+  if (wanted.refusal != nullptr) {
+    EXPECT_EQ(volumes.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(volumes.status().message()), testing::HasSubstr(wanted.refusal));
     return;
   }
-  ASSERT_TRUE(series.ok()) << series.status();
-  const Geometry& grid = series->volume.geometry;
-  EXPECT_EQ(grid.size_xyz, (std::array<int64_t, 3>{34, 50, 10}));
-  EXPECT_NEAR(grid.spacing_xyz_mm[2], 1, 2e-4);
-  const std::string folder = GetParam().folder;
-  const bool unequal_pixels = folder == "19_spacing_tag_lies";
-  EXPECT_DOUBLE_EQ(grid.spacing_xyz_mm[0], unequal_pixels ? 0.75 : 1);
-  EXPECT_DOUBLE_EQ(grid.spacing_xyz_mm[1], unequal_pixels ? 1.5 : 1);
-  EXPECT_EQ(series->slice_paths.size(), 10u);
-  EXPECT_EQ(series->notes.size(), GetParam().note == nullptr ? 0u : 1u);
-  if (GetParam().note != nullptr) {
-    EXPECT_THAT(series->notes, testing::ElementsAre(testing::HasSubstr(GetParam().note)));
+  ASSERT_TRUE(volumes.ok()) << volumes.status();
+  std::vector<std::string> parts;
+  for (const SortedVolume& volume : *volumes) {
+    parts.push_back(volume.report.part);
+    ExpectGeometry(volume.geometry, wanted.folder);
+    ExpectReport(volume.report, wanted);
+    const auto series = ReadVolume(volume);
+    ASSERT_TRUE(series.ok()) << series.status();
+    EXPECT_EQ(series->slice_paths.size(), 10u);
+    EXPECT_EQ(series->volume.voxels.size(), 34u * 50 * 10);
   }
+  EXPECT_EQ(parts, wanted.parts);
+  EXPECT_EQ(AssembleSeries(paths).ok(), parts.size() == 1);
+  EXPECT_TRUE(AssembleSeries(paths, parts.back()).ok());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -59,13 +100,17 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         SeriesCase{"01_ok_shuffled", nullptr}, SeriesCase{"02_instance_number_reversed", nullptr},
         SeriesCase{"03_missing_slice", "1 missing after slice 5"},
-        SeriesCase{"04_duplicate_identical", nullptr, "1 duplicate"},
+        SeriesCase{"04_duplicate_identical", nullptr, {{1, "copies of another image"}}},
         SeriesCase{"05_duplicate_position_differs", "different images at one position"},
         SeriesCase{"06_nonuniform_gap", "unequal gaps"},
         SeriesCase{"07_gantry_tilt", "gantry tilt"},
-        SeriesCase{"08_two_phases", "several temporal positions"},
-        SeriesCase{"09_two_echoes", "several echoes"},
-        SeriesCase{"10_localizer_inside", nullptr, "set aside"},
+        SeriesCase{"08_two_phases",
+                   nullptr,
+                   {},
+                   {"temporal position 1 of 2", "temporal position 2 of 2"},
+                   {"temporal position"}},
+        SeriesCase{"09_two_echoes", nullptr, {}, {"echo 1 of 2", "echo 2 of 2"}, {"echo"}},
+        SeriesCase{"10_localizer_inside", nullptr, {{3, "localizer images"}}},
         SeriesCase{"11_matrix_differs", "several matrix sizes"},
         SeriesCase{"12_rescale_per_slice", nullptr}, SeriesCase{"13_monochrome1_padding", nullptr},
         SeriesCase{"14_overlay_bits_above_highbit", nullptr}, SeriesCase{"15_descending", nullptr},
@@ -89,6 +134,38 @@ TEST(SeriesCorpusTest, EqualPicturesGiveEqualVoxels) {
     ASSERT_TRUE(other.ok()) << folder << other.status();
     EXPECT_EQ(other->volume.voxels, plain->volume.voxels) << folder;
   }
+}
+
+TEST(SeriesCorpusTest, RescaleIsAppliedByTheSlice) {
+  SKIP_WITHOUT_CORPUS();
+  const std::string root = std::string(kCorpus) + "/generated/series-cases/";
+  const auto plain = AssembleSeries(FilesBelow(root + "01_ok_shuffled"));
+  const auto scaled = AssembleSeries(FilesBelow(root + "12_rescale_per_slice"));
+  ASSERT_TRUE(plain.ok() && scaled.ok());
+  for (size_t i = 0; i < plain->volume.voxels.size(); ++i) {
+    const double slope = 1 + 0.1 * static_cast<double>(i / (34 * 50));
+    ASSERT_NEAR(scaled->volume.voxels[i], plain->volume.voxels[i] * slope, 1e-3) << i;
+  }
+}
+
+// The case holds 4095 - x; after inversion of 16 signed bits that is x - 4096.
+TEST(SeriesCorpusTest, Monochrome1IsInvertedAndPaddingIsTheDarkest) {
+  SKIP_WITHOUT_CORPUS();
+  const std::string root = std::string(kCorpus) + "/generated/series-cases/";
+  const auto plain = AssembleSeries(FilesBelow(root + "01_ok_shuffled"));
+  const auto inverted = AssembleSeries(FilesBelow(root + "13_monochrome1_padding"));
+  ASSERT_TRUE(plain.ok() && inverted.ok());
+  const auto& voxels = inverted->volume.voxels;
+  const float darkest = *std::min_element(voxels.begin(), voxels.end());
+  size_t padded = 0;
+  for (size_t i = 0; i < voxels.size(); ++i) {
+    if (voxels[i] == plain->volume.voxels[i] - 4096) continue;
+    ASSERT_EQ(voxels[i], darkest) << i;
+    ++padded;
+  }
+  EXPECT_GT(padded, 0u);
+  EXPECT_LT(padded, voxels.size() / 4);
+  EXPECT_GE(darkest, -4096) << "not the padding's own value";
 }
 
 class HostileFileTest : public testing::Test {

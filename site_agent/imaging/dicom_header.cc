@@ -10,16 +10,44 @@
 namespace consilium::imaging {
 namespace {
 
+void AddInstances(DcmItem& item, const DcmTagKey& sequence, DicomHeader& header) {
+  for (DcmItem* instance : SequenceItems(item, sequence)) {
+    header.referenced_instance_uids.push_back(Text(*instance, DCM_ReferencedSOPInstanceUID));
+  }
+}
+
 void ReadSegmentationAttributes(DcmDataset& dataset, DicomHeader& header) {
   if (DcmItem* series = SequenceItem(dataset, DCM_ReferencedSeriesSequence)) {
     header.referenced_series_uid = Text(*series, DCM_SeriesInstanceUID);
+    AddInstances(*series, DCM_ReferencedInstanceSequence, header);
   }
   for (DcmItem* segment : SequenceItems(dataset, DCM_SegmentSequence)) {
     header.segment_labels.push_back(Text(*segment, DCM_SegmentLabel));
   }
 }
 
+// Frame of reference, study, series: three sequences inside each other (PS3.3 C.8.8.5).
+void ReadStructureSetAttributes(DcmDataset& dataset, DicomHeader& header) {
+  for (DcmItem* frame : SequenceItems(dataset, DCM_ReferencedFrameOfReferenceSequence)) {
+    for (DcmItem* study : SequenceItems(*frame, DCM_RTReferencedStudySequence)) {
+      for (DcmItem* series : SequenceItems(*study, DCM_RTReferencedSeriesSequence)) {
+        if (!header.referenced_series_uid.empty()) continue;
+        header.referenced_series_uid = Text(*series, DCM_SeriesInstanceUID);
+        AddInstances(*series, DCM_ContourImageSequence, header);
+      }
+    }
+  }
+  for (DcmItem* roi : SequenceItems(dataset, DCM_StructureSetROISequence)) {
+    header.segment_labels.push_back(Text(*roi, DCM_ROIName));
+  }
+}
+
 }  // namespace
+
+bool IsLabelClass(absl::string_view sop_class_uid) {
+  return sop_class_uid == kSegmentationStorageUid || sop_class_uid == kLabelMapStorageUid ||
+         sop_class_uid == kStructureSetStorageUid;
+}
 
 absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path) {
   CSL_ASSIGN_OR_RETURN(const DicomFile file, DicomFile::Open(path));
@@ -57,7 +85,11 @@ absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path) {
     std::vector<std::string> values = Texts(*dataset, key);
     if (!values.empty()) header.attributes.emplace(keyword, std::move(values));
   }
-  if (header.sop_class_uid == kSegmentationStorageUid) ReadSegmentationAttributes(*dataset, header);
+  if (header.sop_class_uid == kStructureSetStorageUid) {
+    ReadStructureSetAttributes(*dataset, header);
+  } else if (IsLabelClass(header.sop_class_uid)) {
+    ReadSegmentationAttributes(*dataset, header);
+  }
   return header;
 }
 

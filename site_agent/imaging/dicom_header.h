@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace consilium::imaging {
 
@@ -25,15 +26,24 @@ struct DicomHeader {
   // ScanningSequence, EchoTime, RepetitionTime, MagneticFieldStrength, BodyPartExamined,
   // Manufacturer, ContrastBolusAgent, KVP, ConvolutionKernel, PhotometricInterpretation.
   std::map<std::string, std::vector<std::string>> attributes;
-  // SEG only: the series it segments (ReferencedSeriesSequence), and its segments' labels.
+  // SEG, label map and RTSTRUCT only: the series and the images of it that they label, and the
+  // labels of their segments or ROIs.
   std::string referenced_series_uid;
+  std::vector<std::string> referenced_instance_uids;
   std::vector<std::string> segment_labels;
 };
 
 inline constexpr const char* kSegmentationStorageUid = "1.2.840.10008.5.1.4.1.1.66.4";
+// Not in DCMTK 3.6.7's dictionary.
+inline constexpr const char* kLabelMapStorageUid = "1.2.840.10008.5.1.4.1.1.66.7";
+inline constexpr const char* kStructureSetStorageUid = "1.2.840.10008.5.1.4.1.1.481.3";
+
+// Whether objects of this class label another series.
+bool IsLabelClass(absl::string_view sop_class_uid);
 
 // INVALID_ARGUMENT: not DICOM, or broken, or hostile (sequences nested deeper than 64, a length
-// beyond the file): the message names the fault, never the file or a value. NOT_FOUND: no such file.
+// beyond the file): the message names the fault, never the file or a value. NOT_FOUND: no such
+// file.
 absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path);
 
 }  // namespace consilium::imaging

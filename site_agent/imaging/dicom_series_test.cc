@@ -61,7 +61,7 @@ TEST_F(DicomSeriesTest, AxialGeometry) {
   EXPECT_EQ(series->series_uid, "2.25.12");
   EXPECT_EQ(series->frame_of_reference_uid, "2.25.13");
   EXPECT_EQ(series->slice_uids.front(), "2.25.10001");
-  EXPECT_TRUE(series->notes.empty());
+  EXPECT_TRUE(series->report.set_aside.empty());
   ExpectFileOrder(series->volume);
 }
 
@@ -186,6 +186,81 @@ TEST_F(DicomSeriesTest, BadSeriesAreRefusedWithAReason) {
                                                           "0\\1\\0\\0\\0\\-1");
                            }}),
                 "several orientations");
+}
+
+// Twelve images at six positions; `mark` says what the second of each has of its own.
+TestSeries TwoAtEachPosition(std::function<void(DcmDataset&, int64_t k, bool second)> mark) {
+  TestSeries series;
+  series.slices = 12;
+  series.change = [mark](DcmDataset& dataset, int64_t slice) {
+    const int64_t k = slice / 2;
+    dataset.putAndInsertString(DCM_ImagePositionPatient,
+                               ("-10\\20\\" + std::to_string(30 + 2 * k)).c_str());
+    mark(dataset, k, slice % 2 == 1);
+  };
+  return series;
+}
+
+TEST_F(DicomSeriesTest, VolumesOfOneSeriesAreToldApart) {
+  const auto text = [](const DcmTagKey& key, const char* first, const char* second) {
+    return [=](DcmDataset& dataset, int64_t, bool is_second) {
+      dataset.putAndInsertString(key, is_second ? second : first);
+    };
+  };
+  const auto by_slice = [](const DcmTagKey& key, int first, int second) {
+    return [=](DcmDataset& dataset, int64_t k, bool is_second) {
+      dataset.putAndInsertString(key, std::to_string((is_second ? second : first) + k).c_str());
+    };
+  };
+  const std::pair<const char*, TestSeries> cases[] = {
+      {"echo", TwoAtEachPosition(text(DCM_EchoTime, "9.5", "90"))},
+      {"temporal position", TwoAtEachPosition(text(DCM_TemporalPositionIdentifier, "2", "10"))},
+      {"image type",
+       TwoAtEachPosition(text(DCM_ImageType, "ORIGINAL\\PRIMARY\\M", "ORIGINAL\\PRIMARY\\P"))},
+      {"contrast agent", TwoAtEachPosition(text(DCM_ContrastBolusAgent, "", "Gd"))},
+      {"trigger time", TwoAtEachPosition(by_slice(DCM_TriggerTime, 3, 500))},
+      {"acquisition number", TwoAtEachPosition(by_slice(DCM_AcquisitionNumber, 1, 100))},
+      {"acquisition time", TwoAtEachPosition(by_slice(DCM_AcquisitionTime, 101010, 101110))},
+      {"instance number", TwoAtEachPosition(by_slice(DCM_InstanceNumber, 1, 7))}};
+  for (const auto& [key, series] : cases) {
+    const auto paths = Write(series);
+    const auto volumes = SortSeries(paths);
+    ASSERT_TRUE(volumes.ok()) << key << volumes.status();
+    ASSERT_EQ(volumes->size(), 2u) << key;
+    for (int part : {1, 2}) {
+      const SortedVolume& volume = (*volumes)[static_cast<size_t>(part - 1)];
+      EXPECT_EQ(volume.report.part, std::string(key) + " " + std::to_string(part) + " of 2");
+      EXPECT_EQ(volume.geometry.size_xyz[2], 6);
+      EXPECT_EQ(volume.report.images_in, 12);
+      EXPECT_EQ(volume.report.images_used, 6);
+      for (size_t k = 0; k < 6; ++k) {  // written in pairs: first, second, first, ...
+        EXPECT_EQ(volume.ordered[k].path, paths[2 * k + static_cast<size_t>(part) - 1]) << key;
+      }
+    }
+    ExpectRefusal(paths, (std::string("2 volumes in one series, by ") + key).c_str());
+  }
+}
+
+TEST_F(DicomSeriesTest, APartThatIsNoVolumeIsSetAsideWithItsReason) {
+  std::vector<std::string> paths =
+      Write(TwoAtEachPosition([](DcmDataset& dataset, int64_t, bool second) {
+        dataset.putAndInsertString(DCM_EchoTime, second ? "90" : "10");
+      }));
+  paths.erase(paths.begin() + 5);  // of the second echo
+  const auto volumes = SortSeries(paths);
+  ASSERT_TRUE(volumes.ok()) << volumes.status();
+  ASSERT_EQ(volumes->size(), 1u);
+  EXPECT_EQ(volumes->front().report.set_aside,
+            (std::vector<SetAside>{{5, "echo 2 of 2: 1 missing after slice 2 of 5"}}));
+}
+
+TEST_F(DicomSeriesTest, TimePointsThatAreNotEverywhereAreRefused) {
+  std::vector<std::string> paths =
+      Write(TwoAtEachPosition([](DcmDataset& dataset, int64_t k, bool second) {
+        dataset.putAndInsertString(DCM_TriggerTime, std::to_string(k + (second ? 500 : 0)).c_str());
+      }));
+  paths.erase(paths.begin() + 5);
+  ExpectRefusal(paths, "several time points at one position");
 }
 
 TEST_F(DicomSeriesTest, MissingFileIsNotFound) {

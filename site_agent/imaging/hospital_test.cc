@@ -12,6 +12,7 @@
 #include "site_agent/imaging/dicom_header.h"
 #include "site_agent/imaging/dicom_series.h"
 #include "site_agent/imaging/label_reader.h"
+#include "site_agent/imaging/nifti_label.h"
 #include "site_agent/imaging/preprocess.h"
 #include "site_agent/imaging/test_series.h"
 
@@ -99,6 +100,18 @@ TEST_P(HospitalTest, SegmentationsEqualTheTruth) {
       const auto read = ReadSegmentation(paths.front(), series->volume.geometry, kLabels);
       ASSERT_TRUE(read.ok()) << read.status();
       EXPECT_EQ(ResampleLabel(truth, series->volume.geometry).voxels, read->voxels);
+      // The truth beside the archive as a reader of NIfTI finds it: axes turned, same voxels.
+      const auto nifti =
+          ReadNiftiLabels(JoinPath(root_, "truth/" + patient + ".nii.gz"), series->volume.geometry,
+                          {{1, "Anterior hippocampus"}, {2, "Posterior hippocampus"}});
+      ASSERT_TRUE(nifti.ok()) << nifti.status();
+      const auto segments = ReadSegments(paths.front(), series->volume.geometry);
+      ASSERT_TRUE(segments.ok()) << segments.status();
+      ASSERT_EQ(nifti->size(), segments->size());
+      for (size_t i = 0; i < nifti->size(); ++i) {
+        EXPECT_EQ((*nifti)[i].mask, (*segments)[i].mask);
+        EXPECT_NEAR((*nifti)[i].source_ml, (*segments)[i].source_ml, 1e-6);
+      }
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -109,22 +110,34 @@ std::string PlanePosition(const Geometry& grid, int64_t k) {
   return DecimalStrings(position);
 }
 
+struct SegmentText {
+  std::string name;
+  std::string code;
+  std::string code_scheme;
+};
+
+// What is written, whoever made it.
+struct SegContent {
+  std::vector<SegmentText> segments;
+  std::function<bool(size_t segment, size_t voxel)> inside;
+  bool may_overlap = false;
+  std::string model_version;  // empty: made by people
+  std::string model_digest;
+  std::string uid_seed;
+  bool by_model() const { return !model_version.empty(); }
+};
+
 class SegBuilder {
  public:
-  SegBuilder(const AssembledSeries& source, const LabelVolume& mask,
-             const SegDescription& description, DcmDataset& first)
-      : source_(source),
-        mask_(mask),
-        description_(description),
-        first_(first),
-        labels_(description.labels) {
-    std::sort(labels_.begin(), labels_.end(),
-              [](const auto& a, const auto& b) { return a.value < b.value; });
+  SegBuilder(const AssembledSeries& source, const SegContent& content, DcmDataset& first)
+      : source_(source), grid_(source.volume.geometry), content_(content), first_(first) {
     FindFrames();
   }
 
   absl::Status Build(DcmDataset& out) {
-    CSL_RETURN_IF_ERROR(CheckMask());
+    if (static_cast<int64_t>(frames_.size()) > kPixelBytesMax * 8 / plane()) {
+      return absl::ResourceExhaustedError("a segmentation too large for one DICOM object");
+    }
     PutPatientAndStudy(out);
     PutSeriesAndEquipment(out);
     PutImage(out);
@@ -140,41 +153,29 @@ class SegBuilder {
  private:
   // Everything that decides the object's content decides its identity.
   std::string Uid(absl::string_view role) const {
-    return DerivedUid(description_.uid_seed,
-                      absl::StrCat(role, "\n", source_.series_uid, "\n", description_.model_version,
-                                   "\n", description_.model_digest));
+    return DerivedUid(content_.uid_seed,
+                      absl::StrCat(role, "\n", source_.series_uid, "\n", content_.model_version,
+                                   "\n", content_.model_digest));
   }
 
-  int64_t plane() const { return mask_.geometry.size_xyz[0] * mask_.geometry.size_xyz[1]; }
+  int64_t plane() const { return grid_.size_xyz[0] * grid_.size_xyz[1]; }
+
+  bool IsEmpty(size_t segment, int64_t k) const {
+    const auto from = static_cast<size_t>(k * plane()), to = from + static_cast<size_t>(plane());
+    for (size_t voxel = from; voxel < to; ++voxel) {
+      if (content_.inside(segment, voxel)) return false;
+    }
+    return true;
+  }
 
   void FindFrames() {
-    for (size_t i = 0; i < labels_.size(); ++i) {
-      for (int64_t k = 0; k < mask_.geometry.size_xyz[2]; ++k) {
-        const auto from = mask_.voxels.begin() + k * plane();
-        if (std::find(from, from + plane(), labels_[i].value) == from + plane()) continue;
-        frames_.push_back({static_cast<int>(i) + 1, k});
+    for (size_t i = 0; i < content_.segments.size(); ++i) {
+      for (int64_t k = 0; k < grid_.size_xyz[2]; ++k) {
+        if (!IsEmpty(i, k)) frames_.push_back({static_cast<int>(i) + 1, k});
       }
     }
     // The object needs a frame even when nothing was found.
     if (frames_.empty()) frames_.push_back({1, 0});
-  }
-
-  absl::Status CheckMask() const {
-    std::array<bool, 256> known = {};
-    known[0] = true;
-    for (const wire::PlanLabel& label : labels_) {
-      if (label.value < 1 || label.value > 255) {
-        return absl::InvalidArgumentError("a label value outside 1..255");
-      }
-      known[static_cast<size_t>(label.value)] = true;
-    }
-    for (uint8_t voxel : mask_.voxels) {
-      if (!known[voxel]) return absl::InvalidArgumentError("a mask value without a label");
-    }
-    if (static_cast<int64_t>(frames_.size()) > kPixelBytesMax * 8 / plane()) {
-      return absl::ResourceExhaustedError("a segmentation too large for one DICOM object");
-    }
-    return absl::OkStatus();
   }
 
   // Foreign text: what DCMTK does not take stays empty.
@@ -207,7 +208,9 @@ class SegBuilder {
     builder.Put(DCM_Modality, "SEG")
         .Put(DCM_SeriesInstanceUID, Uid("series"))
         .Put(DCM_SeriesNumber, "1001")
-        .Put(DCM_SeriesDescription, Plain("Segmentation " + description_.model_version, 64))
+        .Put(DCM_SeriesDescription, content_.by_model()
+                                        ? Plain("Segmentation " + content_.model_version, 64)
+                                        : "Reference labels")
         .Put(DCM_SeriesDate, date)
         .Put(DCM_SeriesTime, time)
         .Put(DCM_ContentDate, date)
@@ -217,9 +220,9 @@ class SegBuilder {
                                           : source_.frame_of_reference_uid)
         .Put(DCM_PositionReferenceIndicator, Text(first_, DCM_PositionReferenceIndicator))
         .Put(DCM_Manufacturer, "Consilium")
-        .Put(DCM_ManufacturerModelName, "consilium-infer")
+        .Put(DCM_ManufacturerModelName, content_.by_model() ? "consilium-infer" : "consilium-agent")
         .Put(DCM_DeviceSerialNumber, "1")
-        .Put(DCM_SoftwareVersions, Plain(description_.model_version, 64))
+        .Put(DCM_SoftwareVersions, content_.by_model() ? Plain(content_.model_version, 64) : "1")
         .Put(DCM_SOPClassUID, kSegmentationStorageUid)
         .Put(DCM_SOPInstanceUID, Uid("instance"));
   }
@@ -241,8 +244,8 @@ class SegBuilder {
         .Put(DCM_ContentCreatorName, "Consilium^")
         .PutUint16(DCM_SamplesPerPixel, 1)
         .Put(DCM_PhotometricInterpretation, "MONOCHROME2")
-        .PutUint16(DCM_Rows, static_cast<uint16_t>(mask_.geometry.size_xyz[1]))
-        .PutUint16(DCM_Columns, static_cast<uint16_t>(mask_.geometry.size_xyz[0]))
+        .PutUint16(DCM_Rows, static_cast<uint16_t>(grid_.size_xyz[1]))
+        .PutUint16(DCM_Columns, static_cast<uint16_t>(grid_.size_xyz[0]))
         .PutUint16(DCM_BitsAllocated, 1)
         .PutUint16(DCM_BitsStored, 1)
         .PutUint16(DCM_HighBit, 0)
@@ -251,38 +254,39 @@ class SegBuilder {
         .Put(DCM_LossyImageCompression, "00")
         .Put(DCM_BurnedInAnnotation, "NO")
         .Put(DCM_SegmentationType, "BINARY")
-        .Put(DCM_SegmentsOverlap, "NO");
+        .Put(DCM_SegmentsOverlap, content_.may_overlap ? "UNDEFINED" : "NO");
   }
 
   void PutSegments(DcmDataset& out) {
-    const std::vector<std::string> version = absl::StrSplit(description_.model_version, '/');
-    for (size_t i = 0; i < labels_.size(); ++i) {
-      const wire::PlanLabel& label = labels_[i];
-      const std::string name = Plain(label.name, 64);
+    for (size_t i = 0; i < content_.segments.size(); ++i) {
+      const SegmentText& text = content_.segments[i];
       Builder segment = Builder(out).Add(DCM_SegmentSequence);
       segment.PutUint16(DCM_SegmentNumber, static_cast<uint16_t>(i + 1))
-          .Put(DCM_SegmentLabel, name)
-          .Put(DCM_SegmentAlgorithmType, "AUTOMATIC")
-          .Put(DCM_SegmentAlgorithmName, Plain(description_.model_version, 64))
+          .Put(DCM_SegmentLabel, Plain(text.name, 64))
           .AddCode(DCM_SegmentedPropertyCategoryCodeSequence, "123037004", "SCT",
                    "Anatomical Structure");
-      Builder algorithm = segment.Add(DCM_SegmentationAlgorithmIdentificationSequence);
-      algorithm.AddCode(DCM_AlgorithmFamilyCodeSequence, "123110", "DCM", "Artificial Intelligence")
-          .Put(DCM_AlgorithmName, Plain(version.front(), 64))
-          .Put(DCM_AlgorithmVersion, Plain(version.back(), 64))
-          .Put(DCM_AlgorithmParameters, Plain("weights sha256 " + description_.model_digest, 1024));
-      Builder type = segment.Add(DCM_SegmentedPropertyTypeCodeSequence);
-      PutTypeCode(type, label, name);
+      PutMaker(segment);
+      // CodeValue holds 16 characters only.
+      segment.Add(DCM_SegmentedPropertyTypeCodeSequence)
+          .Put(text.code.size() <= 16 ? DCM_CodeValue : DCM_LongCodeValue, Plain(text.code, 1024))
+          .Put(DCM_CodingSchemeDesignator, Plain(text.code_scheme, 16))
+          .Put(DCM_CodeMeaning, Plain(text.name, 64));
     }
   }
 
-  // The plan's code is an identifier of the SegDB table; CodeValue holds 16 characters only.
-  static void PutTypeCode(Builder& type, const wire::PlanLabel& label, const std::string& name) {
-    const std::string code =
-        label.code.empty() ? absl::StrCat("LABEL-", label.value) : Plain(label.code, 1024);
-    type.Put(code.size() <= 16 ? DCM_CodeValue : DCM_LongCodeValue, code)
-        .Put(DCM_CodingSchemeDesignator, label.code.empty() ? "99CONSILIUM" : "99SEGDB")
-        .Put(DCM_CodeMeaning, name);
+  void PutMaker(Builder& segment) {
+    if (!content_.by_model()) {
+      segment.Put(DCM_SegmentAlgorithmType, "MANUAL");
+      return;
+    }
+    const std::vector<std::string> version = absl::StrSplit(content_.model_version, '/');
+    segment.Put(DCM_SegmentAlgorithmType, "AUTOMATIC")
+        .Put(DCM_SegmentAlgorithmName, Plain(content_.model_version, 64));
+    Builder algorithm = segment.Add(DCM_SegmentationAlgorithmIdentificationSequence);
+    algorithm.AddCode(DCM_AlgorithmFamilyCodeSequence, "123110", "DCM", "Artificial Intelligence")
+        .Put(DCM_AlgorithmName, Plain(version.front(), 64))
+        .Put(DCM_AlgorithmVersion, Plain(version.back(), 64))
+        .Put(DCM_AlgorithmParameters, Plain("weights sha256 " + content_.model_digest, 1024));
   }
 
   void PutDimensions(DcmDataset& out) {
@@ -301,7 +305,7 @@ class SegBuilder {
   }
 
   void PutSharedGroups(DcmDataset& out) {
-    const Geometry& grid = mask_.geometry;
+    const Geometry& grid = grid_;
     const std::string thickness = DecimalString(grid.spacing_xyz_mm[2]);
     Builder shared = Builder(out).Add(DCM_SharedFunctionalGroupsSequence);
     shared.Add(DCM_PixelMeasuresSequence)
@@ -329,7 +333,7 @@ class SegBuilder {
         .PutUint32s(DCM_DimensionIndexValues,
                     {static_cast<Uint32>(frame.number), static_cast<Uint32>(frame.k + 1)});
     groups.Add(DCM_PlanePositionSequence)
-        .Put(DCM_ImagePositionPatient, PlanePosition(mask_.geometry, frame.k));
+        .Put(DCM_ImagePositionPatient, PlanePosition(grid_, frame.k));
     groups.Add(DCM_SegmentIdentificationSequence)
         .PutUint16(DCM_ReferencedSegmentNumber, static_cast<uint16_t>(frame.number));
   }
@@ -360,10 +364,10 @@ class SegBuilder {
     std::vector<Uint8> packed(static_cast<size_t>((bits + 15) / 16 * 2));
     int64_t bit = 0;
     for (const Frame& frame : frames_) {
-      const int value = labels_.empty() ? -1 : labels_[static_cast<size_t>(frame.number - 1)].value;
       const auto from = static_cast<size_t>(frame.k * plane());
       for (int64_t i = 0; i < plane(); ++i, ++bit) {
-        if (mask_.voxels[from + static_cast<size_t>(i)] != value) continue;
+        const auto segment = static_cast<size_t>(frame.number - 1);
+        if (!content_.inside(segment, from + static_cast<size_t>(i))) continue;
         packed[static_cast<size_t>(bit / 8)] |= static_cast<Uint8>(1 << (bit % 8));
       }
     }
@@ -374,10 +378,9 @@ class SegBuilder {
   }
 
   const AssembledSeries& source_;
-  const LabelVolume& mask_;
-  const SegDescription& description_;
+  const Geometry& grid_;
+  const SegContent& content_;
   DcmDataset& first_;
-  std::vector<wire::PlanLabel> labels_;
   std::vector<Frame> frames_;
 };
 
@@ -398,28 +401,94 @@ absl::StatusOr<std::string> Encode(DcmFileFormat& file) {
   return out;
 }
 
-}  // namespace
-
-absl::Status WriteSegmentation(const AssembledSeries& source, const LabelVolume& mask,
-                               const SegDescription& description, const std::string& path) {
-  const Geometry& grid = source.volume.geometry;
-  if (!SameGrid(grid, mask.geometry) ||
-      static_cast<int64_t>(mask.voxels.size()) != mask.geometry.voxels()) {
-    return absl::InvalidArgumentError("the mask is not on the grid of the series");
-  }
-  if (description.labels.empty()) return absl::InvalidArgumentError("no labels");
-  if (static_cast<int64_t>(source.slice_paths.size()) != grid.size_xyz[2] ||
+absl::Status CheckSource(const AssembledSeries& source) {
+  if (static_cast<int64_t>(source.slice_paths.size()) != source.volume.geometry.size_xyz[2] ||
       source.slice_uids.size() != source.slice_paths.size() ||
       (!source.slice_frames.empty() && source.slice_frames.size() != source.slice_paths.size())) {
     return absl::InvalidArgumentError("the series does not name a file for each slice");
   }
+  return absl::OkStatus();
+}
+
+absl::Status Write(const AssembledSeries& source, const SegContent& content,
+                   const std::string& path) {
+  CSL_RETURN_IF_ERROR(CheckSource(source));
   CSL_ASSIGN_OR_RETURN(const DicomFile first, DicomFile::Open(source.slice_paths.front()));
   CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> header, first.ParseHeader());
   DcmFileFormat file;
-  SegBuilder builder(source, mask, description, *header);
+  SegBuilder builder(source, content, *header);
   CSL_RETURN_IF_ERROR(builder.Build(*file.getDataset()));
   CSL_ASSIGN_OR_RETURN(const std::string bytes, Encode(file));
   return WriteFileAtomic(path, bytes, kPrivateFile);
+}
+
+// Label value to segment, 0-based; -1 where no label has the value.
+absl::StatusOr<std::array<int, 256>> SegmentOfValue(const std::vector<wire::PlanLabel>& labels,
+                                                    const LabelVolume& mask) {
+  std::array<int, 256> segment;
+  segment.fill(-1);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i].value < 1 || labels[i].value > 255) {
+      return absl::InvalidArgumentError("a label value outside 1..255");
+    }
+    segment[static_cast<size_t>(labels[i].value)] = static_cast<int>(i);
+  }
+  for (const uint8_t voxel : mask.voxels) {
+    if (voxel != 0 && segment[voxel] < 0) {
+      return absl::InvalidArgumentError("a mask value without a label");
+    }
+  }
+  return segment;
+}
+
+}  // namespace
+
+absl::Status WriteSegmentation(const AssembledSeries& source, const LabelVolume& mask,
+                               const SegDescription& description, const std::string& path) {
+  if (!SameGrid(source.volume.geometry, mask.geometry) ||
+      static_cast<int64_t>(mask.voxels.size()) != mask.geometry.voxels()) {
+    return absl::InvalidArgumentError("the mask is not on the grid of the series");
+  }
+  if (description.labels.empty()) return absl::InvalidArgumentError("no labels");
+  std::vector<wire::PlanLabel> labels = description.labels;
+  std::sort(labels.begin(), labels.end(),
+            [](const auto& a, const auto& b) { return a.value < b.value; });
+  CSL_ASSIGN_OR_RETURN(const auto segment_of, SegmentOfValue(labels, mask));
+  SegContent content;
+  for (const wire::PlanLabel& label : labels) {
+    // The plan's code is an identifier of the SegDB table.
+    const bool coded = !label.code.empty();
+    content.segments.push_back({label.name,
+                                coded ? label.code : absl::StrCat("LABEL-", label.value),
+                                coded ? "99SEGDB" : "99CONSILIUM"});
+  }
+  content.inside = [&](size_t segment, size_t voxel) {
+    return segment_of[mask.voxels[voxel]] == static_cast<int>(segment);
+  };
+  content.model_version = description.model_version;
+  content.model_digest = description.model_digest;
+  content.uid_seed = description.uid_seed;
+  return Write(source, content, path);
+}
+
+absl::Status WriteReferenceLabels(const AssembledSeries& source,
+                                  const std::vector<LabelSegment>& segments,
+                                  const std::string& uid_seed, const std::string& path) {
+  if (segments.empty()) return absl::InvalidArgumentError("no labels");
+  SegContent content;
+  for (const LabelSegment& segment : segments) {
+    if (static_cast<int64_t>(segment.mask.size()) != source.volume.geometry.voxels()) {
+      return absl::InvalidArgumentError("the mask is not on the grid of the series");
+    }
+    const bool coded = !segment.code.empty() && !segment.code_scheme.empty();
+    content.segments.push_back(
+        {segment.name, coded ? segment.code : absl::StrCat("LABEL-", content.segments.size() + 1),
+         coded ? segment.code_scheme : "99CONSILIUM"});
+  }
+  content.inside = [&](size_t segment, size_t voxel) { return segments[segment].mask[voxel]; };
+  content.may_overlap = true;
+  content.uid_seed = uid_seed;
+  return Write(source, content, path);
 }
 
 }  // namespace consilium::imaging

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "proto/wire/plan.h"
 #include "site_agent/imaging/dicom_series.h"
+#include "site_agent/imaging/label_segments.h"
 #include "site_agent/imaging/volume.h"
 
 namespace consilium::imaging {
@@ -29,6 +30,12 @@ struct SegDescription {
 // RESOURCE_EXHAUSTED: more bits than one object can hold (1.75 GiB).
 absl::Status WriteSegmentation(const AssembledSeries& source, const LabelVolume& mask,
                                const SegDescription& description, const std::string& path);
+
+// The same for reference labels of people: MANUAL segments, which may overlap. Needs no voxels in
+// `source`. INVALID_ARGUMENT: no segments, or masks of another size than the grid.
+absl::Status WriteReferenceLabels(const AssembledSeries& source,
+                                  const std::vector<LabelSegment>& segments,
+                                  const std::string& uid_seed, const std::string& path);
 
 }  // namespace consilium::imaging
 

@@ -4,8 +4,11 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dctk.h"
 #include "proto/base/file.h"
@@ -107,6 +110,54 @@ std::string NumberKey(DcmItem& item, const DcmTagKey& key) {
   return number ? absl::StrCat(*number) : "";
 }
 
+// Several values as one key; empty where none is there, so that "not said" is one value.
+std::string Joined(std::initializer_list<std::string> parts) {
+  const bool none =
+      std::all_of(parts.begin(), parts.end(), [](const std::string& part) { return part.empty(); });
+  return none ? "" : absl::StrJoin(parts, "/");
+}
+
+std::string FirstText(std::initializer_list<std::string> texts) {
+  for (const std::string& text : texts) {
+    if (!text.empty()) return text;
+  }
+  return "";
+}
+
+// Classic objects say it in the data set, enhanced ones in their functional groups.
+void ReadSplitKeys(DcmDataset& dataset, const FrameScope& scope, Slice& slice) {
+  DcmItem& content = scope.Group(DCM_FrameContentSequence);
+  DcmItem& diffusion = scope.Group(DCM_MRDiffusionSequence);
+  DcmItem* gradient = SequenceItem(diffusion, DCM_DiffusionGradientDirectionSequence);
+  const auto put = [&](SplitKey key, std::string value) {
+    slice.split_keys[static_cast<size_t>(key)] = std::move(value);
+  };
+  put(SplitKey::kStack, Text(content, DCM_StackID));
+  put(SplitKey::kEcho,
+      Joined({NumberKey(dataset, DCM_EchoTime), NumberKey(dataset, DCM_EchoNumbers),
+              NumberKey(scope.Group(DCM_MREchoSequence), DCM_EffectiveEchoTime)}));
+  put(SplitKey::kTemporalPosition, Joined({NumberKey(dataset, DCM_TemporalPositionIdentifier),
+                                           NumberKey(content, DCM_TemporalPositionIndex)}));
+  put(SplitKey::kDiffusion, Joined({NumberKey(diffusion, DCM_DiffusionBValue),
+                                    Text(gradient == nullptr ? diffusion : *gradient,
+                                         DCM_DiffusionGradientOrientation)}));
+  put(SplitKey::kImageType,
+      FirstText({Text(scope.Group(DCM_MRImageFrameTypeSequence), DCM_FrameType),
+                 Text(scope.Group(DCM_CTImageFrameTypeSequence), DCM_FrameType),
+                 Text(dataset, DCM_ImageType)}));
+  put(SplitKey::kContrast, Text(dataset, DCM_ContrastBolusAgent));
+  put(SplitKey::kTriggerTime, FirstText({NumberKey(dataset, DCM_TriggerTime),
+                                         NumberKey(scope.Group(DCM_CardiacSynchronizationSequence),
+                                                   DCM_NominalCardiacTriggerDelayTime)}));
+  put(SplitKey::kAcquisitionNumber, FirstText({NumberKey(dataset, DCM_AcquisitionNumber),
+                                               NumberKey(content, DCM_FrameAcquisitionNumber)}));
+  put(SplitKey::kInstanceNumber, NumberKey(dataset, DCM_InstanceNumber));
+  put(SplitKey::kAcquisitionTime,
+      FirstText(
+          {Text(content, DCM_FrameAcquisitionDateTime), Text(dataset, DCM_AcquisitionDateTime),
+           absl::StrCat(Text(dataset, DCM_AcquisitionDate), Text(dataset, DCM_AcquisitionTime))}));
+}
+
 absl::Status ReadFrame(DcmDataset& dataset, const FrameScope& scope, const DicomFile& file,
                        Slice& slice) {
   slice.position_lps_mm =
@@ -114,17 +165,7 @@ absl::Status ReadFrame(DcmDataset& dataset, const FrameScope& scope, const Dicom
   slice.orientation =
       Vector<6>(scope.Group(DCM_PlaneOrientationSequence), DCM_ImageOrientationPatient);
   slice.pixel_spacing_mm = Vector<2>(scope.Group(DCM_PixelMeasuresSequence), DCM_PixelSpacing);
-  DcmItem& content = scope.Group(DCM_FrameContentSequence);
-  DcmItem& echo = scope.Group(DCM_MREchoSequence);
-  slice.split_keys = {
-      absl::StrCat(NumberKey(dataset, DCM_EchoTime), "/", NumberKey(dataset, DCM_EchoNumbers), "/",
-                   NumberKey(echo, DCM_EffectiveEchoTime)),
-      absl::StrCat(NumberKey(dataset, DCM_TemporalPositionIdentifier), "/",
-                   NumberKey(content, DCM_TemporalPositionIndex)),
-      NumberKey(scope.Group(DCM_MRDiffusionSequence), DCM_DiffusionBValue),
-      Text(content, DCM_StackID)};
-  slice.moments = {NumberKey(dataset, DCM_TriggerTime), Text(dataset, DCM_AcquisitionNumber),
-                   Text(dataset, DCM_AcquisitionTime), Text(content, DCM_FrameAcquisitionDateTime)};
+  ReadSplitKeys(dataset, scope, slice);
   DcmItem& transformation = scope.Group(DCM_PixelValueTransformationSequence);
   slice.rescale_slope = Number(transformation, DCM_RescaleSlope).value_or(1);
   slice.rescale_intercept = Number(transformation, DCM_RescaleIntercept).value_or(0);
@@ -148,6 +189,8 @@ absl::Status ReadObject(DcmDataset& dataset, const DicomFile& file, Slice& slice
   }
   slice.frame_of_reference_uid = Text(dataset, DCM_FrameOfReferenceUID);
   slice.modality = Text(dataset, DCM_Modality);
+  slice.photometric = Text(dataset, DCM_PhotometricInterpretation);
+  slice.transfer_syntax_uid = file.transfer_syntax_uid();
   slice.is_localizer = HasImageType(dataset, DCM_ImageType, "LOCALIZER");
   if (HasImageType(dataset, DCM_ImageType, "MOSAIC")) {
     return file.Fault("a mosaic of slices, which is not supported");
@@ -158,6 +201,32 @@ absl::Status ReadObject(DcmDataset& dataset, const DicomFile& file, Slice& slice
 }
 
 }  // namespace
+
+const char* SplitKeyName(SplitKey key) {
+  switch (key) {
+    case SplitKey::kStack:
+      return "stack";
+    case SplitKey::kEcho:
+      return "echo";
+    case SplitKey::kTemporalPosition:
+      return "temporal position";
+    case SplitKey::kDiffusion:
+      return "b-value or diffusion direction";
+    case SplitKey::kImageType:
+      return "image type";
+    case SplitKey::kContrast:
+      return "contrast agent";
+    case SplitKey::kTriggerTime:
+      return "trigger time";
+    case SplitKey::kAcquisitionNumber:
+      return "acquisition number";
+    case SplitKey::kAcquisitionTime:
+      return "acquisition time";
+    case SplitKey::kInstanceNumber:
+      return "instance number";
+  }
+  return "unknown";
+}
 
 absl::StatusOr<std::vector<Slice>> ReadSlices(const std::string& path) {
   CSL_ASSIGN_OR_RETURN(const DicomFile file, DicomFile::Open(path));

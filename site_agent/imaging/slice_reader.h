@@ -26,6 +26,23 @@ struct PixelFormat {
   int64_t frame_bytes() const { return frame_voxels() * (bits_allocated / 8); }
 };
 
+// What tells the volumes of one series apart. Slices of one volume agree on the first four; the
+// others differ also inside a volume and count only where several images share a position.
+enum class SplitKey : size_t {
+  kStack,
+  kEcho,
+  kTemporalPosition,
+  kDiffusion,  // b-value and direction
+  kImageType,
+  kContrast,
+  kTriggerTime,
+  kAcquisitionNumber,
+  kAcquisitionTime,
+  kInstanceNumber,
+};
+inline constexpr size_t kSplitKeys = 10;
+const char* SplitKeyName(SplitKey key);  // "temporal position"
+
 // One frame of one file. A classic object has one; an enhanced multi-frame object has many.
 // Privacy: UIDs and the path identify; no message holds them.
 struct Slice {
@@ -40,18 +57,13 @@ struct Slice {
   std::optional<std::array<double, 3>> position_lps_mm;
   std::optional<std::array<double, 6>> orientation;       // row direction, column direction
   std::optional<std::array<double, 2>> pixel_spacing_mm;  // between rows, between columns
-  // Two slices of one volume agree on these: echo, temporal position, b-value, stack.
-  std::vector<std::string> split_keys;
-  // These only tell why two slices share a position: trigger and acquisition time.
-  std::vector<std::string> moments;
+  std::array<std::string, kSplitKeys> split_keys;         // by SplitKey; empty: not said
+  std::string photometric;
+  std::string transfer_syntax_uid;
   double rescale_slope = 1;
   double rescale_intercept = 0;
   PixelFormat format;
 };
-
-// Names of Slice::split_keys, by index, for messages.
-inline constexpr const char* kSplitKeyNames[] = {"echoes", "temporal positions", "b-values",
-                                                 "stacks"};
 
 // INVALID_ARGUMENT: what DicomFile::Open refuses, not an image, or a kind of pixels that cannot be
 // part of a volume (colour, float, mosaic, zero size).

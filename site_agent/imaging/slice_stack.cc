@@ -74,52 +74,6 @@ absl::Status CheckPlane(const Slice& slice) {
   return absl::OkStatus();
 }
 
-absl::Status CheckOneSeries(const std::vector<Slice>& slices) {
-  if (slices.empty()) return Refuse("no files");
-  for (const Slice& slice : slices) {
-    if (slice.series_uid != slices.front().series_uid) return Refuse("files of several series");
-  }
-  return absl::OkStatus();
-}
-
-// Keeps in `slices` the stack; localizers among other images go.
-absl::Status SetLocalizersAside(std::vector<Slice>& slices, std::vector<std::string>& notes) {
-  const auto localizers = std::count_if(slices.begin(), slices.end(),
-                                        [](const Slice& slice) { return slice.is_localizer; });
-  if (localizers > 0 && static_cast<size_t>(localizers) < slices.size()) {
-    std::erase_if(slices, [](const Slice& slice) { return slice.is_localizer; });
-    notes.push_back(absl::StrFormat("%d localizer images set aside", localizers));
-  }
-  for (const Slice& slice : slices) CSL_RETURN_IF_ERROR(CheckPlane(slice));
-
-  std::vector<std::vector<Slice>> groups;
-  for (Slice& slice : slices) {
-    auto home = std::find_if(groups.begin(), groups.end(), [&](const std::vector<Slice>& group) {
-      return SameOrientation(group.front(), slice);
-    });
-    if (home == groups.end()) home = groups.insert(groups.end(), std::vector<Slice>());
-    home->push_back(std::move(slice));
-  }
-  const auto main =
-      std::max_element(groups.begin(), groups.end(),
-                       [](const auto& a, const auto& b) { return a.size() < b.size(); });
-  size_t aside = 0;
-  for (auto group = groups.begin(); group != groups.end(); ++group) {
-    if (group == main) continue;
-    const double cosine = std::abs(Dot(Normal(main->front()), Normal(group->front())));
-    aside += group->size();
-    if (cosine > kLocalizerAngleCosMax || aside * kLocalizerShare > main->size()) {
-      return Refuse("slices of several orientations");
-    }
-  }
-  if (aside > 0) {
-    notes.push_back(absl::StrFormat("%d images of another orientation set aside", aside));
-  }
-  slices = std::vector<Slice>(std::make_move_iterator(main->begin()),
-                              std::make_move_iterator(main->end()));
-  return absl::OkStatus();
-}
-
 absl::Status CheckUniform(const std::vector<Slice>& slices) {
   const Slice& first = slices.front();
   for (const Slice& slice : slices) {
@@ -133,11 +87,6 @@ absl::Status CheckUniform(const std::vector<Slice>& slices) {
     if (!SameSpacing(slice, first)) return Refuse("slices of several pixel spacings");
     if (slice.format.darker_is_higher != first.format.darker_is_higher) {
       return Refuse("slices of several photometric interpretations");
-    }
-    for (size_t key = 0; key < slice.split_keys.size(); ++key) {
-      if (slice.split_keys[key] != first.split_keys[key]) {
-        return Refuse(absl::StrCat("several ", kSplitKeyNames[key], " in one series"));
-      }
     }
   }
   return absl::OkStatus();
@@ -164,12 +113,15 @@ Vec3 Column(const std::array<double, 9>& direction, int axis) {
 
 double Along(const Slice& slice, const Vec3& normal) { return Dot(*slice.position_lps_mm, normal); }
 
-// The usual step, for telling "same position" from "next position": the upper quartile of the gaps
-// stands also where half of the slices come twice.
+// The usual step, for telling "same position" from "next position". Gaps below this are the jitter
+// of one position: a volume that comes twenty times has mostly those.
+constexpr double kJitterMm = 0.01;
+
 double UsualStep(const std::vector<Slice>& sorted, const Vec3& normal) {
   std::vector<double> gaps;
   for (size_t i = 1; i < sorted.size(); ++i) {
-    gaps.push_back(Along(sorted[i], normal) - Along(sorted[i - 1], normal));
+    const double gap = Along(sorted[i], normal) - Along(sorted[i - 1], normal);
+    if (gap > kJitterMm) gaps.push_back(gap);
   }
   if (gaps.empty()) return 0;
   std::sort(gaps.begin(), gaps.end());
@@ -187,10 +139,45 @@ bool Before(const Slice& a, const Slice& b, const Vec3& normal) {
 
 }  // namespace
 
+absl::Status SetLocalizersAside(std::vector<Slice>& slices, std::vector<SetAside>& aside) {
+  const auto localizers = std::count_if(slices.begin(), slices.end(),
+                                        [](const Slice& slice) { return slice.is_localizer; });
+  if (localizers > 0 && static_cast<size_t>(localizers) < slices.size()) {
+    std::erase_if(slices, [](const Slice& slice) { return slice.is_localizer; });
+    aside.push_back({localizers, "localizer images"});
+  }
+  for (const Slice& slice : slices) CSL_RETURN_IF_ERROR(CheckPlane(slice));
+
+  std::vector<std::vector<Slice>> groups;
+  for (Slice& slice : slices) {
+    auto home = std::find_if(groups.begin(), groups.end(), [&](const std::vector<Slice>& group) {
+      return SameOrientation(group.front(), slice);
+    });
+    if (home == groups.end()) home = groups.insert(groups.end(), std::vector<Slice>());
+    home->push_back(std::move(slice));
+  }
+  const auto main =
+      std::max_element(groups.begin(), groups.end(),
+                       [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  size_t stray = 0;
+  for (auto group = groups.begin(); group != groups.end(); ++group) {
+    if (group == main) continue;
+    const double cosine = std::abs(Dot(Normal(main->front()), Normal(group->front())));
+    stray += group->size();
+    if (cosine > kLocalizerAngleCosMax || stray * kLocalizerShare > main->size()) {
+      return Refuse("slices of several orientations");
+    }
+  }
+  if (stray > 0) {
+    aside.push_back({static_cast<int64_t>(stray), "images of another orientation"});
+  }
+  slices = std::vector<Slice>(std::make_move_iterator(main->begin()),
+                              std::make_move_iterator(main->end()));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SliceStack> StackSlices(std::vector<Slice> slices) {
   SliceStack stack;
-  CSL_RETURN_IF_ERROR(CheckOneSeries(slices));
-  CSL_RETURN_IF_ERROR(SetLocalizersAside(slices, stack.notes));
   CSL_RETURN_IF_ERROR(CheckUniform(slices));
   stack.direction = MeanDirection(slices);
   const Vec3 normal = Column(stack.direction, 2);
@@ -207,8 +194,8 @@ absl::StatusOr<SliceStack> StackSlices(std::vector<Slice> slices) {
   return stack;
 }
 
-absl::StatusOr<Geometry> StackGeometry(const std::vector<Slice>& ordered,
-                                       const std::array<double, 9>& direction) {
+absl::StatusOr<StackGeometry> MeasureStack(const std::vector<Slice>& ordered,
+                                           const std::array<double, 9>& direction) {
   if (ordered.size() < 2) return Refuse("one slice is not a volume");
   const Vec3 normal = Column(direction, 2);
   std::vector<double> gaps;
@@ -253,7 +240,12 @@ absl::StatusOr<Geometry> StackGeometry(const std::vector<Slice>& ordered,
                              length / static_cast<double>(ordered.size() - 1)};
   geometry.origin_lps_mm = *first.position_lps_mm;
   geometry.direction = direction;
-  return geometry;
+  StackGeometry measured{geometry};
+  for (const double gap : gaps) {
+    measured.step_spread_mm =
+        std::max(measured.step_spread_mm, std::abs(gap - geometry.spacing_xyz_mm[2]));
+  }
+  return measured;
 }
 
 }  // namespace consilium::imaging

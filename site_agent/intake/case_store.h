@@ -24,10 +24,11 @@ class CaseStore {
   // Makes the staged folder the case, in the place of one that is there; durable on return.
   absl::Status Publish(absl::string_view case_id) const;
   void Abandon(absl::string_view case_id) const;
+  // Where Stage makes the folder.
+  std::string StagePath(absl::string_view case_id) const;
 
  private:
   CaseStore(std::string home, int lock) : home_(std::move(home)), lock_(lock) {}
-  std::string StagePath(absl::string_view case_id) const;
 
   std::string home_;
   int lock_;

@@ -37,8 +37,51 @@ bool IsSound(const imaging::Geometry& g) {
   return true;
 }
 
+Json ToJson(const imaging::SeriesReport& report) {
+  Json aside = Json::array();
+  for (const imaging::SetAside& entry : report.set_aside) {
+    aside.push_back({{"images", entry.images}, {"reason", entry.reason}});
+  }
+  return {{"part", report.part},
+          {"images_in", report.images_in},
+          {"images_used", report.images_used},
+          {"set_aside", aside},
+          {"split_by", report.split_by},
+          {"step_mm", report.step_mm},
+          {"step_spread_mm", report.step_spread_mm},
+          {"direction_determinant", report.direction_determinant},
+          {"matrix", report.matrix},
+          {"bits_stored", report.bits_stored},
+          {"photometric", report.photometric},
+          {"slope_range", report.slope_range},
+          {"intercept_range", report.intercept_range},
+          {"transfer_syntaxes", report.transfer_syntaxes}};
+}
+
+imaging::SeriesReport ReportFrom(const Json& json) {
+  imaging::SeriesReport report;
+  json.at("part").get_to(report.part);
+  json.at("images_in").get_to(report.images_in);
+  json.at("images_used").get_to(report.images_used);
+  for (const Json& entry : json.at("set_aside")) {
+    report.set_aside.push_back(
+        {entry.at("images").get<int64_t>(), entry.at("reason").get<std::string>()});
+  }
+  json.at("split_by").get_to(report.split_by);
+  json.at("step_mm").get_to(report.step_mm);
+  json.at("step_spread_mm").get_to(report.step_spread_mm);
+  json.at("direction_determinant").get_to(report.direction_determinant);
+  json.at("matrix").get_to(report.matrix);
+  json.at("bits_stored").get_to(report.bits_stored);
+  json.at("photometric").get_to(report.photometric);
+  json.at("slope_range").get_to(report.slope_range);
+  json.at("intercept_range").get_to(report.intercept_range);
+  json.at("transfer_syntaxes").get_to(report.transfer_syntaxes);
+  return report;
+}
+
 Json ToJson(const CaseRecord& record) {
-  return {{"format", kFormat},
+  Json json = {{"format", kFormat},
           {"case_id", record.case_id},
           {"patient", record.patient},
           {"modality", record.modality},
@@ -47,6 +90,11 @@ Json ToJson(const CaseRecord& record) {
           {"image_files", record.image_files},
           {"segment_labels", record.segment_labels},
           {"table_edition", record.table_edition}};
+  // Only where there is something, so that records of before keep their text, which the cache of
+  // prepared cases goes by.
+  if (!record.segment_ml.empty()) json["segment_ml"] = record.segment_ml;
+  if (record.assembly.images_in > 0) json["assembly"] = ToJson(record.assembly);
+  return json;
 }
 
 std::string Dump(const Json& json) {
@@ -78,6 +126,8 @@ absl::StatusOr<CaseRecord> CaseFromJson(absl::string_view text) {
     json.at("image_files").get_to(record.image_files);
     json.at("segment_labels").get_to(record.segment_labels);
     json.at("table_edition").get_to(record.table_edition);
+    if (json.contains("segment_ml")) json["segment_ml"].get_to(record.segment_ml);
+    if (json.contains("assembly")) record.assembly = ReportFrom(json["assembly"]);
   } catch (const Json::exception&) {
     return fault;
   }

@@ -7,12 +7,14 @@
 #ifndef CONSILIUM_SITE_AGENT_INTAKE_CATALOG_H_
 #define CONSILIUM_SITE_AGENT_INTAKE_CATALOG_H_
 
+#include <array>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "site_agent/imaging/series_report.h"
 #include "site_agent/imaging/volume.h"
 
 namespace consilium::agent {
@@ -26,6 +28,11 @@ struct CaseRecord {
   imaging::Geometry geometry;
   int64_t image_files = 0;
   std::vector<std::string> segment_labels;  // empty: no segmentation
+  // Millilitres by segment label: as its source describes it, and on the image's grid. Records of
+  // before have none.
+  std::map<std::string, std::array<double, 2>> segment_ml;
+  // How the series was assembled; images_in is 0 in records of before.
+  imaging::SeriesReport assembly;
   std::string table_edition;
   bool labelled() const { return !segment_labels.empty(); }
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <system_error>
@@ -18,9 +19,10 @@
 #include "proto/base/status.h"
 #include "proto/base/thread_pool.h"
 #include "site_agent/imaging/dicom_series.h"
-#include "site_agent/imaging/label_reader.h"
 #include "site_agent/intake/case_store.h"
 #include "site_agent/intake/catalog.h"
+#include "site_agent/intake/label_source.h"
+#include "site_agent/intake/nifti_folder.h"
 #include "site_agent/intake/sop_class.h"
 
 namespace consilium::agent {
@@ -30,7 +32,6 @@ namespace fs = std::filesystem;
 using imaging::DicomHeader;
 
 constexpr size_t kDetailsMax = 32;   // kinds of detail a reason may list
-constexpr size_t kSegmentsMax = 255;
 
 // A series or a label that does not become part of the store. Anything else that goes wrong (a full
 // disk, a broken store) ends the ingest with a status.
@@ -63,28 +64,35 @@ bool IsLocalizer(const DicomHeader& header) {
          });
 }
 
-std::vector<wire::PlanLabel> LabelsOf(const std::vector<std::string>& segments) {
-  std::vector<wire::PlanLabel> labels;
-  std::set<std::string> seen;
-  for (const std::string& segment : segments) {
-    if (segment.empty() || !seen.insert(absl::AsciiStrToLower(segment)).second) continue;
-    labels.push_back({static_cast<int>(labels.size()) + 1, segment, ""});
-  }
-  return labels;
+// Labels that reference no image fit any volume of their series.
+bool References(const DicomHeader& label, const imaging::AssembledSeries& series,
+                const privacy::Deidentifier& deidentifier) {
+  if (label.referenced_instance_uids.empty()) return true;
+  const std::set<std::string> images(series.slice_uids.begin(), series.slice_uids.end());
+  return std::any_of(
+      label.referenced_instance_uids.begin(), label.referenced_instance_uids.end(),
+      [&](const std::string& uid) { return images.contains(deidentifier.MapUid(uid)); });
 }
 
 // Takes patients in, one at a time.
 class Intake {
  public:
   Intake(const std::string& home, const IngestOptions& options, const CaseStore& store,
-         const privacy::Deidentifier& deidentifier, IngestReport& report)
-      : home_(home), options_(options), store_(store), deidentifier_(deidentifier),
-        report_(report), pool_(std::max(1, options.index.threads)) {}
+         const privacy::Deidentifier& deidentifier,
+         const std::map<std::string, std::string>& nifti_labels, IngestReport& report)
+      : home_(home),
+        options_(options),
+        store_(store),
+        deidentifier_(deidentifier),
+        nifti_labels_(nifti_labels),
+        report_(report),
+        pool_(std::max(1, options.index.threads)) {}
 
   absl::Status Take(const IndexedPatient& patient, const std::function<void(int64_t)>& files_done,
                     const std::atomic<bool>* stop) {
     patient_ = &patient;
     tokens_.reset();
+    patient_nifti_ = NiftiOfPatient();
     std::map<std::string, std::vector<const DicomHeader*>> labels;
     for (const DicomHeader& seg : patient.segmentations) {
       labels[seg.referenced_series_uid].push_back(&seg);
@@ -102,11 +110,27 @@ class Intake {
       CSL_RETURN_IF_ERROR(TakeLabelsAlone(series_uid, own));
       files_done(static_cast<int64_t>(own.size()));
     }
+    if (patient_nifti_.has_value() && !patient_nifti_->is_used) {
+      Count({RejectReason::kLabelNotReadable, patient_nifti_->words}, 0, 1);
+    }
     return absl::OkStatus();
   }
 
  private:
   using Labels = std::vector<const DicomHeader*>;
+
+  // A label for whichever series of the patient it lies on.
+  struct PatientNifti {
+    std::string path;
+    bool is_used = false;
+    std::string words = "no series of its patient was taken in";
+  };
+
+  std::optional<PatientNifti> NiftiOfPatient() const {
+    const auto found = nifti_labels_.find(patient_->patient_id);
+    if (patient_->patient_id.empty() || found == nifti_labels_.end()) return std::nullopt;
+    return PatientNifti{found->second};
+  }
 
   absl::Status TakeSeries(const IndexedSeries& series, const Labels& labels) {
     Verdict verdict = JudgeHeaders(series);
@@ -114,7 +138,7 @@ class Intake {
     if (!verdict.has_value()) {
       if (store_.Has(case_id)) {
         ++report_.already_in_store;
-        return AddLabelIfMissing(case_id, labels);
+        return AddLabelIfMissing(case_id, series.series_uid, labels);
       }
       CSL_ASSIGN_OR_RETURN(verdict, BuildCase(case_id, series, labels));
     }
@@ -129,15 +153,17 @@ class Intake {
   }
 
   Verdict JudgeHeaders(const IndexedSeries& series) const {
+    bool is_multi_frame = false;
     for (const DicomHeader& file : series.files) {
       const SopKind kind = SopKindOf(file.sop_class_uid);
       if (kind == SopKind::kNoImage) return Rejection{RejectReason::kNotAnImage, ""};
-      if (kind != SopKind::kVolumeSlice) return Rejection{RejectReason::kUnsupportedClass, ""};
+      if (kind == SopKind::kOtherImage) return Rejection{RejectReason::kUnsupportedClass, ""};
+      is_multi_frame |= kind == SopKind::kMultiFrame;
     }
     if (std::all_of(series.files.begin(), series.files.end(), IsLocalizer)) {
       return Rejection{RejectReason::kLocalizer, ""};
     }
-    if (static_cast<int64_t>(series.files.size()) < options_.slices_min) {
+    if (!is_multi_frame && static_cast<int64_t>(series.files.size()) < options_.slices_min) {
       return Rejection{RejectReason::kTooFewSlices, ""};
     }
     return std::nullopt;
@@ -150,22 +176,68 @@ class Intake {
     privacy::DeidReport deid;
     CSL_ASSIGN_OR_RETURN(Verdict verdict, DeidentifyImages(series, stage, images, deid));
     if (verdict.has_value()) return verdict;
-    const absl::StatusOr<imaging::AssembledSeries> assembled = imaging::AssembleSeries(images);
-    if (!assembled.ok()) {
-      return Verdict(Rejection{RejectReason::kNotAVolume, Words(assembled.status())});
-    }
-    if (static_cast<int64_t>(assembled->slice_paths.size()) < options_.slices_min) {
+    absl::StatusOr<std::vector<imaging::SortedVolume>> volumes = imaging::SortSeries(images);
+    if (!volumes.ok()) return Verdict(Rejection{RejectReason::kNotAVolume, Words(volumes.status())});
+    std::erase_if(*volumes, [&](const imaging::SortedVolume& volume) {
+      return static_cast<int64_t>(volume.ordered.size()) < options_.slices_min;
+    });
+    if (volumes->empty()) {
       return Verdict(Rejection{RejectReason::kTooFewSlices, "after what was set aside"});
     }
-    CSL_RETURN_IF_ERROR(KeepOnly(images, assembled->slice_paths));
-    CSL_ASSIGN_OR_RETURN(CaseRecord record, Describe(case_id, *assembled));
-    CSL_ASSIGN_OR_RETURN(const bool has_label,
-                         PlaceLabel(labels, assembled->volume.geometry, stage, record, deid));
-    CSL_RETURN_IF_ERROR(Publish(record, stage));
-    ++report_.cases_added;
-    if (has_label) ++report_.cases_added_labelled;
+    if (static_cast<int64_t>(volumes->size()) > options_.volumes_max) {
+      return Verdict(Rejection{
+          RejectReason::kNotAVolume,
+          absl::StrCat("more than ", options_.volumes_max, " volumes in one series")});
+    }
+    // All are decoded once before any becomes a case; the voxels are not needed here.
+    std::vector<imaging::AssembledSeries> readable;
+    for (const imaging::SortedVolume& volume : *volumes) {
+      absl::StatusOr<imaging::AssembledSeries> read = imaging::ReadVolume(volume);
+      if (!read.ok()) return Verdict(Rejection{RejectReason::kNotAVolume, Words(read.status())});
+      read->volume.voxels = {};
+      readable.push_back(*std::move(read));
+    }
     report_.deid.Add(deid);
+    CSL_RETURN_IF_ERROR(TakeVolumes(case_id, series.series_uid, readable, labels));
     return Verdict();
+  }
+
+  // Makes a case of each volume whose images lie in the stage of `case_id`. The first has the series'
+  // own id and is published last, so that a series whose id is in the store is there as a whole.
+  absl::Status TakeVolumes(const std::string& case_id, const std::string& series_uid,
+                           const std::vector<imaging::AssembledSeries>& volumes,
+                           const Labels& labels) {
+    std::vector<Labels> own(volumes.size());
+    for (const DicomHeader* label : labels) {
+      size_t home = 0;
+      while (volumes.size() > 1 && home < volumes.size() &&
+             !References(*label, volumes[home], deidentifier_)) {
+        ++home;
+      }
+      if (home < volumes.size()) {
+        own[home].push_back(label);
+      } else {
+        Count({RejectReason::kLabelNotReadable, "it references no image of the series"}, 0, 1);
+      }
+    }
+    for (size_t i = volumes.size(); i-- > 0;) {
+      const imaging::AssembledSeries& volume = volumes[i];
+      std::string id = case_id, stage = store_.StagePath(case_id);
+      if (i > 0) {
+        id = deidentifier_.Pseudonym("series", absl::StrCat(series_uid, "\n", volume.report.part));
+        CSL_ASSIGN_OR_RETURN(stage, store_.Stage(id));
+        CSL_RETURN_IF_ERROR(LinkImages(volume.slice_paths, stage));
+      } else {
+        CSL_RETURN_IF_ERROR(KeepOnly(stage, volume.slice_paths));
+      }
+      CSL_ASSIGN_OR_RETURN(CaseRecord record, Describe(id, volume));
+      CSL_ASSIGN_OR_RETURN(const bool has_label,
+                           FindLabel(own[i], series_uid, volume, stage, record));
+      CSL_RETURN_IF_ERROR(Publish(record, stage));
+      ++report_.cases_added;
+      if (has_label) ++report_.cases_added_labelled;
+    }
+    return absl::OkStatus();
   }
 
   absl::StatusOr<Verdict> DeidentifyImages(const IndexedSeries& series, const std::string& stage,
@@ -206,13 +278,23 @@ class Intake {
     return *tokens_;
   }
 
-  static absl::Status KeepOnly(const std::vector<std::string>& images,
-                               const std::vector<std::string>& used) {
+  static absl::Status KeepOnly(const std::string& stage, const std::vector<std::string>& used) {
     const std::set<std::string> keep(used.begin(), used.end());
-    for (const std::string& image : images) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(JoinPath(stage, "image"), error)) {
+      if (!keep.contains(entry.path().string())) fs::remove(entry.path(), error);
+      if (error) break;
+    }
+    if (error) return absl::UnavailableError("a file that was set aside cannot be removed");
+    return absl::OkStatus();
+  }
+
+  // A multi-frame file may hold several volumes, and several slices of one.
+  static absl::Status LinkImages(const std::vector<std::string>& images, const std::string& stage) {
+    for (const std::string& image : std::set<std::string>(images.begin(), images.end())) {
       std::error_code error;
-      if (!keep.contains(image)) fs::remove(image, error);
-      if (error) return absl::UnavailableError("a file that was set aside cannot be removed");
+      fs::create_hard_link(image, JoinPath(JoinPath(stage, "image"), BaseName(image)), error);
+      if (error) return absl::UnavailableError("a case's images cannot be carried over");
     }
     return absl::OkStatus();
   }
@@ -227,51 +309,60 @@ class Intake {
     record.modality = header->modality;
     record.attributes = header->attributes;
     record.geometry = series.volume.geometry;
-    record.image_files = static_cast<int64_t>(series.slice_paths.size());
+    record.image_files = static_cast<int64_t>(
+        std::set<std::string>(series.slice_paths.begin(), series.slice_paths.end()).size());
+    record.assembly = series.report;
     record.table_edition = privacy::kTableEdition;
     return record;
   }
 
-  // Whether the case got a label. The most segments win; equal ones go by UID.
-  absl::StatusOr<bool> PlaceLabel(Labels labels, const imaging::Geometry& grid,
-                                  const std::string& stage, CaseRecord& record,
-                                  privacy::DeidReport& deid) {
-    if (labels.empty()) return false;
+  // What may label the series, the best first: what people named for the series or its patient, then
+  // the most segments; equal ones go by UID.
+  std::vector<LabelSource> Candidates(Labels labels, const std::string& series_uid) const {
+    std::vector<LabelSource> candidates;
+    if (const auto found = nifti_labels_.find(series_uid); found != nifti_labels_.end()) {
+      candidates.push_back({found->second, ""});
+    }
+    if (patient_nifti_.has_value()) candidates.push_back({patient_nifti_->path, ""});
     std::sort(labels.begin(), labels.end(), [](const DicomHeader* a, const DicomHeader* b) {
       if (a->segment_labels.size() != b->segment_labels.size()) {
         return a->segment_labels.size() > b->segment_labels.size();
       }
       return a->sop_instance_uid < b->sop_instance_uid;
     });
-    if (labels.size() > 1) {
-      Count({RejectReason::kLabelSurplus, ""}, 0, static_cast<int64_t>(labels.size()) - 1);
-    }
-    const std::string path = JoinPath(stage, "label/seg.dcm");
-    const auto written = deidentifier_.Deidentify(labels.front()->path, path, Tokens());
-    if (!written.ok() && IsOurs(written.status())) return written.status();
-    absl::Status status = written.status();
-    if (status.ok()) {
-      deid.Add(*written);
-      status = CheckLabel(path, grid, record);
-    }
-    if (status.ok()) return true;
-    std::error_code ignored;
-    fs::remove(path, ignored);
-    record.segment_labels.clear();
-    Count({RejectReason::kLabelNotReadable, Words(status)}, 0, 1);
-    return false;
+    for (const DicomHeader* label : labels) candidates.push_back({label->path, label->sop_class_uid});
+    return candidates;
   }
 
-  static absl::Status CheckLabel(const std::string& path, const imaging::Geometry& grid,
+  // Whether the case got a label: the first candidate that fits. The others are counted.
+  absl::StatusOr<bool> FindLabel(const Labels& labels, const std::string& series_uid,
+                                 const imaging::AssembledSeries& series, const std::string& stage,
                                  CaseRecord& record) {
-    CSL_ASSIGN_OR_RETURN(const DicomHeader header, imaging::ReadDicomHeader(path));
-    const std::vector<wire::PlanLabel> labels = LabelsOf(header.segment_labels);
-    if (labels.empty() || labels.size() > kSegmentsMax) {
-      return absl::InvalidArgumentError("no segment has a label, or too many have one");
+    const std::vector<LabelSource> candidates = Candidates(labels, series_uid);
+    const std::string path = JoinPath(stage, "label/seg.dcm");
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      const bool of_patient =
+          patient_nifti_.has_value() && candidates[i].path == patient_nifti_->path;
+      const absl::StatusOr<privacy::DeidReport> placed =
+          PlaceLabel(candidates[i], series, {deidentifier_, Tokens(), options_.vocabulary}, path,
+                     record);
+      if (placed.ok()) {
+        report_.deid.Add(*placed);
+        if (of_patient) patient_nifti_->is_used = true;
+        const auto left = static_cast<int64_t>(candidates.size() - i - 1);
+        if (left > 0) Count({RejectReason::kLabelSurplus, ""}, 0, left);
+        return true;
+      }
+      if (IsOurs(placed.status())) return placed.status();
+      std::error_code ignored;
+      fs::remove(path, ignored);
+      if (of_patient) {
+        patient_nifti_->words = Words(placed.status());
+      } else {
+        Count({RejectReason::kLabelNotReadable, Words(placed.status())}, 0, 1);
+      }
     }
-    CSL_RETURN_IF_ERROR(imaging::ReadSegmentation(path, grid, labels).status());
-    for (const wire::PlanLabel& label : labels) record.segment_labels.push_back(label.name);
-    return absl::OkStatus();
+    return false;
   }
 
   absl::Status Publish(const CaseRecord& record, const std::string& stage) const {
@@ -280,29 +371,40 @@ class Intake {
     return store_.Publish(record.case_id);
   }
 
-  absl::Status AddLabelIfMissing(const std::string& case_id, const Labels& labels) {
-    if (labels.empty() || PathExists(CaseLabelPath(home_, case_id))) return absl::OkStatus();
+  absl::Status AddLabelIfMissing(const std::string& case_id, const std::string& series_uid,
+                                 const Labels& labels) {
+    const bool has_nifti = nifti_labels_.contains(series_uid) || patient_nifti_.has_value();
+    if (PathExists(CaseLabelPath(home_, case_id))) {
+      if (patient_nifti_.has_value()) patient_nifti_->is_used = true;  // as at the first time
+      return absl::OkStatus();
+    }
+    if (labels.empty() && !has_nifti) return absl::OkStatus();
     CSL_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(JoinPath(CaseFolder(home_, case_id), "case.json"), 1 << 20));
     CSL_ASSIGN_OR_RETURN(CaseRecord record, CaseFromJson(text));
-    if (CountIfForeign(record, labels)) return absl::OkStatus();
+    if (!labels.empty() && CountIfForeign(record, labels)) return absl::OkStatus();
     CSL_ASSIGN_OR_RETURN(const std::vector<std::string> images, CaseImagePaths(home_, case_id));
+    CSL_ASSIGN_OR_RETURN(imaging::AssembledSeries series,
+                         imaging::AssembleSeries(images, record.assembly.part));
+    series.volume.voxels = {};
+    Labels own;
+    for (const DicomHeader* label : labels) {
+      if (record.assembly.part.empty() || References(*label, series, deidentifier_)) {
+        own.push_back(label);
+      } else {
+        Count({RejectReason::kLabelSurplus, "of another volume of its series"}, 0, 1);
+      }
+    }
     CSL_ASSIGN_OR_RETURN(const std::string stage, store_.Stage(case_id));
-    privacy::DeidReport deid;
     CSL_ASSIGN_OR_RETURN(const bool has_label,
-                         PlaceLabel(labels, record.geometry, stage, record, deid));
+                         FindLabel(own, series_uid, series, stage, record));
     if (!has_label) {
       store_.Abandon(case_id);
       return absl::OkStatus();
     }
-    for (const std::string& image : images) {
-      std::error_code error;
-      fs::create_hard_link(image, JoinPath(JoinPath(stage, "image"), BaseName(image)), error);
-      if (error) return absl::UnavailableError("a case's images cannot be carried over");
-    }
+    CSL_RETURN_IF_ERROR(LinkImages(images, stage));
     CSL_RETURN_IF_ERROR(Publish(record, stage));
     ++report_.labels_added;
-    report_.deid.Add(deid);
     return absl::OkStatus();
   }
 
@@ -316,7 +418,7 @@ class Intake {
                          ReadFile(JoinPath(CaseFolder(home_, case_id), "case.json"), 1 << 20));
     CSL_ASSIGN_OR_RETURN(const CaseRecord record, CaseFromJson(text));
     if (CountIfForeign(record, labels)) return absl::OkStatus();
-    return AddLabelIfMissing(case_id, labels);
+    return AddLabelIfMissing(case_id, series_uid, labels);
   }
 
   // Labels of another patient than the case's: dates and references were shifted for somebody else.
@@ -343,10 +445,12 @@ class Intake {
   const IngestOptions& options_;
   const CaseStore& store_;
   const privacy::Deidentifier& deidentifier_;
+  const std::map<std::string, std::string>& nifti_labels_;  // by series UID or patient ID
   IngestReport& report_;
   ThreadPool pool_;
   const IndexedPatient* patient_ = nullptr;
   std::optional<privacy::PatientTokens> tokens_;
+  std::optional<PatientNifti> patient_nifti_;
 };
 
 }  // namespace
@@ -378,6 +482,7 @@ absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<s
       const privacy::Deidentifier deidentifier,
       privacy::Deidentifier::Create(
           {.site_key = std::move(key), .secondary_images = options.secondary_images}));
+  CSL_ASSIGN_OR_RETURN(const auto nifti_labels, ListNiftiLabels(options.nifti_folder));
   CSL_ASSIGN_OR_RETURN(const CaseStore store, CaseStore::Open(home));
   const IntakeProgress reading = [&](int64_t done, int64_t total) {
     if (progress) progress(done, 2 * total);
@@ -393,7 +498,7 @@ absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<s
     report.rejected[RejectReason::kUnreadable].files = index.files_unreadable;
   }
   int64_t done = index.files_seen + index.files_unreadable;
-  Intake intake(home, options, store, deidentifier, report);
+  Intake intake(home, options, store, deidentifier, nifti_labels, report);
   for (const IndexedPatient& patient : index.patients) {
     const auto files_done = [&](int64_t files) {
       done += files;

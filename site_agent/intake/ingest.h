@@ -11,23 +11,24 @@
 #include "absl/status/statusor.h"
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/deid/deidentifier.h"
+#include "site_agent/intake/label_vocabulary.h"
 #include "site_agent/intake/study_index.h"
 
 namespace consilium::agent {
 
 // Why files or a series did not become a case. Closed: text for people comes from RejectText.
 enum class RejectReason {
-  kUnreadable,         // no DICOM, broken or hostile
-  kNotAnImage,         // reports, presentation states, plans, DICOMDIR
-  kUnsupportedClass,   // an image of a kind that cannot be taken in
+  kUnreadable,        // no DICOM, broken or hostile
+  kNotAnImage,        // reports, presentation states, plans, DICOMDIR
+  kUnsupportedClass,  // an image of a kind that cannot be taken in
   kLocalizer,
   kTooFewSlices,
   kHeldBack,           // the pixels may show identity
   kNotDeidentified,    // an encoding that de-identification does not cover
   kNotAVolume,         // cannot be assembled; the detail says why
-  kLabelWithoutImage,  // SEG whose series is neither here nor in the store
-  kLabelNotReadable,   // SEG that does not fit its series; the series stays, unlabelled
-  kLabelSurplus,       // a further SEG of a series that has one, or one of another patient
+  kLabelWithoutImage,  // a label whose series is neither here nor in the store
+  kLabelNotReadable,   // a label that does not fit its series; the series stays, unlabelled
+  kLabelSurplus,       // a further label of a series that has one, or one of another patient
 };
 const char* RejectName(RejectReason reason);  // "too_few_slices"; stable, for JSON
 const char* RejectText(RejectReason reason);  // for people
@@ -46,7 +47,7 @@ struct IngestReport {
   int64_t patients = 0;
   int64_t cases_added = 0;
   int64_t cases_added_labelled = 0;
-  int64_t labels_added = 0;      // to cases that were in the store without one
+  int64_t labels_added = 0;  // to cases that were in the store without one
   int64_t already_in_store = 0;
   std::map<RejectReason, RejectCount> rejected;
   privacy::DeidReport deid;
@@ -56,8 +57,13 @@ std::vector<std::vector<std::string>> IngestTable(const IngestReport& report);
 std::string IngestToJson(const IngestReport& report);
 
 struct IngestOptions {
-  IndexOptions index;
+  IndexOptions index = {};
   int64_t slices_min = 4;
+  int64_t volumes_max = 8;  // of one series: echoes, phases, time points; each becomes a case
+  LabelVocabulary vocabulary = {};
+  // A folder of NIfTI labels, one a series (SERIES-INSTANCE-UID.nii.gz) or a patient
+  // (PATIENT-ID.nii.gz, for those series of the patient that it lies on); empty: none.
+  std::string nifti_folder = {};
   privacy::SecondaryImages secondary_images = privacy::SecondaryImages::kHoldBack;
 };
 
@@ -67,7 +73,8 @@ absl::StatusOr<privacy::SecretBytes> LoadOrCreateSiteKey(const std::string& home
 
 // Takes the archive's eligible series into HOME/store. A case appears there whole or not at all;
 // what a crash left over is removed at the next call. Doing it twice adds nothing the second time.
-// FAILED_PRECONDITION: another ingest of this home is running. NOT_FOUND: as BuildStudyIndex.
+// FAILED_PRECONDITION: another ingest of this home is running. NOT_FOUND: as BuildStudyIndex, or no
+// folder of NIfTI labels.
 // A file or series that does not fit is counted in the report and is never an error.
 // Progress counts files twice: once read, once taken in.
 absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<std::string>& paths,

@@ -56,9 +56,9 @@ const char* RejectText(RejectReason reason) {
     case RejectReason::kHeldBack: return "pixels may show identity: needs a person";
     case RejectReason::kNotDeidentified: return "encoding that cannot be de-identified";
     case RejectReason::kNotAVolume: return "slices do not make one volume";
-    case RejectReason::kLabelWithoutImage: return "segmentation without its series";
-    case RejectReason::kLabelNotReadable: return "segmentation that does not fit its series";
-    case RejectReason::kLabelSurplus: return "further segmentation, or another patient's";
+    case RejectReason::kLabelWithoutImage: return "label without its series";
+    case RejectReason::kLabelNotReadable: return "label that does not fit its series";
+    case RejectReason::kLabelSurplus: return "further label, or another patient's";
   }
   return "unknown";
 }

@@ -192,7 +192,7 @@ absl::StatusOr<PreparedCase> SampleCache::Build(const CohortCase& item) const {
   const std::string& case_id = item.record.case_id;
   CSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths,
                        CaseImagePaths(options_.home, case_id));
-  CSL_ASSIGN_OR_RETURN(const imaging::AssembledSeries series, imaging::AssembleSeries(paths));
+  CSL_ASSIGN_OR_RETURN(const imaging::AssembledSeries series, imaging::AssembleSeries(paths, item.record.assembly.part));
   if (!imaging::SameGrid(series.volume.geometry, item.record.geometry)) {
     return absl::DataLossError("its images are not those of its record");
   }

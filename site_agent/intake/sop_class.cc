@@ -10,8 +10,13 @@ SopKind SopKindOf(absl::string_view sop_class_uid) {
   if (!absl::StartsWith(sop_class_uid, kStorage)) return SopKind::kNoImage;
   const absl::string_view kind = sop_class_uid.substr(kStorage.size());
   if (kind == "2" || kind == "4") return SopKind::kVolumeSlice;
+  // Enhanced CT, legacy converted CT, enhanced MR, legacy converted MR.
+  for (const absl::string_view enhanced : {"2.1", "2.2", "4.1", "4.4"}) {
+    if (kind == enhanced) return SopKind::kMultiFrame;
+  }
   // PS3.4 B.5: waveforms, presentation states, raw data and registrations, real world values,
-  // SR, PDF, RT other than RT image. 66.4 (SEG) and 66.7 (label map) never come here as series.
+  // SR, PDF, RT other than RT image. What labels a series (SEG, label map, structure set) never comes
+  // here as one.
   constexpr absl::string_view kNoImages[] = {"9.",  "11.", "66", "67", "68",
                                              "79.", "88.", "104.", "481."};
   if (kind == "481.1") return SopKind::kOtherImage;

@@ -8,6 +8,7 @@ namespace consilium::agent {
 
 enum class SopKind {
   kVolumeSlice,  // MR or CT image, one slice a file
+  kMultiFrame,   // enhanced or legacy-converted MR or CT, many slices a file
   kOtherImage,
   kNoImage,  // reports, plans, presentation states, waveforms, DICOMDIR
 };

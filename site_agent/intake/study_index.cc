@@ -98,7 +98,7 @@ class Grouper {
     Patient& patient = patients_[PatientKey(header)];
     patient.id = header.patient_id;
     patient.paths.push_back(header.path);
-    if (header.sop_class_uid == imaging::kSegmentationStorageUid) {
+    if (imaging::IsLabelClass(header.sop_class_uid)) {
       patient.segmentations.push_back(std::move(header));
     } else {
       patient.series[header.series_uid].push_back(std::move(header));

@@ -1,4 +1,4 @@
-// What lies in an archive: its DICOM files by patient and series, and which SEG belongs to which.
+// What lies in an archive: its DICOM files by patient and series, and which labels belong to which.
 #ifndef CONSILIUM_SITE_AGENT_INTAKE_STUDY_INDEX_H_
 #define CONSILIUM_SITE_AGENT_INTAKE_STUDY_INDEX_H_
 
@@ -31,8 +31,8 @@ struct IndexedSeries {
 struct IndexedPatient {
   std::string patient_id;
   std::vector<std::string> paths;         // every DICOM file of the patient, series or not
-  std::vector<IndexedSeries> series;      // by series UID; SEG not among them
-  std::vector<imaging::DicomHeader> segmentations;
+  std::vector<IndexedSeries> series;      // by series UID; labels not among them
+  std::vector<imaging::DicomHeader> segmentations;  // and label maps, RT structure sets
 };
 
 struct StudyIndex {
