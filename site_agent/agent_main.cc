@@ -10,7 +10,6 @@
 
 #include "CLI/CLI.hpp"
 #include "nlohmann/json.hpp"
-#include "privacy/crypto/random.h"
 #include "privacy/log/log.h"
 #include "proto/base/cli.h"
 #include "proto/base/clock.h"
@@ -19,8 +18,8 @@
 #include "proto/wire/transport.h"
 #include "site_agent/agent_run.h"
 #include "site_agent/audit_commands.h"
+#include "site_agent/deidentify_commands.h"
 #include "site_agent/intake/catalog.h"
-#include "site_agent/intake/deidentify_folder.h"
 #include "site_agent/intake/ingest.h"
 #include "site_agent/policy/policy_commands.h"
 #include "site_agent/standalone.h"
@@ -38,7 +37,8 @@ constexpr const char* kFooter = R"(Examples:
   consilium-agent policy check policy.yaml --plan plan.json
   consilium-agent budget --home /var/lib/consilium
   consilium-agent audit show --home /var/lib/consilium
-  consilium-agent deidentify /archive/mr /tmp/shareable
+  consilium-agent deidentify /archive/mr /tmp/shareable --hold /tmp/to-look-at
+  consilium-agent held list /tmp/to-look-at
   consilium-agent train --data /archive/mr --plan plan.json --out /tmp/model
   consilium-agent evaluate --model model.safetensors --data /archive/labelled
 
@@ -53,9 +53,7 @@ struct Arguments {
   std::string home;
   std::string invitation;
   std::vector<std::string> paths;
-  std::string in;
   std::string out;
-  std::string report;
   std::vector<std::string> data;
   std::vector<std::string> evaluate;
   std::string plan;
@@ -199,30 +197,6 @@ absl::Status RunAuditExport(const Arguments& arguments, StopSignal&) {
   return absl::OkStatus();
 }
 
-absl::Status RunDeidentify(const Arguments& arguments, StopSignal& stop) {
-  privacy::SecretBytes key(privacy::RandomBytes(privacy::kSiteKeyBytes));
-  if (!arguments.home.empty()) {
-    CSL_ASSIGN_OR_RETURN(key, LoadOrCreateSiteKey(arguments.home));
-  }
-  StageBars bars;
-  CSL_ASSIGN_OR_RETURN(
-      const DeidentifyReport report,
-      DeidentifyFolder(arguments.in, arguments.out, std::move(key), IndexOptions(),
-                       [&](int64_t done, int64_t total) {
-                         bars("deidentify", "files", done, total, "");
-                       },
-                       &stop.requested()));
-  bars = StageBars();
-  if (!arguments.report.empty()) {
-    CSL_RETURN_IF_ERROR(WriteFileAtomic(arguments.report, DeidentifyToJson(report)));
-  }
-  Print(arguments.format, DeidentifyTable(report), DeidentifyToJson(report));
-  if (report.files_written == 0) {
-    return absl::NotFoundError("no file could be de-identified");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status RunTrainAlone(const Arguments& arguments, StopSignal& stop) {
   TrainAloneOptions options;
   options.data = arguments.data;
@@ -326,14 +300,6 @@ absl::Status RecordPolicyEvent(const std::string& home, const std::string& actio
 
 // Commands that need no federation.
 void AddLocalCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
-  CLI::App* deid = app.add_subcommand("deidentify", "write copies of DICOM files without identity");
-  deid->add_option("IN", arguments.in, "folder to read")->required();
-  deid->add_option("OUT", arguments.out, "new folder to write")->required();
-  deid->add_option("--report", arguments.report, "JSON of what was done");
-  deid->add_option("--home", arguments.home, "use this site's pseudonyms; default: new ones");
-  AddFormat(*deid, arguments);
-  deid->callback([&chosen] { chosen = RunDeidentify; });
-
   CLI::App* train = app.add_subcommand("train", "train on this site's data alone");
   train->add_option("--data", arguments.data, "labelled DICOM, files and folders")->required();
   train->add_option("--plan", arguments.plan, "plan JSON, as `consilium study plan` prints it")
@@ -366,6 +332,15 @@ int Main(int argc, char** argv) {
   AddSiteCommands(app, arguments, chosen);
   AddAuditCommands(app, arguments, chosen);
   AddLocalCommands(app, arguments, chosen);
+  DeidentifyCommand deidentify_command;
+  AddDeidentifyCommands(
+      app,
+      {Print,
+       [bars = std::make_shared<StageBars>()](int64_t done, int64_t total) {
+         (*bars)("deidentify", "files", done, total, "");
+         if (done >= total) *bars = StageBars();  // before the table
+       }},
+      deidentify_command);
   PolicyCommand policy_command;
   AddPolicyCommands(app, {Print, RecordPolicyEvent, Clock::System()}, policy_command);
   try {
@@ -376,6 +351,7 @@ int Main(int argc, char** argv) {
   privacy::SetLogProgram(kProgram);
   if (policy_command) return ReportAndExitCode(kProgram, policy_command());
   StopSignal stop;
+  if (deidentify_command) return ReportAndExitCode(kProgram, deidentify_command(stop.requested()));
   return ReportAndExitCode(kProgram, chosen(arguments, stop));
 }
 

@@ -1,13 +1,16 @@
 #include "privacy/deid/dataset_rewriter.h"
 
 #include <algorithm>
+#include <set>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "privacy/deid/descriptor_words.h"
 #include "privacy/deid/element_text.h"
+#include "privacy/deid/safe_private.h"
 #include "proto/base/status.h"
 
 namespace consilium::privacy {
@@ -105,12 +108,17 @@ void CollectIdentity(DcmDataset& dataset, PatientTokens& tokens) {
   CollectFrom(dataset, tokens);
 }
 
+bool MayIdentify(uint32_t tag, absl::string_view vr) {
+  return vr == "PN" || tag == 0x00080005 /* SpecificCharacterSet */ ||
+         KindOf(tag) != IdentityKind::kNone;
+}
+
 std::string PatientPseudonymOf(const IdentityMap& identities, absl::string_view patient_id) {
   const std::string hex = identities.Hex("patient", patient_id, 12);
   return hex.empty() ? "" : absl::StrCat("C", hex);
 }
 
-absl::Status DatasetRewriter::Rewrite(DcmDataset& dataset) {
+absl::Status DatasetRewriter::Rewrite(DcmDataset& dataset, PixelsCleaned pixels) {
   std::string patient = TextOf(dataset, DCM_PatientID);
   if (patient.empty()) patient = TextOf(dataset, DCM_StudyInstanceUID);
   shift_days_ = identities_.DateShiftDays(patient);
@@ -123,15 +131,27 @@ absl::Status DatasetRewriter::Rewrite(DcmDataset& dataset) {
     failed_ = true;
   }
   if (failed_) return absl::InvalidArgumentError("an element cannot be rewritten");
-  return Mark(dataset);
+  return Mark(dataset, pixels);
 }
 
 absl::Status DatasetRewriter::Clean(DcmItem& item, int depth) {
   const TagPolicy& policy = TagPolicy::Get();
+  std::set<uint32_t> blocks;                        // private blocks of which something stays
+  std::vector<std::pair<uint32_t, DcmElement*>> creators;
   for (DcmElement* element : ElementsOf(item)) {
     const uint32_t tag = TagOf(*element);
     const std::string vr = VrOf(*element);
-    const Action action = policy.ActionFor(tag, vr, depth);
+    Action action = policy.ActionFor(tag, vr, depth, profile_);
+    if (action == Action::kRemovePrivate && (tag & 0xFFFF) >= 0x10 && (tag & 0xFFFF) <= 0xFF) {
+      creators.emplace_back((tag & 0xFFFF0000) | (tag & 0xFF) << 8, element);
+      continue;
+    }
+    if (action == Action::kRemovePrivate && KeepsPrivate(item, *element)) {
+      ++report_.private_kept;
+      blocks.insert(tag & 0xFFFFFF00);
+      action = vr == "CS" ? Action::kScrubCode
+               : vr == "DS" || vr == "IS" ? Action::kKeepNumber : Action::kKeepBinary;
+    }
     if (action == Action::kRecurse) {
       if (element->ident() != EVR_SQ) return absl::InvalidArgumentError("a sequence is none");
       auto* sequence = static_cast<DcmSequenceOfItems*>(element);
@@ -142,7 +162,19 @@ absl::Status DatasetRewriter::Clean(DcmItem& item, int depth) {
     }
     if (Apply(action, *element, depth)) delete item.remove(element);
   }
+  for (const auto& [block, creator] : creators) {
+    if (blocks.contains(block)) continue;
+    ++report_.private_removed;
+    delete item.remove(creator);
+  }
   return absl::OkStatus();
+}
+
+bool DatasetRewriter::KeepsPrivate(DcmItem& item, DcmElement& element) {
+  const uint32_t tag = TagOf(element);
+  if (!profile_.retain_safe_private || (tag & 0xFFFF) < 0x1000) return false;
+  const DcmTagKey creator(static_cast<Uint16>(tag >> 16), static_cast<Uint16>(tag >> 8 & 0xFF));
+  return SafePrivate::Get().Allows(TextOf(item, creator), tag, VrOf(element));
 }
 
 bool DatasetRewriter::Apply(Action action, DcmElement& element, int depth) {
@@ -184,6 +216,7 @@ bool DatasetRewriter::Apply(Action action, DcmElement& element, int depth) {
     case Action::kKeepBinary:
     case Action::kCharacterSet:
     case Action::kPixels:
+    case Action::kKeepText:
       return false;
     default:
       return ApplyText(action, element);
@@ -200,7 +233,12 @@ bool DatasetRewriter::ApplyText(Action action, DcmElement& element) {
       return Transform(element, &DatasetRewriter::Code);
     case Action::kKeepNumber:
       return Transform(element, &DatasetRewriter::Number);
+    case Action::kKeepDate:
+      return Transform(element, &DatasetRewriter::Date);
+    case Action::kKeepAge:
+      return Transform(element, &DatasetRewriter::Age);
     case Action::kScrubText:
+    case Action::kDescriptor:
       needs_conversion_ = needs_conversion_ || !IsAscii(ElementText(element));
       return false;
     case Action::kMapText: {
@@ -288,6 +326,18 @@ std::string DatasetRewriter::Shifted(absl::string_view value) {
 
 std::string DatasetRewriter::Time(absl::string_view value) { return KeepTime(value); }
 
+std::string DatasetRewriter::Date(absl::string_view value) { return ShiftDate(value, 0); }
+
+std::string DatasetRewriter::Age(absl::string_view value) {
+  constexpr int kYearsMax = 89;  // 45 CFR 164.514(b)(2)(i)(C): all above are one category
+  int age = 0;
+  if (value.size() != 4 || !absl::SimpleAtoi(value.substr(0, 3), &age) || age < 0 ||
+      absl::string_view("DWMY").find(value[3]) == absl::string_view::npos) {
+    return "";
+  }
+  return value[3] == 'Y' && age > kYearsMax ? "090Y" : std::string(value);
+}
+
 std::string DatasetRewriter::Code(absl::string_view value) {
   if (IsDefinedTerm(value)) return std::string(value);
   const bool is_code =
@@ -321,51 +371,61 @@ void DatasetRewriter::ScrubTexts(DcmItem& item, int depth) {
       }
       continue;
     }
-    const Action action = TagPolicy::Get().ActionFor(TagOf(*element), VrOf(*element), depth);
-    if (action == Action::kCharacterSet) {
+    const Action action =
+        TagPolicy::Get().ActionFor(TagOf(*element), VrOf(*element), depth, profile_);
+    if (action == Action::kCharacterSet || ScrubText(action, *element, depth)) {
       delete item.remove(element);
-      continue;
     }
-    if (action != Action::kScrubText) continue;
-    const std::string text = ElementText(*element);
-    if (text.empty()) continue;
-    const bool unreadable =
-        text.find('\0') != std::string::npos || (ascii_only_ && !IsAscii(text));
-    std::string kept = unreadable ? "" : tokens_.Scrub(text);
-    if (kept == text) continue;
-    ++report_.texts_scrubbed;
-    Set(*element, kept.empty() ? kRemoved : kept);
   }
+}
+
+bool DatasetRewriter::ScrubText(Action action, DcmElement& element, int depth) {
+  if (action != Action::kScrubText && action != Action::kDescriptor) return false;
+  const std::string text = ElementText(element);
+  if (text.empty()) return false;
+  const bool unreadable =
+      text.find('\0') != std::string::npos || (ascii_only_ && !IsAscii(text));
+  std::string kept;
+  if (!unreadable) {
+    kept = action == Action::kDescriptor ? CleanDescriptor(text, profile_.vocabulary, tokens_)
+                                         : tokens_.Scrub(text);
+  }
+  if (kept == text) return false;
+  ++report_.texts_scrubbed;
+  if (kept.empty() && action == Action::kDescriptor) {
+    return Apply(TagPolicy::Get().ActionForNothingLeft(TagOf(element), VrOf(element)), element,
+                 depth);
+  }
+  Set(element, kept.empty() ? kRemoved : kept);
+  return false;
 }
 
 void DatasetRewriter::Set(DcmElement& element, const std::string& value) {
   if (element.putString(value.c_str()).bad()) failed_ = true;
 }
 
-absl::Status DatasetRewriter::Mark(DcmDataset& dataset) {
-  struct Method {
-    const char* code;
-    const char* meaning;
-  };
-  const Method methods[] = {
-      {"113100", "Basic Application Confidentiality Profile"},
-      {"113107", "Retain Longitudinal Temporal Information Modified Dates Option"},
-  };
+absl::Status DatasetRewriter::Mark(DcmDataset& dataset, PixelsCleaned pixels) {
+  const char* const temporal = profile_.dates == DateOption::kModified ? "MODIFIED"
+                               : profile_.dates == DateOption::kFull   ? "UNMODIFIED"
+                                                                       : "REMOVED";
   bool good = dataset.putAndInsertString(DCM_SpecificCharacterSet, "ISO_IR 192").good() &&
               dataset.putAndInsertString(DCM_PatientIdentityRemoved, "YES").good() &&
               dataset.putAndInsertString(DCM_DeidentificationMethod, kTableEdition).good() &&
-              dataset.putAndInsertString(DCM_LongitudinalTemporalInformationModified, "MODIFIED")
+              dataset.putAndInsertString(DCM_LongitudinalTemporalInformationModified, temporal)
                   .good();
+  if (good && pixels == PixelsCleaned::kYes) {
+    good = dataset.putAndInsertString(DCM_BurnedInAnnotation, "NO").good();
+  }
   delete dataset.remove(DCM_DeidentificationMethodCodeSequence);
-  for (size_t i = 0; good && i < std::size(methods); ++i) {
+  signed long number = 0;
+  for (const MethodCode& method : MethodCodes(profile_, pixels)) {
     DcmItem* item = nullptr;
-    good = dataset
-               .findOrCreateSequenceItem(DCM_DeidentificationMethodCodeSequence, item,
-                                         static_cast<signed long>(i))
+    good = good &&
+           dataset.findOrCreateSequenceItem(DCM_DeidentificationMethodCodeSequence, item, number++)
                .good() &&
-           item->putAndInsertString(DCM_CodeValue, methods[i].code).good() &&
+           item->putAndInsertString(DCM_CodeValue, method.code).good() &&
            item->putAndInsertString(DCM_CodingSchemeDesignator, "DCM").good() &&
-           item->putAndInsertString(DCM_CodeMeaning, methods[i].meaning).good();
+           item->putAndInsertString(DCM_CodeMeaning, method.meaning).good();
   }
   return good ? absl::OkStatus() : absl::InternalError("the markers cannot be written");
 }

@@ -8,6 +8,7 @@
 #include "privacy/deid/deidentifier.h"
 #include "privacy/deid/identity_map.h"
 #include "privacy/deid/patient_tokens.h"
+#include "privacy/deid/profile.h"
 #include "privacy/deid/tag_policy.h"
 
 class DcmDataset;
@@ -19,20 +20,26 @@ namespace consilium::privacy {
 // Adds the identity in `dataset`, at every depth, to `tokens`. Converts its text to UTF-8.
 void CollectIdentity(DcmDataset& dataset, PatientTokens& tokens);
 
+// Whether CollectIdentity would look at an element of the data set itself; sequences apart.
+bool MayIdentify(uint32_t tag, absl::string_view vr);
+
 // "C" and 12 hex digits.
 std::string PatientPseudonymOf(const IdentityMap& identities, absl::string_view patient_id);
 
 // Used for one data set, once. Borrows all it is given.
 class DatasetRewriter {
  public:
-  DatasetRewriter(const IdentityMap& identities, const PatientTokens& tokens, DeidReport& report)
-      : identities_(identities), tokens_(tokens), report_(report) {}
+  DatasetRewriter(const IdentityMap& identities, const PatientTokens& tokens,
+                  const DeidProfile& profile, DeidReport& report)
+      : identities_(identities), tokens_(tokens), profile_(profile), report_(report) {}
 
-  // Everything but the pixel data. INVALID_ARGUMENT: an element cannot be rewritten.
-  absl::Status Rewrite(DcmDataset& dataset);
+  // Everything but the pixel data. `pixels`: whether text was looked for in them and blackened.
+  // INVALID_ARGUMENT: an element cannot be rewritten.
+  absl::Status Rewrite(DcmDataset& dataset, PixelsCleaned pixels);
 
  private:
   absl::Status Clean(DcmItem& item, int depth);
+  bool KeepsPrivate(DcmItem& item, DcmElement& element);
   // Returns whether the element is to be removed.
   bool Apply(Action action, DcmElement& element, int depth);
   bool ApplyText(Action action, DcmElement& element);
@@ -44,12 +51,17 @@ class DatasetRewriter {
   std::string Time(absl::string_view value);
   std::string Code(absl::string_view value);
   std::string Number(absl::string_view value);
+  std::string Date(absl::string_view value);
+  std::string Age(absl::string_view value);
   void ScrubTexts(DcmItem& item, int depth);
+  // Returns whether the element is to be removed.
+  bool ScrubText(Action action, DcmElement& element, int depth);
   void Set(DcmElement& element, const std::string& value);
-  absl::Status Mark(DcmDataset& dataset);
+  absl::Status Mark(DcmDataset& dataset, PixelsCleaned pixels);
 
   const IdentityMap& identities_;
   const PatientTokens& tokens_;
+  const DeidProfile& profile_;
   DeidReport& report_;
   int shift_days_ = 0;
   bool needs_conversion_ = false;

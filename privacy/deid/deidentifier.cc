@@ -1,142 +1,71 @@
 #include "privacy/deid/deidentifier.h"
 
-#include <unistd.h>
-
-#include <cstdio>
-#include <mutex>
+#include <optional>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "dcmtk/config/osconfig.h"
-#include "dcmtk/dcmdata/dcistrmb.h"
-#include "dcmtk/dcmdata/dcrledrg.h"
 #include "dcmtk/dcmdata/dctk.h"
-#include "dcmtk/dcmjpeg/djdecode.h"
-#include "dcmtk/dcmjpls/djdecode.h"
-#include "dcmtk/oflog/oflog.h"
 #include "privacy/deid/dataset_rewriter.h"
-#include "privacy/deid/dicom_scan.h"
+#include "privacy/deid/dicom_writer.h"
 #include "privacy/deid/element_text.h"
 #include "privacy/deid/identity_map.h"
+#include "privacy/deid/object_kind.h"
 #include "privacy/deid/pixel_data.h"
+#include "privacy/deid/pixel_text.h"
+#include "privacy/deid/safe_private.h"
+#include "privacy/deid/source_file.h"
+#include "privacy/deid/thumbnail.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 
 namespace consilium::privacy {
 namespace {
 
-// A UID of ours (PS3.5 B.2), so that files say which program wrote them.
-constexpr const char* kImplementationUid = "2.25.163276915437108274219548831265920174655";
-constexpr const char* kImplementationVersion = "CONSILIUM_1";
-
-void PrepareDcmtk() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    OFLog::configure(OFLogger::OFF_LOG_LEVEL);  // its warnings print values
-    DcmRLEDecoderRegistration::registerCodecs();
-    DJDecoderRegistration::registerCodecs();
-    DJLSDecoderRegistration::registerCodecs();
-  });
-}
-
-struct ParsedFile {
-  std::unique_ptr<DcmDataset> dataset;
-  int64_t hidden_bytes = 0;
-};
-
-enum class Extent { kHeader, kWhole };
-
-// What base/file says names the file; here only its code may pass.
-absl::Status WithoutName(const absl::Status& status) {
-  return absl::Status(status.code(), "the file cannot be read");
-}
-
-absl::StatusOr<DicomEncoding> EncodingOf(const DcmXfer& syntax) {
-  if (syntax.getXfer() == EXS_Unknown) return absl::UnimplementedError("unknown transfer syntax");
-  if (syntax.getXfer() == EXS_DeflatedLittleEndianExplicit) {
-    return absl::UnimplementedError("a deflated data set");
+absl::Status CheckKind(ObjectKind kind, const DeidProfile& profile) {
+  switch (kind) {
+    case ObjectKind::kReport:
+      if (profile.clean_structured_content) return absl::OkStatus();
+      return absl::PermissionDeniedError("a report");
+    case ObjectKind::kPresentation:
+      if (profile.clean_graphics) return absl::OkStatus();
+      return absl::PermissionDeniedError("a presentation state");
+    case ObjectKind::kDocument:
+      return absl::PermissionDeniedError("an encapsulated document");
+    case ObjectKind::kWaveform:
+      return absl::PermissionDeniedError("a waveform");
+    case ObjectKind::kOther:
+      return absl::UnimplementedError("a kind of object that no rule covers");
+    default:
+      return absl::OkStatus();
   }
-  if (syntax.isImplicitVR()) return DicomEncoding::kImplicitLittle;
-  return syntax.isLittleEndian() ? DicomEncoding::kExplicitLittle : DicomEncoding::kExplicitBig;
 }
 
-// Only bytes that the scan has vouched for reach DCMTK; what lies behind the pixels never does.
-absl::StatusOr<ParsedFile> Parse(const std::string& path, uint64_t bytes_max, Extent extent) {
-  const absl::StatusOr<std::string> bytes = ReadFile(path, bytes_max);
-  if (!bytes.ok()) return WithoutName(bytes.status());
-  CSL_ASSIGN_OR_RETURN(const DicomPreamble preamble, ScanPreamble(*bytes));
-  const DcmXfer syntax(preamble.transfer_syntax_uid.c_str());
-  CSL_ASSIGN_OR_RETURN(const DicomEncoding encoding, EncodingOf(syntax));
-  const absl::string_view body = absl::string_view(*bytes).substr(preamble.dataset_offset);
-  CSL_ASSIGN_OR_RETURN(const DicomLayout layout, ScanDataset(body, encoding));
-  const uint64_t length = extent == Extent::kHeader ? layout.header_bytes : layout.end;
-  ParsedFile parsed;
-  parsed.hidden_bytes = static_cast<int64_t>(body.size() - layout.end);
-  for (size_t i = 0; i < 128 && preamble.dataset_offset >= 132; ++i) {
-    if ((*bytes)[i] != '\0') ++parsed.hidden_bytes;
+// Voxels from which a face can be rendered (notes of PS3.15 E.3.2).
+bool ShowsFace(DcmDataset& dataset) {
+  constexpr double kVoxelMmMax = 2;
+  const std::string part = TextOf(dataset, DCM_BodyPartExamined);
+  if (part != "HEAD" && part != "BRAIN" && part != "SKULL" && part != "FACE" && part != "HEADNECK") {
+    return false;
   }
-  parsed.dataset = std::make_unique<DcmDataset>();
-  DcmInputBufferStream stream;
-  stream.setBuffer(body.data(), static_cast<offile_off_t>(length));
-  stream.setEos();
-  parsed.dataset->transferInit();
-  const OFCondition read = parsed.dataset->read(stream, syntax.getXfer());
-  parsed.dataset->transferEnd();
-  if (read.bad()) return absl::InvalidArgumentError("the data set cannot be parsed");
-  return parsed;
+  const std::string spacing = TextOf(dataset, DCM_PixelSpacing);
+  const std::string thickness = TextOf(dataset, DCM_SliceThickness);
+  for (const absl::string_view text : absl::StrSplit(absl::StrCat(spacing, "\\", thickness), '\\')) {
+    double mm = 0;
+    if (!absl::SimpleAtod(text, &mm) || mm >= kVoxelMmMax) return false;
+  }
+  return true;
 }
 
-absl::Status CheckCovered(DcmDataset& dataset) {
-  const std::string uid = TextOf(dataset, DCM_SOPClassUID);
-  if (uid == UID_MRImageStorage || uid == UID_CTImageStorage || uid == UID_SegmentationStorage) {
-    if (!TextOf(dataset, DCM_SOPInstanceUID).empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError("no SOP instance UID");
-  }
-  return absl::UnimplementedError("an object that is neither MR, CT nor segmentation");
+bool HasPixels(DcmDataset& dataset) {
+  return dataset.tagExists(DCM_PixelData) || dataset.tagExists(DCM_FloatPixelData) ||
+         dataset.tagExists(DCM_DoubleFloatPixelData);
 }
 
-absl::Status FillMeta(DcmFileFormat& file, E_TransferSyntax syntax) {
-  DcmMetaInfo& meta = *file.getMetaInfo();
-  DcmDataset& dataset = *file.getDataset();
-  const Uint8 version[2] = {0, 1};
-  const std::string sop_class = TextOf(dataset, DCM_SOPClassUID);
-  const std::string sop_instance = TextOf(dataset, DCM_SOPInstanceUID);
-  const bool good =
-      meta.putAndInsertUint8Array(DCM_FileMetaInformationVersion, version, 2).good() &&
-      meta.putAndInsertString(DCM_MediaStorageSOPClassUID, sop_class.c_str()).good() &&
-      meta.putAndInsertString(DCM_MediaStorageSOPInstanceUID, sop_instance.c_str()).good() &&
-      meta.putAndInsertString(DCM_TransferSyntaxUID, DcmXfer(syntax).getXferID()).good() &&
-      meta.putAndInsertString(DCM_ImplementationClassUID, kImplementationUid).good() &&
-      meta.putAndInsertString(DCM_ImplementationVersionName, kImplementationVersion).good();
-  if (!good || meta.putAndInsertUint32(DCM_FileMetaInformationGroupLength, 0).bad() ||
-      meta.computeGroupLengthAndPadding(EGL_recalcGL, EPD_noChange, EXS_LittleEndianExplicit,
-                                        EET_ExplicitLength)
-          .bad()) {
-    return absl::InternalError("the meta header cannot be written");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Save(std::unique_ptr<DcmDataset> dataset, const std::string& path) {
-  const E_TransferSyntax current = dataset->getCurrentXfer();
-  const E_TransferSyntax syntax =
-      DcmXfer(current).isEncapsulated() ? current : EXS_LittleEndianExplicit;
-  DcmFileFormat file(dataset.release(), /*deepCopy=*/OFFalse);
-  CSL_RETURN_IF_ERROR(FillMeta(file, syntax));
-  const std::string part = absl::StrCat(path, ".part");
-  // Made first, so that it is never readable for others, not even while DCMTK writes it.
-  if (!File::Open(part, File::Mode::kReadWriteCreate, kPrivateFile).ok()) {
-    return absl::UnavailableError("the output file cannot be made");
-  }
-  // "Update" would put DCMTK's own implementation UID in the place of ours.
-  const OFCondition saved =
-      file.saveFile(part.c_str(), syntax, EET_ExplicitLength, EGL_withoutGL, EPD_withoutPadding, 0,
-                    0, EWM_dontUpdateMeta);
-  if (saved.bad() || std::rename(part.c_str(), path.c_str()) != 0) {
-    ::unlink(part.c_str());
-    return absl::UnavailableError("the output file cannot be written");
-  }
-  return absl::OkStatus();
-}
+bool MakesSequence(absl::string_view vr) { return vr.empty() || vr == "SQ" || vr == "UN"; }
 
 }  // namespace
 
@@ -148,16 +77,145 @@ void DeidReport::Add(const DeidReport& other) {
   uids_mapped += other.uids_mapped;
   dates_shifted += other.dates_shifted;
   private_removed += other.private_removed;
+  private_kept += other.private_kept;
   unlisted_removed += other.unlisted_removed;
   texts_scrubbed += other.texts_scrubbed;
   hidden_bytes_dropped += other.hidden_bytes_dropped;
+  pictures_blackened += other.pictures_blackened;
 }
 
 struct Deidentifier::Rep {
   IdentityMap identities;
   uint64_t file_bytes_max;
-  SecondaryImages secondary_images;
+  DeidProfile profile;
+
+  // What is parsed of a file that is to be rewritten: not what goes anyway. Explicit encoding only:
+  // what an element is depends on its VR.
+  SourceFile::Filter Skipping(DeidReport& report) const {
+    return [this, &report](const TopElement& element) {
+      const bool is_private = (element.tag >> 16) % 2 == 1;
+      if (element.vr[0] == '\0' && !is_private) return true;
+      const Action action = TagPolicy::Get().ActionFor(element.tag, element.vr, 0, profile);
+      if (action == Action::kRemovePrivate) {
+        if (profile.retain_safe_private && SafePrivate::Get().MayAllow(element.tag)) return true;
+        ++report.private_removed;
+        return false;
+      }
+      if (action != Action::kRemove && action != Action::kRemoveUnlisted) return true;
+      ++(action == Action::kRemove ? report.removed : report.unlisted_removed);
+      return false;
+    };
+  }
+
+  enum class Pixels { kJudge, kShow };
+  struct Prepared {
+    std::unique_ptr<DcmDataset> dataset;
+    std::optional<CopiedPixels> copied;
+    PixelsCleaned cleaned = PixelsCleaned::kNo;
+    std::string png;
+  };
+
+  absl::StatusOr<Prepared> Prepare(const SourceFile& source, Pixels pixels,
+                                   const PatientTokens& tokens, DeidReport& report) const;
+  absl::Status PreparePixels(const SourceFile& source, ObjectKind kind, Pixels pixels,
+                             const PatientTokens& tokens, DeidReport& report,
+                             Prepared& prepared) const;
+  absl::StatusOr<DeidReport> Run(const std::string& in_path, const std::string& out_path,
+                                 const std::string& png_path, const PatientTokens& tokens,
+                                 Pixels pixels) const;
 };
+
+absl::StatusOr<Deidentifier::Rep::Prepared> Deidentifier::Rep::Prepare(
+    const SourceFile& source, Pixels pixels, const PatientTokens& tokens,
+    DeidReport& report) const {
+  Prepared prepared;
+  CSL_ASSIGN_OR_RETURN(prepared.dataset,
+                       source.Parse(SourceFile::Extent::kHeader, Skipping(report)));
+  DcmDataset& header = *prepared.dataset;
+  const ObjectKind kind = KindOfObject(TextOf(header, DCM_SOPClassUID));
+  CSL_RETURN_IF_ERROR(CheckKind(kind, profile));
+  if (TextOf(header, DCM_SOPInstanceUID).empty()) {
+    return absl::InvalidArgumentError("no SOP instance UID");
+  }
+  if (pixels == Pixels::kJudge && profile.hold_faces && kind == ObjectKind::kScan &&
+      ShowsFace(header)) {
+    return absl::FailedPreconditionError("a head from which a face could be rendered");
+  }
+  if (source.layout().has_pixels || HasPixels(header)) {
+    CSL_RETURN_IF_ERROR(PreparePixels(source, kind, pixels, tokens, report, prepared));
+  } else if (kind == ObjectKind::kScan || kind == ObjectKind::kMask ||
+             kind == ObjectKind::kPicture) {
+    return absl::InvalidArgumentError("an image without pixels");
+  }
+  return prepared;
+}
+
+absl::Status Deidentifier::Rep::PreparePixels(const SourceFile& source, ObjectKind kind,
+                                              Pixels pixels, const PatientTokens& tokens,
+                                              DeidReport& report, Prepared& prepared) const {
+  const PixelVerdict verdict = JudgePixels(*prepared.dataset, kind, profile);
+  const bool show = pixels == Pixels::kShow;
+  if (verdict.risk == PixelRisk::kLook && profile.pixels == PixelPolicy::kHold && !show) {
+    return absl::FailedPreconditionError(verdict.reason);
+  }
+  const bool look = verdict.risk != PixelRisk::kNone || show;
+  if (!look && source.PixelsCanBeCopied()) {
+    CSL_ASSIGN_OR_RETURN(const PixelShape shape, ShapeOf(*prepared.dataset));
+    if (source.pixels().size() < shape.bytes) {
+      return absl::InvalidArgumentError("the pixel data is shorter than the image");
+    }
+    report.hidden_bytes_dropped +=
+        static_cast<int64_t>(source.pixels().size() / 2 - (shape.bytes + 1) / 2) * 2;
+    prepared.copied = CopiedPixels{source.pixels(), shape};
+    return absl::OkStatus();
+  }
+  if (source.layout().has_pixels) {
+    DeidReport twice;  // counted when the header was parsed
+    CSL_ASSIGN_OR_RETURN(prepared.dataset,
+                         source.Parse(SourceFile::Extent::kWhole, Skipping(twice)));
+  }
+  CSL_RETURN_IF_ERROR(ExactPixels(*prepared.dataset, tokens, report));
+  if (!look) return absl::OkStatus();
+  absl::StatusOr<Pictures> pictures = Pictures::Open(*prepared.dataset);
+  if (show) {
+    if (pictures.ok()) prepared.png = ThumbnailPng(pictures->Middle());
+    return absl::OkStatus();
+  }
+  if (!pictures.ok()) return absl::FailedPreconditionError(verdict.reason);
+  const bool risky = verdict.risk == PixelRisk::kLook;
+  if (!risky && !pictures->ShowText()) return absl::OkStatus();
+  if (profile.pixels == PixelPolicy::kHold) {
+    return absl::FailedPreconditionError(verdict.reason);
+  }
+  CSL_RETURN_IF_ERROR(pictures->BlackOut());
+  ++report.pictures_blackened;
+  prepared.cleaned = PixelsCleaned::kYes;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DeidReport> Deidentifier::Rep::Run(const std::string& in_path,
+                                                  const std::string& out_path,
+                                                  const std::string& png_path,
+                                                  const PatientTokens& tokens,
+                                                  Pixels pixels) const {
+  CSL_ASSIGN_OR_RETURN(const SourceFile source, SourceFile::Open(in_path, file_bytes_max));
+  DeidReport report;
+  report.files = 1;
+  report.hidden_bytes_dropped = source.hidden_bytes();
+  CSL_ASSIGN_OR_RETURN(Prepared prepared, Prepare(source, pixels, tokens, report));
+  DatasetRewriter rewriter(identities, tokens, profile, report);
+  CSL_RETURN_IF_ERROR(rewriter.Rewrite(*prepared.dataset, prepared.cleaned));
+  if (pixels == Pixels::kShow &&
+      prepared.dataset->putAndInsertString(DCM_PatientIdentityRemoved, "NO").bad()) {
+    return absl::InternalError("the markers cannot be written");
+  }
+  if (!prepared.png.empty()) {
+    const absl::Status shown = ReplaceFile(png_path, prepared.png, kPrivateFile);
+    if (!shown.ok()) return absl::UnavailableError("the picture cannot be written");
+  }
+  CSL_RETURN_IF_ERROR(WriteDicom(*prepared.dataset, prepared.copied, out_path));
+  return report;
+}
 
 Deidentifier::Deidentifier(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 Deidentifier::Deidentifier(Deidentifier&&) noexcept = default;
@@ -169,33 +227,51 @@ absl::StatusOr<Deidentifier> Deidentifier::Create(Options options) {
     return absl::InvalidArgumentError(absl::StrCat("site key: must have ", kSiteKeyBytes, " bytes"));
   }
   PrepareDcmtk();
-  return Deidentifier(std::make_unique<Rep>(Rep{
-      IdentityMap(std::move(options.site_key)), options.file_bytes_max, options.secondary_images}));
+  return Deidentifier(std::make_unique<Rep>(Rep{IdentityMap(std::move(options.site_key)),
+                                                options.file_bytes_max,
+                                                std::move(options.profile)}));
 }
 
 absl::Status Deidentifier::CollectTokens(const std::string& path, PatientTokens& tokens) const {
-  CSL_ASSIGN_OR_RETURN(const ParsedFile parsed,
-                       Parse(path, rep_->file_bytes_max, Extent::kHeader));
-  CollectIdentity(*parsed.dataset, tokens);
+  CSL_ASSIGN_OR_RETURN(const SourceFile source, SourceFile::Open(path, rep_->file_bytes_max));
+  CSL_ASSIGN_OR_RETURN(
+      const std::unique_ptr<DcmDataset> dataset,
+      source.Parse(SourceFile::Extent::kHeader, [](const TopElement& element) {
+        return MakesSequence(element.vr) || MayIdentify(element.tag, element.vr);
+      }));
+  CollectIdentity(*dataset, tokens);
   return absl::OkStatus();
 }
 
 absl::StatusOr<DeidReport> Deidentifier::Deidentify(const std::string& in_path,
                                                     const std::string& out_path,
                                                     const PatientTokens& tokens) const {
-  CSL_ASSIGN_OR_RETURN(ParsedFile parsed, Parse(in_path, rep_->file_bytes_max, Extent::kWhole));
-  DcmDataset& dataset = *parsed.dataset;
-  CSL_RETURN_IF_ERROR(CheckCovered(dataset));
-  CSL_RETURN_IF_ERROR(CheckPixelsMayStay(dataset, rep_->secondary_images));
-  DeidReport report;
-  report.files = 1;
-  report.hidden_bytes_dropped = parsed.hidden_bytes;
-  CSL_RETURN_IF_ERROR(ExactPixels(dataset, tokens, report));
-  DatasetRewriter rewriter(rep_->identities, tokens, report);
-  CSL_RETURN_IF_ERROR(rewriter.Rewrite(dataset));
-  CSL_RETURN_IF_ERROR(Save(std::move(parsed.dataset), out_path));
-  return report;
+  return rep_->Run(in_path, out_path, "", tokens, Rep::Pixels::kJudge);
 }
+
+absl::StatusOr<DeidReport> Deidentifier::PrepareReview(const std::string& in_path,
+                                                       const std::string& out_path,
+                                                       const std::string& png_path,
+                                                       const PatientTokens& tokens) const {
+  return rep_->Run(in_path, out_path, png_path, tokens, Rep::Pixels::kShow);
+}
+
+absl::Status Deidentifier::ConfirmReviewed(const std::string& in_path,
+                                           const std::string& out_path) {
+  PrepareDcmtk();
+  constexpr uint64_t kBytesMax = uint64_t{4} << 30;
+  CSL_ASSIGN_OR_RETURN(const SourceFile source, SourceFile::Open(in_path, kBytesMax));
+  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> dataset,
+                       source.Parse(SourceFile::Extent::kWhole,
+                                    [](const TopElement&) { return true; }));
+  if (TextOf(*dataset, DCM_PatientIdentityRemoved) != "NO" ||
+      dataset->putAndInsertString(DCM_PatientIdentityRemoved, "YES").bad()) {
+    return absl::InvalidArgumentError("not a file that waits for a person");
+  }
+  return WriteDicom(*dataset, std::nullopt, out_path);
+}
+
+const DeidProfile& Deidentifier::profile() const { return rep_->profile; }
 
 std::string Deidentifier::MapUid(absl::string_view uid) const { return rep_->identities.Uid(uid); }
 

@@ -1,10 +1,9 @@
 // Removes who the patient is from DICOM files and keeps what the picture shows.
 //
-// What is done is PS3.15 Table E.1-1 (edition kTableEdition), Basic Profile with the Retain
-// Longitudinal Temporal Information Modified Dates option, at every depth of a file, and on top of
-// the table: default-deny for text attributes that no rule knows, removal of every word known from
-// the patient's identity, and the file level (preamble, meta header, padding, bytes behind the
-// pixels). Covers MR and CT images and SEG; other objects are refused.
+// What is done is PS3.15 Table E.1-1 (edition kTableEdition), Basic Profile with the options of a
+// DeidProfile, at every depth of a file, and on top of the table: default-deny for text attributes that
+// no rule knows, removal of every word known from the patient's identity, and the file level (preamble,
+// meta header, padding, bytes behind the pixels). Objects that nobody wrote rules for are refused.
 #ifndef CONSILIUM_PRIVACY_DEID_DEIDENTIFIER_H_
 #define CONSILIUM_PRIVACY_DEID_DEIDENTIFIER_H_
 
@@ -17,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/deid/patient_tokens.h"
+#include "privacy/deid/profile.h"
 
 namespace consilium::privacy {
 
@@ -32,15 +32,13 @@ struct DeidReport {
   int64_t uids_mapped = 0;         // U
   int64_t dates_shifted = 0;       // C of the Modified Dates option
   int64_t private_removed = 0;
+  int64_t private_kept = 0;        // of the table of safe private attributes
   int64_t unlisted_removed = 0;    // default-deny
   int64_t texts_scrubbed = 0;      // kept texts from which a word was taken
   int64_t hidden_bytes_dropped = 0;  // preamble, padding, behind the pixels
+  int64_t pictures_blackened = 0;    // files in whose pixels text was looked for and blackened
   void Add(const DeidReport& other);
 };
-
-// Derived MR and CT images of value 2 SECONDARY in ImageType: reformats, crops, and also screen
-// captures with the patient's name on them. Nobody can tell from the header.
-enum class SecondaryImages { kHoldBack, kAllow };
 
 // Thread-safe after Create: every method is const and keeps nothing. Errors carry no value, name
 // or path: a hospital's file names hold names of patients.
@@ -49,7 +47,7 @@ class Deidentifier {
   struct Options {
     SecretBytes site_key;  // kSiteKeyBytes; the same key gives the same pseudonyms for all time
     uint64_t file_bytes_max = uint64_t{2} << 30;
-    SecondaryImages secondary_images = SecondaryImages::kHoldBack;
+    DeidProfile profile = {};
   };
 
   // INVALID_ARGUMENT: the key has another length.
@@ -65,9 +63,23 @@ class Deidentifier {
   // Pass 2: writes `in_path` without identity to `out_path` (0600, atomically; durable only after
   // the caller's sync). On failure there is no file at `out_path`.
   // INVALID_ARGUMENT: broken or hostile. UNIMPLEMENTED: a kind of object or an encoding that is not
-  // covered. FAILED_PRECONDITION: the pixels may show identity (burned-in text); a person decides.
+  // covered. PERMISSION_DENIED: a kind that the profile keeps out (reports, documents, waveforms).
+  // FAILED_PRECONDITION: the pixels may show identity (burned-in text); a person decides.
   absl::StatusOr<DeidReport> Deidentify(const std::string& in_path, const std::string& out_path,
                                         const PatientTokens& tokens) const;
+
+  // For what Deidentify answered with FAILED_PRECONDITION: writes the file as it would be with its
+  // pixels as they are, marked as still identified, and a picture of it (PNG) for a person to look
+  // at; no picture where the pixels cannot be shown. Errors as Deidentify.
+  absl::StatusOr<DeidReport> PrepareReview(const std::string& in_path, const std::string& out_path,
+                                           const std::string& png_path,
+                                           const PatientTokens& tokens) const;
+
+  // Writes a file that PrepareReview made as one without identity: a person has said that its pixels
+  // show none. Errors as Deidentify.
+  static absl::Status ConfirmReviewed(const std::string& in_path, const std::string& out_path);
+
+  const DeidProfile& profile() const;
 
   // Keyed pseudonyms, the same that the files get. Empty stays empty.
   std::string MapUid(absl::string_view uid) const;

@@ -9,12 +9,14 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/civil_time.h"
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dcpixseq.h"
 #include "dcmtk/dcmdata/dcpxitem.h"
 #include "dcmtk/dcmdata/dctk.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "privacy/crypto/sha256.h"
 #include "proto/base/bytes.h"
 #include "proto/base/file.h"
 
@@ -360,15 +362,82 @@ TEST_F(DeidentifierTest, HoldsBackWhatMayShowTextAndRefusesOtherObjects) {
   };
   change(DCM_BurnedInAnnotation, "YES");
   EXPECT_TRUE(absl::IsFailedPrecondition(Run("changed.dcm", "out.dcm").status()));
-  change(DCM_ImageType, "DERIVED\\SECONDARY");
+  change(DCM_ImageType, "DERIVED\\SECONDARY\\SCREEN SAVE");
   EXPECT_TRUE(absl::IsFailedPrecondition(Run("changed.dcm", "out.dcm").status()));
   change(DCM_PhotometricInterpretation, "RGB");
   EXPECT_TRUE(absl::IsFailedPrecondition(Run("changed.dcm", "out.dcm").status()));
   change(DCM_SOPClassUID, UID_UltrasoundImageStorage);
+  EXPECT_TRUE(absl::IsFailedPrecondition(Run("changed.dcm", "out.dcm").status()));
+  change(DCM_SOPClassUID, UID_BasicTextSRStorage);
+  EXPECT_TRUE(absl::IsPermissionDenied(Run("changed.dcm", "out.dcm").status()));
+  change(DCM_SOPClassUID, "1.2.840.10008.5.1.4.1.1.66");  // raw data
   EXPECT_TRUE(absl::IsUnimplemented(Run("changed.dcm", "out.dcm").status()));
   change(DCM_NumberOfFrames, "1000");
   EXPECT_TRUE(absl::IsInvalidArgument(Run("changed.dcm", "out.dcm").status()));
   EXPECT_FALSE(PathExists(Path("out.dcm")));
+}
+
+TEST_F(DeidentifierTest, SecondaryImagesAreLookedAtHeldOrAllowedAsTheProfileSays) {
+  WriteImage(Path("in.dcm"));
+  DcmFileFormat file;
+  ASSERT_TRUE(file.loadFile(Path("in.dcm").c_str()).good());
+  Put(*file.getDataset(), DCM_ImageType, "DERIVED\\SECONDARY\\MPR");
+  ASSERT_TRUE(file.saveFile(Path("in.dcm").c_str()).good());
+  EXPECT_TRUE(Run("in.dcm", "out.dcm").ok());  // thirty pixels hold no word
+  for (const auto& [choice, written] :
+       {std::pair{SecondaryImages::kHoldBack, false}, {SecondaryImages::kAllow, true}}) {
+    DeidProfile profile;
+    profile.secondary_images = choice;
+    deid_ = Deidentifier::Create(
+                {.site_key = SecretBytes(std::string(32, 'k')), .profile = profile})
+                .value();
+    EXPECT_EQ(Run("in.dcm", "out.dcm").ok(), written);
+  }
+}
+
+TEST_F(DeidentifierTest, AFileForReviewSaysThatItIsIdentifiedUntilAPersonReleasesIt) {
+  WriteImage(Path("in.dcm"));
+  DcmFileFormat file;
+  ASSERT_TRUE(file.loadFile(Path("in.dcm").c_str()).good());
+  Put(*file.getDataset(), DCM_BurnedInAnnotation, "YES");
+  ASSERT_TRUE(file.saveFile(Path("in.dcm").c_str()).good());
+  PatientTokens tokens;
+  ASSERT_TRUE(deid_.CollectTokens(Path("in.dcm"), tokens).ok());
+  ASSERT_TRUE(
+      deid_.PrepareReview(Path("in.dcm"), Path("held.dcm"), Path("held.png"), tokens).ok());
+  EXPECT_EQ(CountPlanted(Path("held.dcm")), 0);
+  const std::string png = ReadFile(Path("held.png"), 1 << 20).value();
+  EXPECT_TRUE(absl::StartsWith(png, "\x89PNG\r\n\x1a\n"));
+  DcmFileFormat held, released;
+  ASSERT_TRUE(held.loadFile(Path("held.dcm").c_str()).good());
+  EXPECT_EQ(Get(*held.getDataset(), DCM_PatientIdentityRemoved), "NO");
+  ASSERT_TRUE(Deidentifier::ConfirmReviewed(Path("held.dcm"), Path("out.dcm")).ok());
+  ASSERT_TRUE(released.loadFile(Path("out.dcm").c_str()).good());
+  EXPECT_EQ(Get(*released.getDataset(), DCM_PatientIdentityRemoved), "YES");
+  EXPECT_FALSE(Deidentifier::ConfirmReviewed(Path("in.dcm"), Path("x.dcm")).ok());
+}
+
+TEST_F(DeidentifierTest, KeepsNumbersOfKnownMakersAndNothingElseThatIsPrivate) {
+  WriteImage(Path("in.dcm"));
+  DcmFileFormat file;
+  ASSERT_TRUE(file.loadFile(Path("in.dcm").c_str()).good());
+  DcmDataset& in = *file.getDataset();
+  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x0010, EVR_LO), "SIEMENS MR HEADER").good());
+  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x100C, EVR_IS), "800").good());       // B value
+  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x1008, EVR_LO), "Okafor").good());    // not in the table
+  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x0011, EVR_LO), "OKAFOR INC").good());
+  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x110C, EVR_IS), "800").good());       // the same place, another creator's
+  ASSERT_TRUE(file.saveFile(Path("in.dcm").c_str(), EXS_LittleEndianExplicit).good());
+  const auto report = Run("in.dcm", "out.dcm");
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->private_kept, 1);
+  DcmFileFormat out;
+  ASSERT_TRUE(out.loadFile(Path("out.dcm").c_str()).good());
+  EXPECT_EQ(Get(*out.getDataset(), DcmTag(0x0019, 0x100C)), "800");
+  EXPECT_EQ(Get(*out.getDataset(), DcmTag(0x0019, 0x0010)), "SIEMENS MR HEADER");
+  EXPECT_FALSE(out.getDataset()->tagExists(DcmTag(0x0019, 0x1008)));
+  EXPECT_FALSE(out.getDataset()->tagExists(DcmTag(0x0019, 0x0011)));
+  EXPECT_FALSE(out.getDataset()->tagExists(DcmTag(0x0029, 0x1011)));
 }
 
 TEST_F(DeidentifierTest, BitsThatAreNotStoredGoWhereverTheyLie) {
@@ -407,6 +476,69 @@ TEST_F(DeidentifierTest, NothingHidesAroundFragments) {
   EXPECT_TRUE(absl::IsFailedPrecondition(Run("in.dcm", "out.dcm").status()));
   WriteFragments(Path("in.dcm"), {"", "\xFF\x4F" "AM\xC1RA " + end});  // Latin-1
   EXPECT_TRUE(absl::IsFailedPrecondition(Run("in.dcm", "out.dcm").status()));
+}
+
+// Days from a date of the input to the same date of the output.
+int Shift(const std::string& from, const std::string& to) {
+  const auto day = [](const std::string& text) {
+    return absl::CivilDay(std::stoi(text.substr(0, 4)), std::stoi(text.substr(4, 2)),
+                          std::stoi(text.substr(6, 2)));
+  };
+  return static_cast<int>(day(to) - day(from));
+}
+
+TEST_F(DeidentifierTest, APatientWhoComesBackAYearLaterIsTheSame) {
+  struct Seen {
+    std::string patient, study, image;
+    int shift;
+  };
+  const auto see = [&](const std::string& key, const char* date, const char* study) {
+    // Another process, another clock: nothing is carried over but the key.
+    deid_ = Deidentifier::Create({.site_key = SecretBytes(key)}).value();
+    WriteImage(Path("in.dcm"));
+    DcmFileFormat in, out;
+    EXPECT_TRUE(in.loadFile(Path("in.dcm").c_str()).good());
+    Put(*in.getDataset(), DCM_StudyDate, date);
+    Put(*in.getDataset(), DCM_StudyInstanceUID, study);
+    EXPECT_TRUE(in.saveFile(Path("in.dcm").c_str(), EXS_LittleEndianExplicit).good());
+    EXPECT_TRUE(Run("in.dcm", "out.dcm").ok());
+    EXPECT_TRUE(out.loadFile(Path("out.dcm").c_str()).good());
+    DcmDataset& dataset = *out.getDataset();
+    return Seen{Get(dataset, DCM_PatientID), Get(dataset, DCM_StudyInstanceUID),
+                Get(dataset, DCM_SOPInstanceUID), Shift(date, Get(dataset, DCM_StudyDate))};
+  };
+  const std::string ours(32, 'k'), theirs(32, 'x');
+  const Seen first = see(ours, "20220223", "2.25.4711"), later = see(ours, "20230301", "2.25.4712");
+  const Seen elsewhere = see(theirs, "20220223", "2.25.4711");
+  EXPECT_EQ(first.patient, later.patient);
+  EXPECT_EQ(first.shift, later.shift);
+  EXPECT_EQ(first.image, later.image);
+  EXPECT_NE(first.study, later.study);
+  EXPECT_NE(first.patient, elsewhere.patient);
+  EXPECT_NE(first.shift, elsewhere.shift);
+  EXPECT_NE(first.study, elsewhere.study);
+  EXPECT_NE(first.image, elsewhere.image);
+}
+
+TEST_F(DeidentifierTest, WhoKnowsRootSerialAndTimeStillNeedsTheKey) {
+  // A scanner's UID can be written down by whoever knows the machine and the minute.
+  const std::string guess = "1.3.12.2.1107.5.2.32.853076.20220223101500";
+  const std::string mapped = deid_.MapUid(guess);
+  const auto as_uid = [](const std::string& digest) {
+    // PS3.5 B.2: 2.25 and 128 bits in decimal, as unkeyed tools make them.
+    unsigned __int128 value = 0;
+    for (int i = 0; i < 16; ++i) value = value << 8 | static_cast<unsigned char>(digest[i]);
+    std::string digits;
+    for (; value != 0; value /= 10) digits += static_cast<char>('0' + static_cast<int>(value % 10));
+    return "2.25." + std::string(digits.rbegin(), digits.rend());
+  };
+  EXPECT_NE(mapped, as_uid(Sha256(guess)));
+  for (const std::string& key : {std::string(32, '\0'), std::string(), std::string(32, 'j'), guess}) {
+    EXPECT_NE(mapped, as_uid(HmacSha256(key, guess)));
+    EXPECT_NE(mapped, as_uid(HmacSha256(key, "consilium deid 1\n3:uid" + guess)));
+  }
+  // The key alone decides: with it the map can be repeated.
+  EXPECT_EQ(mapped, as_uid(HmacSha256(std::string(32, 'k'), "consilium deid 1\n3:uid" + guess)));
 }
 
 TEST_F(DeidentifierTest, ErrorsNameNothing) {

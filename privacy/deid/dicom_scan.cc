@@ -1,5 +1,6 @@
 #include "privacy/deid/dicom_scan.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "proto/base/status.h"
@@ -12,6 +13,7 @@ constexpr uint32_t kItem = 0xFFFEE000u;
 constexpr uint32_t kItemEnd = 0xFFFEE00Du;
 constexpr uint32_t kSequenceEnd = 0xFFFEE0DDu;
 constexpr uint32_t kPixelData = 0x7FE00010u;
+constexpr int kStepsBackMax = 1000;
 constexpr const char* kImplicitLittleUid = "1.2.840.10008.1.2";
 constexpr const char* kExplicitLittleUid = "1.2.840.10008.1.2.1";
 
@@ -94,9 +96,28 @@ class Walker {
       if (element.tag == kItemEnd && delimited) return absl::OkStatus();
       if (element.tag >> 16 == 0xFFFE) return Fault("a delimiter outside its sequence");
       if (depth == 0 && element.tag == kPixelData) return PixelData(start, pos, element);
+      if (depth == 0) CSL_RETURN_IF_ERROR(Record(element, start));
       CSL_RETURN_IF_ERROR(Value(pos, end, depth, explicit_vr, element));
     }
     return delimited ? Fault("a sequence item is never closed") : absl::OkStatus();
+  }
+
+  // A second copy would be judged by nobody: libraries keep the one or the other.
+  absl::Status Record(const Element& element, uint64_t start) {
+    std::vector<TopElement>& seen = layout_->elements;
+    const bool ascends = seen.empty() || seen.back().tag < element.tag;
+    if (!ascends && std::any_of(seen.begin(), seen.end(), [&](const TopElement& other) {
+          return other.tag == element.tag;
+        })) {
+      return Fault("an attribute is there twice");
+    }
+    // Each step back is looked up among all before it.
+    if (!ascends && ++steps_back_ > kStepsBackMax) return Fault("attributes in no order");
+    TopElement& top = seen.emplace_back();
+    top.tag = element.tag;
+    top.begin = start;
+    element.vr.copy(top.vr, 2);
+    return absl::OkStatus();
   }
 
   absl::Status Value(uint64_t& pos, uint64_t end, int depth, bool explicit_vr,
@@ -179,6 +200,7 @@ class Walker {
   const absl::string_view data_;
   const bool big_endian_;
   int64_t elements_ = 0;
+  int steps_back_ = 0;
   DicomLayout* layout_ = nullptr;
 };
 

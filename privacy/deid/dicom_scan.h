@@ -25,6 +25,13 @@ struct DicomPreamble {
 
 enum class DicomEncoding { kImplicitLittle, kExplicitLittle, kExplicitBig };
 
+// An element of the data set itself, not of a sequence in it.
+struct TopElement {
+  uint32_t tag = 0;       // group << 16 | element
+  char vr[3] = "";        // empty in implicit encoding
+  uint64_t begin = 0;     // of its header; it ends where the next begins
+};
+
 // Offsets count from the start of the data set.
 struct DicomLayout {
   uint64_t header_bytes = 0;   // everything before the PixelData element
@@ -35,13 +42,15 @@ struct DicomLayout {
   uint64_t end = 0;            // just behind PixelData, or the end of the data set
   // Encapsulated: offset and length of each fragment, the offset table (the first) included.
   std::vector<std::pair<uint64_t, uint64_t>> fragments;
+  std::vector<TopElement> elements;  // before the pixels
 };
 
 // Preamble and file meta group. A file without preamble is accepted where its first bytes are
 // plausible as DICOM.
 absl::StatusOr<DicomPreamble> ScanPreamble(absl::string_view file);
 
-// Checks depth, every length and the number of elements up to the end of PixelData.
+// Checks depth, every length, the number of elements and that no attribute of the data set itself is
+// there twice, up to the end of PixelData.
 // INVALID_ARGUMENT with the fault in words; no value of the file appears in it.
 absl::StatusOr<DicomLayout> ScanDataset(absl::string_view dataset, DicomEncoding encoding);
 

@@ -177,9 +177,47 @@ std::string Squeeze(absl::string_view text) {
 void PatientTokens::AddName(absl::string_view utf8) {
   for (Word& word : Words(utf8)) {
     if (word.folded.size() < 2) continue;
-    AddSpellings(utf8.substr(word.begin, word.end - word.begin));
+    const absl::string_view written = utf8.substr(word.begin, word.end - word.begin);
+    AddSpellings(written);
+    AddAsciiForms(written);
     words_.insert(std::move(word.folded));
   }
+}
+
+// What is left of a name where something could write ASCII only: letters dropped, replaced by a
+// question mark, or spelt out.
+void PatientTokens::AddAsciiForms(absl::string_view written) {
+  std::string dropped, run, spelt;
+  const auto end_run = [&] {
+    if (run.size() >= kInsideBytesMin) words_.insert(run);
+    run.clear();
+  };
+  for (size_t pos = 0; pos < written.size();) {
+    const Decoded at = Decode(written.substr(pos));
+    pos += at.bytes;
+    if (at.code < 0x80) {
+      const char letter = absl::ascii_tolower(static_cast<unsigned char>(at.code));
+      if (!absl::ascii_isalnum(static_cast<unsigned char>(letter))) continue;
+      dropped += letter;
+      run += letter;
+      spelt += letter;
+      continue;
+    }
+    end_run();
+    switch (SmallLetter(at.code)) {
+      case 0xE4: case 0xE6: spelt += "ae"; break;
+      case 0xF6: case 0xF8: spelt += "oe"; break;
+      case 0xFC: spelt += "ue"; break;
+      case 0xE5: spelt += "aa"; break;
+      case 0xDF: spelt += "ss"; break;
+      default:
+        if (const uint32_t folded = Fold(at.code); folded != 0) AppendUtf8(folded, spelt);
+    }
+  }
+  if (dropped.size() == written.size()) return;  // was ASCII
+  end_run();
+  if (dropped.size() >= kIdentifierBytesMin) words_.insert(dropped);
+  if (spelt.size() >= kIdentifierBytesMin) words_.insert(spelt);
 }
 
 void PatientTokens::AddIdentifier(absl::string_view utf8) {

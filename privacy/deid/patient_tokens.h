@@ -42,6 +42,7 @@ class PatientTokens {
   bool IsTokenWord(absl::string_view folded) const;
   bool SpansWords(absl::string_view utf8) const;
   void AddSpellings(absl::string_view text);
+  void AddAsciiForms(absl::string_view written);
 
   std::set<std::string, std::less<>> words_;    // folded, each a single word
   std::set<std::string, std::less<>> phrases_;  // folded, letters and digits only, five and more

@@ -5,6 +5,15 @@
 namespace consilium::privacy {
 namespace {
 
+TEST(PatientTokensTest, KnowsWhatIsLeftOfANameInAscii) {
+  PatientTokens tokens;
+  tokens.AddName("M\xC3\xBCllerstedt^J\xC3\xB6rg");  // Mu"llerstedt
+  for (const char* text : {"Mullerstedt", "Mllerstedt", "Muellerstedt", "M?llerstedt", "Joerg"}) {
+    EXPECT_TRUE(tokens.Hits(text)) << text;
+  }
+  EXPECT_FALSE(tokens.Hits("muller"));
+}
+
 TEST(PatientTokensTest, NamesAreFoundWhateverTheirCaseAccentsAndOrder) {
   PatientTokens tokens;
   tokens.AddName("Müller-Lüdenscheidt^Inês^^Dr");

@@ -1,5 +1,6 @@
 #include "privacy/deid/pixel_data.h"
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -16,26 +17,35 @@
 namespace consilium::privacy {
 namespace {
 
-struct PixelShape {
-  uint64_t bytes = 0;       // exact, before padding to an even length
-  uint64_t bits = 0;        // of all pixels together
-  Uint16 allocated = 0;
-  Uint16 stored = 0;
-  Uint16 high_bit = 0;
-  bool is_signed = false;
-};
-
 // DCMTK sets the result to 0 where the attribute is absent.
 Uint16 Number(DcmDataset& dataset, const DcmTagKey& key, Uint16 absent) {
   Uint16 value = 0;
   return dataset.findAndGetUint16(key, value).good() ? value : absent;
 }
 
+// Clears in one pixel what is not stored.
+template <typename Pixel>
+bool ClearBits(const PixelShape& shape, Pixel* pixels, size_t count) {
+  const unsigned upto = (2u << shape.high_bit) - 1;
+  const unsigned mask = upto & ~((1u << (shape.high_bit + 1 - shape.stored)) - 1);
+  const unsigned sign = 1u << shape.high_bit;
+  unsigned changed = 0;
+  for (size_t i = 0; i < count; ++i) {
+    auto clean = static_cast<Pixel>(pixels[i] & mask);
+    if (shape.is_signed && (clean & sign) != 0) clean = static_cast<Pixel>(clean | ~upto);
+    changed |= static_cast<unsigned>(clean ^ pixels[i]);
+    pixels[i] = clean;
+  }
+  return changed != 0;
+}
+
+}  // namespace
+
 absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset) {
   PixelShape shape;
-  const uint64_t rows = Number(dataset, DCM_Rows, 0);
-  const uint64_t columns = Number(dataset, DCM_Columns, 0);
-  const uint64_t samples = Number(dataset, DCM_SamplesPerPixel, 1);
+  const uint64_t rows = shape.rows = Number(dataset, DCM_Rows, 0);
+  const uint64_t columns = shape.columns = Number(dataset, DCM_Columns, 0);
+  const uint64_t samples = shape.samples = Number(dataset, DCM_SamplesPerPixel, 1);
   Sint32 frames = 1;
   if (dataset.findAndGetSint32(DCM_NumberOfFrames, frames).bad()) frames = 1;
   shape.allocated = Number(dataset, DCM_BitsAllocated, 0);
@@ -43,35 +53,49 @@ absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset) {
   shape.high_bit = Number(dataset, DCM_HighBit, static_cast<Uint16>(shape.stored - 1));
   shape.is_signed = Number(dataset, DCM_PixelRepresentation, 0) == 1;
   if (rows == 0 || columns == 0) return absl::InvalidArgumentError("the image has no size");
-  if (shape.allocated != 1 && shape.allocated != 8 && shape.allocated != 16) {
-    return absl::UnimplementedError("pixels that have neither 1, 8 nor 16 bits");
+  if (dataset.tagExists(DCM_FloatPixelData)) {
+    shape.stored = shape.allocated = 32;
+    shape.high_bit = 31;
+  }
+  const bool is_word = shape.allocated == 8 || shape.allocated == 16;
+  const bool is_long = shape.allocated == 32 && shape.stored == 32 && shape.high_bit == 31;
+  if (shape.allocated != 1 && !is_word && !is_long) {
+    return absl::UnimplementedError("pixels that have neither 1, 8, 16 nor 32 bits");
   }
   if (frames < 1 || samples < 1 || samples > 4 || shape.stored < 1 ||
       shape.stored > shape.allocated || shape.high_bit >= shape.allocated ||
       shape.high_bit + 1 < shape.stored) {
     return absl::InvalidArgumentError("the image has no valid pixel format");
   }
+  shape.frames = static_cast<uint64_t>(frames);
+  // Lengths that no file has, and no 64 bits hold.
+  constexpr uint64_t kPixelsMax = uint64_t{1} << 36;
+  if (shape.frames > kPixelsMax / (rows * columns * samples)) {
+    return absl::InvalidArgumentError("the image is too large");
+  }
   shape.bits = rows * columns * samples * static_cast<uint64_t>(frames) * shape.allocated;
+  // Two pixels share their colour.
+  if (TextOf(dataset, DCM_PhotometricInterpretation) == "YBR_FULL_422" && samples == 3 &&
+      !DcmXfer(dataset.getOriginalXfer()).isEncapsulated()) {
+    shape.bits = shape.bits * 2 / 3;
+  }
   shape.bytes = (shape.bits + 7) / 8;
   return shape;
 }
 
-// Clears the bits below and above the stored ones (sign extended where signed): readers must ignore
-// them, so they can hold anything. Old overlays live there.
-template <typename Pixel>
-bool ClearUnstoredBits(const PixelShape& shape, std::vector<Pixel>& pixels) {
-  const unsigned upto = (2u << shape.high_bit) - 1;
-  const unsigned mask = upto & ~((1u << (shape.high_bit + 1 - shape.stored)) - 1);
-  const unsigned sign = 1u << shape.high_bit;
-  bool changed = false;
-  for (Pixel& pixel : pixels) {
-    auto clean = static_cast<Pixel>(pixel & mask);
-    if (shape.is_signed && (clean & sign) != 0) clean = static_cast<Pixel>(clean | ~upto);
-    changed = changed || clean != pixel;
-    pixel = clean;
+void ClearUnstored(const PixelShape& shape, uint64_t offset, std::string& piece) {
+  if (shape.allocated == 8) {
+    ClearBits(shape, reinterpret_cast<uint8_t*>(piece.data()), piece.size());
+  } else if (shape.allocated == 16 && (shape.stored < 16)) {
+    static_assert(std::endian::native == std::endian::little);
+    ClearBits(shape, reinterpret_cast<uint16_t*>(piece.data()), piece.size() / 2);
   }
-  return changed;
+  if (shape.bits % 8 != 0 && offset + piece.size() == shape.bytes) {
+    piece.back() = static_cast<char>(piece.back() & ((1u << (shape.bits % 8)) - 1));
+  }
 }
+
+namespace {
 
 absl::Status CutWords(DcmDataset& dataset, DcmElement& element, const PixelShape& shape) {
   Uint16* words = nullptr;
@@ -80,7 +104,9 @@ absl::Status CutWords(DcmDataset& dataset, DcmElement& element, const PixelShape
   }
   std::vector<Uint16> pixels(words, words + shape.bytes / 2);
   const bool longer = element.getLength() > shape.bytes;
-  if (!ClearUnstoredBits(shape, pixels) && !longer) return absl::OkStatus();
+  const bool cleared =
+      shape.allocated == 16 && ClearBits(shape, pixels.data(), pixels.size());
+  if (!cleared && !longer) return absl::OkStatus();
   if (dataset.putAndInsertUint16Array(DCM_PixelData, pixels.data(), pixels.size()).bad()) {
     return absl::InvalidArgumentError("the pixel data cannot be rewritten");
   }
@@ -93,12 +119,30 @@ absl::Status CutBytes(DcmDataset& dataset, DcmElement& element, const PixelShape
     return absl::InvalidArgumentError("the pixel data cannot be read");
   }
   std::vector<Uint8> pixels(bytes, bytes + shape.bytes);
-  if (shape.allocated == 8) ClearUnstoredBits(shape, pixels);
+  if (shape.allocated == 8) ClearBits(shape, pixels.data(), pixels.size());
   if (shape.bits % 8 != 0) {
     pixels.back() = static_cast<Uint8>(pixels.back() & ((1u << (shape.bits % 8)) - 1));
   }
   if (pixels.size() % 2 != 0) pixels.push_back(0);
   if (dataset.putAndInsertUint8Array(DCM_PixelData, pixels.data(), pixels.size()).bad()) {
+    return absl::InvalidArgumentError("the pixel data cannot be rewritten");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CutFloats(DcmDataset& dataset, DeidReport& report) {
+  CSL_ASSIGN_OR_RETURN(const PixelShape shape, ShapeOf(dataset));
+  const Float32* values = nullptr;
+  unsigned long count = 0;
+  const uint64_t wanted = shape.rows * shape.columns * shape.samples * shape.frames;
+  if (dataset.findAndGetFloat32Array(DCM_FloatPixelData, values, &count).bad() ||
+      values == nullptr || count < wanted) {
+    return absl::InvalidArgumentError("the pixel data is shorter than the image");
+  }
+  if (count == wanted) return absl::OkStatus();
+  report.hidden_bytes_dropped += static_cast<int64_t>((count - wanted) * sizeof(Float32));
+  const std::vector<Float32> kept(values, values + wanted);
+  if (dataset.putAndInsertFloat32Array(DCM_FloatPixelData, kept.data(), kept.size()).bad()) {
     return absl::InvalidArgumentError("the pixel data cannot be rewritten");
   }
   return absl::OkStatus();
@@ -150,29 +194,34 @@ absl::Status CutFragments(DcmPixelData& pixels, E_TransferSyntax syntax,
 
 }  // namespace
 
-absl::Status CheckPixelsMayStay(DcmDataset& dataset, SecondaryImages secondary) {
+PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile) {
   if (TextOf(dataset, DCM_BurnedInAnnotation) == "YES") {
-    return absl::FailedPreconditionError("the file says that its pixels show text");
+    return {PixelRisk::kLook, "the file says that its pixels show text"};
   }
-  if (TextOf(dataset, DCM_SOPClassUID) == UID_SegmentationStorage) return absl::OkStatus();
+  if (kind == ObjectKind::kMask) return {};
+  if (kind == ObjectKind::kPicture) return {PixelRisk::kLook, "a kind of picture that often shows text"};
   if (!absl::StartsWith(TextOf(dataset, DCM_PhotometricInterpretation), "MONOCHROME")) {
-    return absl::FailedPreconditionError("colour pixels may show text");
+    return {PixelRisk::kLook, "colour pixels may show text"};
   }
   const std::string type = TextOf(dataset, DCM_ImageType);
   const std::vector<absl::string_view> values = absl::StrSplit(type, '\\');
   if (absl::StrContains(type, "SCREEN SAVE")) {
-    return absl::FailedPreconditionError("a screen image may show text");
+    return {PixelRisk::kLook, "a screen image may show text"};
   }
-  if (secondary == SecondaryImages::kHoldBack && values.size() > 1 && values[1] == "SECONDARY") {
-    return absl::FailedPreconditionError("a secondary image may show text");
+  if (values.size() > 1 && values[1] == "SECONDARY" &&
+      profile.secondary_images != SecondaryImages::kAllow) {
+    return {profile.secondary_images == SecondaryImages::kInspect ? PixelRisk::kInspect
+                                                                  : PixelRisk::kLook,
+            "a secondary image may show text"};
   }
-  return absl::OkStatus();
+  return {};
 }
 
 absl::Status ExactPixels(DcmDataset& dataset, const PatientTokens& tokens, DeidReport& report) {
   CSL_ASSIGN_OR_RETURN(const PixelShape shape, ShapeOf(dataset));
   const E_TransferSyntax syntax = dataset.getOriginalXfer();
   DcmElement* element = nullptr;
+  if (dataset.tagExists(DCM_FloatPixelData)) return CutFloats(dataset, report);
   if (dataset.findAndGetElement(DCM_PixelData, element).bad() || element == nullptr) {
     return absl::InvalidArgumentError("no pixel data");
   }
@@ -196,7 +245,7 @@ absl::Status ExactPixels(DcmDataset& dataset, const PatientTokens& tokens, DeidR
   if (element->getLength() > padded) {
     report.hidden_bytes_dropped += static_cast<int64_t>(element->getLength() - padded);
   }
-  return shape.allocated == 16 ? CutWords(dataset, *element, shape)
+  return shape.allocated >= 16 ? CutWords(dataset, *element, shape)
                                : CutBytes(dataset, *element, shape);
 }
 

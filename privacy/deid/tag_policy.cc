@@ -47,6 +47,13 @@ constexpr uint32_t kTextEmptied[] = {
     0x00700081,  // ContentDescription
 };
 
+constexpr uint32_t kLookupTables[] = {
+    0x00281201,  // RedPaletteColorLookupTableData, green and blue
+    0x00281202,
+    0x00281203,
+    0x00283006,  // LUTData
+};
+
 // UIDs of kinds of things.
 constexpr uint32_t kClassUidTags[] = {
     0x00080016,  // SOPClassUID
@@ -93,19 +100,35 @@ Action UnlistedText(uint32_t tag) {
   return tag == 0x00620020 ? Action::kMapText /* TrackingID */ : Action::kRemoveUnlisted;
 }
 
-Action UnlistedAction(uint32_t tag, absl::string_view vr) {
+Action DateAction(DateOption dates) {
+  switch (dates) {
+    case DateOption::kModified: return Action::kShiftDate;
+    case DateOption::kFull: return Action::kKeepDate;
+    case DateOption::kRemove: break;
+  }
+  return Action::kEmpty;
+}
+
+Action UnlistedAction(uint32_t tag, absl::string_view vr, const DeidProfile& profile) {
   if (tag == 0x00080005) return Action::kCharacterSet;
   if (vr == "SQ") return Action::kRecurse;
   if (vr == "UI") return Action::kMapUid;
-  if (vr == "DA" || vr == "DT") return Action::kShiftDate;
+  if (vr == "DA" || vr == "DT") return DateAction(profile.dates);
   if (vr == "TM") return Action::kKeepTime;
   if (tag == 0x00700080) return Action::kDummy;  // ContentLabel: free text in a code's clothes
   if (vr == "CS") return Action::kScrubCode;
   if (vr == "DS" || vr == "IS") return Action::kKeepNumber;
   if (IsBinaryNumber(vr)) return Action::kKeepBinary;
   if (IsText(vr)) return UnlistedText(tag);
-  if (tag == 0x00283006) return Action::kCheckBytes;  // LUTData
+  if (Contains(kLookupTables, tag)) return Action::kCheckBytes;
   return Action::kRemoveUnlisted;  // OB, OW, UN and what the standard may still invent
+}
+
+// K of an option: the value stays as far as its VR allows only what the option is about.
+Action KeptAction(uint32_t tag, absl::string_view vr, const DeidProfile& profile) {
+  if (vr == "UI" || (IsText(vr) && vr != "AS")) return Action::kKeepText;
+  if (vr == "AS") return Action::kKeepAge;
+  return UnlistedAction(tag, vr, profile);
 }
 
 }  // namespace
@@ -135,33 +158,74 @@ absl::StatusOr<TagPolicy> TagPolicy::Parse(absl::string_view csv) {
     uint32_t tag = 0;
     // The four patterns (50xx, 60xx, odd groups) are rules in ActionFor.
     if (!absl::SimpleHexAtoi(cells[0], &tag)) continue;
+    std::array<char, kOptions> options;
+    for (size_t i = 0; i < kOptions; ++i) options[i] = cells[4 + i].empty() ? ' ' : cells[4 + i][0];
     policy.rows_[tag] =
-        Row{std::string(cells[2]), std::string(cells[3]), cells[10] == "C"};
+        Row{std::string(cells[2]), std::string(cells[3]), options};
   }
   if (policy.rows_.size() < 500) return absl::InvalidArgumentError("table: rows are missing");
   return policy;
 }
 
-Action TagPolicy::ActionFor(uint32_t tag, absl::string_view vr, int depth) const {
+Action TagPolicy::ActionFor(uint32_t tag, absl::string_view vr, int depth,
+                            const DeidProfile& profile) const {
   const uint32_t group = tag >> 16, element = tag & 0xFFFF;
   if (group % 2 == 1) return Action::kRemovePrivate;
   // The table removes overlay data and comments; an overlay plane without data is invalid.
   if ((group & 0xFF00) == 0x5000 || (group & 0xFF00) == 0x6000) return Action::kRemove;
   if (group < 0x0008 || element == 0 || group >= 0xFFFA) return Action::kRemove;
   if (tag == 0x00100010 || tag == 0x00100020) return Action::kPseudonym;
-  if (tag == 0x7FE00010) return depth == 0 ? Action::kPixels : Action::kRemove;
+  // PixelData and its forms in floating point.
+  if (tag == 0x7FE00010 || tag == 0x7FE00008 || tag == 0x7FE00009) {
+    return depth == 0 ? Action::kPixels : Action::kRemove;
+  }
   const auto row = rows_.find(tag);
-  return row == rows_.end() ? UnlistedAction(tag, vr) : ListedAction(row->second, tag, vr);
+  return row == rows_.end() ? UnlistedAction(tag, vr, profile)
+                            : ListedAction(row->second, tag, vr, profile);
 }
 
-Action TagPolicy::ListedAction(const Row& row, uint32_t tag, absl::string_view vr) {
+Action TagPolicy::ActionForNothingLeft(uint32_t tag, absl::string_view vr) const {
+  const auto row = rows_.find(tag);
+  return row == rows_.end() ? Action::kRemoveUnlisted : BasicAction(row->second, tag, vr);
+}
+
+char TagPolicy::OptionInForce(const Row& row, const DeidProfile& profile) {
+  const std::pair<Option, bool> options[] = {
+      {kUids, profile.retain_uids},
+      {kDevice, profile.retain_device_identity},
+      {kInstitution, profile.retain_institution_identity},
+      {kPatient, profile.retain_patient_characteristics},
+      {kDescriptors, profile.clean_descriptors},
+      {kStructured, profile.clean_structured_content},
+      {kGraphics, profile.clean_graphics},
+  };
+  char found = ' ';
+  for (const auto& [option, chosen] : options) {
+    if (!chosen || row.options[option] == ' ') continue;
+    if (found == ' ' || row.options[option] == 'K') found = row.options[option];
+  }
+  return found;
+}
+
+Action TagPolicy::ListedAction(const Row& row, uint32_t tag, absl::string_view vr,
+                               const DeidProfile& profile) {
   // Where the file's VR is not the table's (a name as OB, an unknown as UN) nothing in the value can
   // be trusted to be what the rule expects.
   if (vr != row.vr && !(vr == "SQ" && row.basic.find('U') != std::string::npos)) {
     return row.basic.front() == 'X' || vr == "SQ" ? Action::kRemove : Action::kEmpty;
   }
-  if (row.modified_dates && (vr == "DA" || vr == "DT")) return Action::kShiftDate;
-  if (row.modified_dates && vr == "TM") return Action::kKeepTime;
+  if (row.options[kModifiedDates] == 'C' && profile.dates != DateOption::kRemove) {
+    if (vr == "DA" || vr == "DT") return DateAction(profile.dates);
+    if (vr == "TM") return Action::kKeepTime;
+  }
+  const char option = OptionInForce(row, profile);
+  if (option == 'K') return KeptAction(tag, vr, profile);
+  if (option == 'C' && vr == "SQ") return Action::kRecurse;
+  if (option == 'C' && IsText(vr) && vr != "AE") return Action::kDescriptor;
+  return BasicAction(row, tag, vr);
+}
+
+Action TagPolicy::BasicAction(const Row& row, uint32_t tag, absl::string_view vr) {
   if (vr == "SQ") {
     if (row.basic == "X/Z/U*" || row.basic == "K") return Action::kRecurse;
     if (row.basic.front() == 'X') {

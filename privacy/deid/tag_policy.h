@@ -2,12 +2,14 @@
 #ifndef CONSILIUM_PRIVACY_DEID_TAG_POLICY_H_
 #define CONSILIUM_PRIVACY_DEID_TAG_POLICY_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <unordered_map>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "privacy/deid/profile.h"
 
 namespace consilium::privacy {
 
@@ -20,7 +22,8 @@ enum class Action {
   kDummy,          // D
   kMapUid,         // U
   kShiftDate,      // C of the Modified Dates option, DA and DT
-  kKeepTime,       // C of the same, TM: kept where it is a time
+  kKeepDate,       // K of the Full Dates option: kept where it is a date
+  kKeepTime,       // TM: kept where it is a time
   kRecurse,        // a sequence whose items are cleaned
   kPseudonym,      // PatientID, PatientName
   kRemovePrivate,
@@ -28,6 +31,9 @@ enum class Action {
   kScrubText,       // text that may stay, without the patient's words
   kScrubCode,       // CS
   kKeepNumber,      // DS, IS: kept where it is a number
+  kKeepAge,         // AS: kept where it is an age, 90 years standing for all above 89
+  kKeepText,        // an identity that an option retains
+  kDescriptor,      // word by word from a vocabulary; what the table says where nothing is left
   kKeepBinary,      // numbers in binary, attribute tags
   kCheckBytes,      // lookup tables
   kPixels,
@@ -43,17 +49,27 @@ class TagPolicy {
   static absl::StatusOr<TagPolicy> Parse(absl::string_view csv);
 
   // `tag` is group << 16 | element; `vr` the two letters in force; `depth` 0 for the data set.
-  Action ActionFor(uint32_t tag, absl::string_view vr, int depth) const;
+  Action ActionFor(uint32_t tag, absl::string_view vr, int depth,
+                   const DeidProfile& profile) const;
+  // What the table alone would do to a descriptor of which no word was left.
+  Action ActionForNothingLeft(uint32_t tag, absl::string_view vr) const;
   size_t rows() const { return rows_.size(); }
 
  private:
+  // The table's columns behind "basic", in its order.
+  enum Option { kPrivate, kUids, kDevice, kInstitution, kPatient, kFullDates, kModifiedDates,
+                kDescriptors, kStructured, kGraphics, kOptions };
   struct Row {
     std::string vr;
     std::string basic;
-    bool modified_dates = false;
+    std::array<char, kOptions> options;  // 'K', 'C' or ' '
   };
   TagPolicy() = default;
-  static Action ListedAction(const Row& row, uint32_t tag, absl::string_view vr);
+  // K before C before nothing, over the options that the profile has.
+  static char OptionInForce(const Row& row, const DeidProfile& profile);
+  static Action ListedAction(const Row& row, uint32_t tag, absl::string_view vr,
+                             const DeidProfile& profile);
+  static Action BasicAction(const Row& row, uint32_t tag, absl::string_view vr);
 
   std::unordered_map<uint32_t, Row> rows_;
 };

@@ -5,8 +5,16 @@
 namespace consilium::privacy {
 namespace {
 
-Action For(uint32_t tag, const char* vr, int depth = 0) {
-  return TagPolicy::Get().ActionFor(tag, vr, depth);
+// The table with modified dates and no other option.
+DeidProfile Basic() {
+  DeidProfile profile;
+  profile.clean_descriptors = profile.retain_patient_characteristics = false;
+  profile.retain_safe_private = false;
+  return profile;
+}
+
+Action For(uint32_t tag, const char* vr, int depth = 0, const DeidProfile& profile = Basic()) {
+  return TagPolicy::Get().ActionFor(tag, vr, depth, profile);
 }
 
 TEST(TagPolicyTest, TheTableIsWhole) { EXPECT_EQ(TagPolicy::Get().rows(), 617u); }
@@ -22,6 +30,40 @@ TEST(TagPolicyTest, FollowsTheTable) {
   EXPECT_EQ(For(0x00082112, "SQ"), Action::kRecurse);     // SourceImageSequence, X/Z/U*
   EXPECT_EQ(For(0x00400275, "SQ"), Action::kRemove);      // RequestAttributesSequence
   EXPECT_EQ(For(0x00400555, "SQ"), Action::kEmpty);       // AcquisitionContextSequence: type 2
+}
+
+TEST(TagPolicyTest, OptionsKeepWhatTheirColumnSays) {
+  DeidProfile profile = Basic();
+  profile.clean_descriptors = true;
+  EXPECT_EQ(For(0x00081030, "LO", 0, profile), Action::kDescriptor);  // StudyDescription
+  EXPECT_EQ(For(0x00400275, "SQ", 0, profile), Action::kRecurse);     // RequestAttributesSequence
+  EXPECT_EQ(For(0x00080050, "SH", 0, profile), Action::kEmpty);       // AccessionNumber
+  profile = Basic();
+  profile.retain_patient_characteristics = true;
+  EXPECT_EQ(For(0x00101010, "AS", 0, profile), Action::kKeepAge);
+  EXPECT_EQ(For(0x00101030, "DS", 0, profile), Action::kKeepNumber);
+  EXPECT_EQ(For(0x00100030, "DA", 0, profile), Action::kEmpty);  // no option keeps a birthday
+  profile = Basic();
+  profile.retain_uids = true;
+  EXPECT_EQ(For(0x0020000D, "UI", 0, profile), Action::kKeepText);
+  profile = Basic();
+  profile.retain_device_identity = true;
+  EXPECT_EQ(For(0x00181000, "LO", 0, profile), Action::kKeepText);  // DeviceSerialNumber
+  EXPECT_EQ(For(0x00080080, "LO", 0, profile), Action::kDummy);     // InstitutionName
+  profile = Basic();
+  profile.retain_institution_identity = true;
+  EXPECT_EQ(For(0x00080080, "LO", 0, profile), Action::kKeepText);
+  profile = Basic();
+  profile.dates = DateOption::kFull;
+  EXPECT_EQ(For(0x00080020, "DA", 0, profile), Action::kKeepDate);
+  profile.dates = DateOption::kRemove;
+  EXPECT_EQ(For(0x00080020, "DA", 0, profile), Action::kEmpty);   // StudyDate: Z
+  EXPECT_EQ(For(0x00080022, "DA", 0, profile), Action::kEmpty);   // AcquisitionDate: X/Z
+  profile = Basic();
+  profile.clean_structured_content = true;
+  EXPECT_EQ(For(0x0040A730, "SQ", 0, profile), Action::kRecurse);  // ContentSequence
+  profile.clean_structured_content = false;
+  EXPECT_EQ(For(0x0040A730, "SQ", 0, profile), Action::kEmpty);
 }
 
 TEST(TagPolicyTest, WhatTheTableDoesNotListIsDeniedWhereItIsText) {

@@ -1,8 +1,5 @@
 #include "site_agent/imaging/dicom_file.h"
 
-#include <zlib.h>
-
-#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -18,6 +15,7 @@
 #include "dcmtk/dcmjpeg/djdecode.h"
 #include "dcmtk/dcmjpls/djdecode.h"
 #include "dcmtk/oflog/oflog.h"
+#include "privacy/deid/inflate.h"
 #include "proto/base/status.h"
 
 namespace consilium::imaging {
@@ -28,40 +26,6 @@ constexpr const char* kExplicitLittleUid = "1.2.840.10008.1.2.1";
 constexpr const char* kDeflatedUid = "1.2.840.10008.1.2.1.99";
 constexpr const char* kExplicitBigUid = "1.2.840.10008.1.2.2";
 constexpr absl::string_view kStandardRoot = "1.2.840.10008.1.2";
-
-// What a deflated data set may grow to. Bit masks reach 130:1 honestly, deflate itself 1032:1.
-constexpr uint64_t kInflatedRatioMax = 200;
-constexpr uint64_t kInflatedBytesFree = 16ull << 20;
-constexpr uint64_t kInflatedBytesMax = 1ull << 30;
-
-absl::StatusOr<std::string> Inflate(absl::string_view deflated) {
-  const uint64_t budget = std::clamp<uint64_t>(kInflatedRatioMax * deflated.size(),
-                                               kInflatedBytesFree, kInflatedBytesMax);
-  z_stream stream = {};
-  if (inflateInit2(&stream, -15) != Z_OK) return absl::InternalError("zlib does not start");
-  std::string out;
-  uint64_t taken = 0;
-  int result = Z_OK;
-  while (result == Z_OK && out.size() <= budget) {
-    if (stream.avail_in == 0) {
-      const uint64_t piece = std::min<uint64_t>(deflated.size() - taken, 1u << 20);
-      stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(deflated.data() + taken));
-      stream.avail_in = static_cast<uInt>(piece);
-      taken += piece;
-    }
-    const size_t before = out.size();
-    const size_t grow = std::max<size_t>(1u << 16, std::min<size_t>(before, 1u << 24));
-    out.resize(before + grow);
-    stream.next_out = reinterpret_cast<Bytef*>(out.data() + before);
-    stream.avail_out = static_cast<uInt>(grow);
-    result = inflate(&stream, Z_NO_FLUSH);
-    out.resize(before + grow - stream.avail_out);
-  }
-  inflateEnd(&stream);
-  if (result == Z_STREAM_END && out.size() <= budget) return out;
-  return absl::InvalidArgumentError(out.size() > budget ? "the deflated data set grows too large"
-                                                        : "the deflated data set is broken");
-}
 
 }  // namespace
 
@@ -80,7 +44,7 @@ DicomFile::~DicomFile() = default;
 
 absl::StatusOr<DicomFile> DicomFile::Open(const std::string& path) {
   PrepareDcmtk();
-  CSL_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
+  CSL_ASSIGN_OR_RETURN(privacy::MappedFile mapped, privacy::MappedFile::Open(path));
   DicomFile file(std::move(mapped));
   CSL_RETURN_IF_ERROR(file.Scan());
   return file;
@@ -97,7 +61,7 @@ absl::Status DicomFile::Scan() {
   if (transfer_syntax_uid_ == kImplicitLittleUid) encoding_ = privacy::DicomEncoding::kImplicitLittle;
   if (transfer_syntax_uid_ == kExplicitBigUid) encoding_ = privacy::DicomEncoding::kExplicitBig;
   if (transfer_syntax_uid_ == kDeflatedUid) {
-    CSL_ASSIGN_OR_RETURN(inflated_, Inflate(file_.bytes().substr(dataset_offset_)));
+    CSL_ASSIGN_OR_RETURN(inflated_, privacy::InflateDataset(file_.bytes().substr(dataset_offset_)));
     deflated_ = true;
   }
   CSL_ASSIGN_OR_RETURN(layout_, privacy::ScanDataset(dataset(), encoding_));

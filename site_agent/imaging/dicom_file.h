@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "privacy/deid/dicom_scan.h"
-#include "site_agent/imaging/mapped_file.h"
+#include "privacy/deid/mapped_file.h"
 
 class DcmDataset;
 class DcmItem;
@@ -44,11 +44,11 @@ class DicomFile {
   absl::Status Fault(absl::string_view words) const;
 
  private:
-  explicit DicomFile(MappedFile file) : file_(std::move(file)) {}
+  explicit DicomFile(privacy::MappedFile file) : file_(std::move(file)) {}
   absl::Status Scan();
   absl::StatusOr<std::unique_ptr<DcmDataset>> Parse(uint64_t bytes, int xfer) const;
 
-  MappedFile file_;
+  privacy::MappedFile file_;
   std::string inflated_;  // the data set, where the file deflates it
   bool deflated_ = false;
   uint64_t dataset_offset_ = 0;

@@ -8,8 +8,8 @@
 #include <cstring>
 
 #include "absl/strings/string_view.h"
+#include "privacy/deid/mapped_file.h"
 #include "proto/base/status.h"
-#include "site_agent/imaging/mapped_file.h"
 
 namespace consilium::imaging {
 namespace {
@@ -275,7 +275,7 @@ absl::Status ReadSize(const Header& header, int64_t voxels_max, NiftiFile& out) 
 }  // namespace
 
 absl::StatusOr<NiftiFile> ReadNifti(const std::string& path, int64_t voxels_max) {
-  CSL_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::Open(path));
+  CSL_ASSIGN_OR_RETURN(const privacy::MappedFile mapped, privacy::MappedFile::Open(path));
   Source source(mapped.bytes());
   CSL_ASSIGN_OR_RETURN(const Header header, ReadHeader(source));
   if (!header.single_file) return Refuse("a NIfTI header without its array (a pair of files)");

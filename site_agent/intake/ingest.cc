@@ -478,10 +478,11 @@ absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<s
                                     const IngestOptions& options, const IntakeProgress& progress,
                                     const std::atomic<bool>* stop) {
   CSL_ASSIGN_OR_RETURN(privacy::SecretBytes key, LoadOrCreateSiteKey(home));
+  privacy::DeidProfile profile;
+  profile.secondary_images = options.secondary_images;
   CSL_ASSIGN_OR_RETURN(
       const privacy::Deidentifier deidentifier,
-      privacy::Deidentifier::Create(
-          {.site_key = std::move(key), .secondary_images = options.secondary_images}));
+      privacy::Deidentifier::Create({.site_key = std::move(key), .profile = std::move(profile)}));
   CSL_ASSIGN_OR_RETURN(const auto nifti_labels, ListNiftiLabels(options.nifti_folder));
   CSL_ASSIGN_OR_RETURN(const CaseStore store, CaseStore::Open(home));
   const IntakeProgress reading = [&](int64_t done, int64_t total) {

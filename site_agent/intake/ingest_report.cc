@@ -18,6 +18,8 @@ Json DeidToJson(const privacy::DeidReport& deid) {
           {"uids_mapped", deid.uids_mapped},
           {"dates_shifted", deid.dates_shifted},
           {"private_removed", deid.private_removed},
+          {"private_kept", deid.private_kept},
+          {"pictures_blackened", deid.pictures_blackened},
           {"unlisted_removed", deid.unlisted_removed},
           {"texts_scrubbed", deid.texts_scrubbed},
           {"hidden_bytes_dropped", deid.hidden_bytes_dropped}};
@@ -105,9 +107,14 @@ std::string IngestToJson(const IngestReport& report) {
 
 Rows DeidentifyTable(const DeidentifyReport& report) {
   Rows rows = {{"outcome", "files", "why"}};
-  rows.push_back({"written", absl::StrCat(report.files_written), ""});
+  const int64_t blackened = report.deid.pictures_blackened;
+  rows.push_back({"written", absl::StrCat(report.files_written),
+                  blackened > 0 ? absl::StrCat(blackened, " with text blackened") : ""});
   for (const auto& [reason, files] : report.held_back) {
     rows.push_back({"not written", absl::StrCat(files), RejectText(reason)});
+  }
+  if (report.files_queued > 0) {
+    rows.push_back({"in the queue", absl::StrCat(report.files_queued), "of those for a person"});
   }
   if (report.files_skipped > 0) {
     rows.push_back({"skipped", absl::StrCat(report.files_skipped), "links and special files"});
@@ -119,11 +126,20 @@ Rows DeidentifyTable(const DeidentifyReport& report) {
 std::string DeidentifyToJson(const DeidentifyReport& report) {
   Json held_back = Json::object();
   for (const auto& [reason, files] : report.held_back) held_back[RejectName(reason)] = files;
+  Json held_files = Json::array();
+  for (const HeldFile& file : report.held_files) {
+    held_files.push_back({{"id", file.id}, {"patient", file.patient}, {"reason", file.reason}});
+  }
   return Dump({{"files_seen", report.files_seen},
                {"files_skipped", report.files_skipped},
                {"files_written", report.files_written},
                {"truncated", report.truncated},
+               {"profile", report.profile},
+               {"profile_sha256", report.profile_sha256},
                {"held_back", held_back},
+               {"reasons", report.details},
+               {"held_back_files", held_files},
+               {"files_queued", report.files_queued},
                {"deidentification", DeidToJson(report.deid)}});
 }
 

@@ -204,8 +204,9 @@ TEST_F(IngestTest, DeidentifyAloneWritesPseudonymsOnly) {
   WriteLabel(WriteSeries(Path("in/Phantom")), Path("in/Phantom"));
   ASSERT_TRUE(WriteFileAtomic(Path("in/Phantom.txt"), "no DICOM").ok());
   const auto run = [&](const std::string& out) {
-    return DeidentifyFolder(Path("in"), Path(out), privacy::SecretBytes(std::string(32, 'k')), {},
-                            nullptr, nullptr);
+    return DeidentifyFolder(Path("in"), Path(out),
+                            {.site_key = privacy::SecretBytes(std::string(32, 'k'))}, nullptr,
+                            nullptr);
   };
   const auto report = run("out");
   ASSERT_TRUE(report.ok()) << report.status();
@@ -215,6 +216,37 @@ TEST_F(IngestTest, DeidentifyAloneWritesPseudonymsOnly) {
   EXPECT_FALSE(absl::StrContains(BytesBelowFolder(Path("out")), "Phantom"));
   EXPECT_TRUE(absl::IsFailedPrecondition(run("out").status()));     // not empty
   EXPECT_TRUE(absl::IsFailedPrecondition(run("in/x").status()));    // inside the input
+}
+
+TEST_F(IngestTest, WhatIsHeldBackWaitsInAQueueForAPerson) {
+  PatchFiles(WriteSeries(Path("in/Phantom")),
+             {{"1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"}});  // secondary capture
+  const auto run = [&](const std::string& out, const std::string& hold) {
+    return DeidentifyFolder(Path("in"), Path(out),
+                            {.site_key = privacy::SecretBytes(std::string(32, 'k')),
+                             .hold = Path(hold)},
+                            nullptr, nullptr);
+  };
+  const auto report = run("out", "hold");
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->files_written, 0);
+  EXPECT_EQ(report->files_queued, report->held_back.at(RejectReason::kHeldBack));
+  EXPECT_TRUE(FilesBelowFolder(Path("out")).empty());
+  EXPECT_FALSE(absl::StrContains(BytesBelowFolder(Path("hold")), "Phantom"));
+  const HeldQueue queue(Path("hold"));
+  const auto waiting = queue.List();
+  ASSERT_TRUE(waiting.ok()) << waiting.status();
+  ASSERT_EQ(static_cast<int64_t>(waiting->size()), report->files_queued);
+  ASSERT_GE(waiting->size(), 2u);
+  EXPECT_TRUE(PathExists(Path("hold/" + waiting->front().id + "/image.png")));
+  ASSERT_TRUE(queue.Release(waiting->front().id, Path("out")).ok());
+  EXPECT_TRUE(PathExists(Path("out/" + waiting->front().place)));
+  ASSERT_TRUE(queue.Reject(waiting->back().id).ok());
+  EXPECT_EQ(queue.List()->size(), waiting->size() - 2);
+  EXPECT_TRUE(absl::IsNotFound(queue.Release(waiting->back().id, Path("out"))));
+  EXPECT_TRUE(absl::IsNotFound(queue.Reject("../out")));
+  EXPECT_TRUE(absl::IsFailedPrecondition(run("out2", "in/hold").status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(run("out2", "out2/hold").status()));
 }
 
 TEST_F(IngestTest, HostileFilesAreCountedAndNothingElse) {

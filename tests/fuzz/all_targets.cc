@@ -4,8 +4,8 @@ namespace consilium::fuzz {
 
 std::vector<Target> AllTargets() {
   std::vector<Target> all = ProtoTargets();
-  for (const auto& more :
-       {CoordinatorTargets(), AuditTargets(), SecaggTargets(), SiteTargets(), MessageTargets()}) {
+  for (const auto& more : {CoordinatorTargets(), AuditTargets(), SecaggTargets(), SiteTargets(),
+                           MessageTargets(), DeidTargets()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

@@ -1,13 +1,13 @@
 // The bytes of one file, read-only: small files are read, large ones mapped.
-#ifndef CONSILIUM_SITE_AGENT_IMAGING_MAPPED_FILE_H_
-#define CONSILIUM_SITE_AGENT_IMAGING_MAPPED_FILE_H_
+#ifndef CONSILIUM_PRIVACY_DEID_MAPPED_FILE_H_
+#define CONSILIUM_PRIVACY_DEID_MAPPED_FILE_H_
 
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-namespace consilium::imaging {
+namespace consilium::privacy {
 
 // Immutable. Views of bytes() end with the object.
 class MappedFile {
@@ -29,6 +29,6 @@ class MappedFile {
   size_t map_bytes_ = 0;
 };
 
-}  // namespace consilium::imaging
+}  // namespace consilium::privacy
 
-#endif  // CONSILIUM_SITE_AGENT_IMAGING_MAPPED_FILE_H_
+#endif  // CONSILIUM_PRIVACY_DEID_MAPPED_FILE_H_

@@ -1,4 +1,4 @@
-#include "site_agent/imaging/mapped_file.h"
+#include "privacy/deid/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +10,7 @@
 
 #include "proto/base/status.h"
 
-namespace consilium::imaging {
+namespace consilium::privacy {
 namespace {
 
 // Below this a read is cheaper than a mapping and its page faults.
@@ -66,4 +66,4 @@ MappedFile::~MappedFile() {
   if (map_ != nullptr) munmap(map_, map_bytes_);
 }
 
-}  // namespace consilium::imaging
+}  // namespace consilium::privacy

@@ -1,0 +1,130 @@
+#include "privacy/deid/dicom_writer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "dcmtk/config/osconfig.h"
+#include "dcmtk/dcmdata/dcostrmb.h"
+#include "dcmtk/dcmdata/dctk.h"
+#include "privacy/deid/element_text.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+
+namespace consilium::privacy {
+namespace {
+
+// A UID of ours (PS3.5 B.2), so that files say which program wrote them.
+constexpr const char* kImplementationUid = "2.25.163276915437108274219548831265920174655";
+constexpr const char* kImplementationVersion = "CONSILIUM_1";
+constexpr size_t kPieceBytes = 256 << 10;
+
+void AppendUint(uint64_t value, int bytes, std::string& out) {
+  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+}
+
+// Of a value representation with a 16-bit length.
+void AppendMeta(uint16_t element, const char* vr, std::string value, std::string& out) {
+  if (value.size() % 2 != 0) value += absl::string_view(vr) == "UI" ? '\0' : ' ';
+  AppendUint(2, 2, out);
+  AppendUint(element, 2, out);
+  absl::StrAppend(&out, vr);
+  AppendUint(value.size(), 2, out);
+  out += value;
+}
+
+std::string FileHead(DcmDataset& dataset, E_TransferSyntax syntax) {
+  std::string meta("\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01", 14);  // FileMetaInformationVersion
+  AppendMeta(0x0002, "UI", TextOf(dataset, DCM_SOPClassUID), meta);
+  AppendMeta(0x0003, "UI", TextOf(dataset, DCM_SOPInstanceUID), meta);
+  AppendMeta(0x0010, "UI", DcmXfer(syntax).getXferID(), meta);
+  AppendMeta(0x0012, "UI", kImplementationUid, meta);
+  AppendMeta(0x0013, "SH", kImplementationVersion, meta);
+  std::string head(128, '\0');
+  head += "DICM";
+  std::string length;
+  AppendUint(meta.size(), 4, length);
+  AppendMeta(0x0000, "UL", length, head);
+  return head + meta;
+}
+
+class Output {
+ public:
+  explicit Output(File file) : file_(std::move(file)) {}
+  absl::Status Append(absl::string_view bytes) {
+    CSL_RETURN_IF_ERROR(file_.WriteAt(offset_, bytes));
+    offset_ += bytes.size();
+    return absl::OkStatus();
+  }
+
+ private:
+  File file_;
+  uint64_t offset_ = 0;
+};
+
+absl::Status AppendDataset(DcmDataset& dataset, E_TransferSyntax syntax, std::string head,
+                           Output& out) {
+  std::string buffer(kPieceBytes, '\0');
+  DcmOutputBufferStream stream(buffer.data(), static_cast<offile_off_t>(buffer.size()));
+  dataset.transferInit();
+  OFCondition written;
+  do {
+    written = dataset.write(stream, syntax, EET_ExplicitLength, nullptr, EGL_withoutGL);
+    void* bytes = nullptr;
+    offile_off_t length = 0;
+    stream.flushBuffer(bytes, length);
+    head.append(static_cast<const char*>(bytes), static_cast<size_t>(length));
+    CSL_RETURN_IF_ERROR(out.Append(head));
+    head.clear();
+  } while (written == EC_StreamNotifyClient);
+  dataset.transferEnd();
+  if (written.bad()) return absl::InvalidArgumentError("the data set cannot be written");
+  return absl::OkStatus();
+}
+
+absl::Status AppendPixels(const CopiedPixels& pixels, Output& out) {
+  const uint64_t padded = pixels.shape.bytes + pixels.shape.bytes % 2;
+  if (padded > 0xFFFFFFFEu) return absl::InvalidArgumentError("the image is too large");
+  std::string piece("\xE0\x7F\x10\x00", 4);
+  absl::StrAppend(&piece, pixels.shape.allocated > 8 ? "OW" : "OB");
+  AppendUint(0, 2, piece);
+  AppendUint(padded, 4, piece);
+  CSL_RETURN_IF_ERROR(out.Append(piece));
+  for (uint64_t begin = 0; begin < pixels.shape.bytes; begin += kPieceBytes) {
+    const uint64_t length = std::min<uint64_t>(kPieceBytes, pixels.shape.bytes - begin);
+    piece.assign(pixels.bytes.data() + begin, length);
+    ClearUnstored(pixels.shape, begin, piece);
+    CSL_RETURN_IF_ERROR(out.Append(piece));
+  }
+  return padded > pixels.shape.bytes ? out.Append(absl::string_view("\0", 1)) : absl::OkStatus();
+}
+
+absl::Status WriteAll(DcmDataset& dataset, const std::optional<CopiedPixels>& pixels,
+                      const std::string& path) {
+  const E_TransferSyntax current = dataset.getCurrentXfer();
+  const E_TransferSyntax syntax = !pixels.has_value() && DcmXfer(current).isEncapsulated()
+                                      ? current
+                                      : EXS_LittleEndianExplicit;
+  absl::StatusOr<File> file = File::Open(path, File::Mode::kReadWriteCreate, kPrivateFile);
+  if (!file.ok()) return absl::UnavailableError("the output file cannot be made");
+  Output out(*std::move(file));
+  CSL_RETURN_IF_ERROR(AppendDataset(dataset, syntax, FileHead(dataset, syntax), out));
+  return pixels.has_value() ? AppendPixels(*pixels, out) : absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WriteDicom(DcmDataset& dataset, const std::optional<CopiedPixels>& pixels,
+                        const std::string& path) {
+  const std::string part = absl::StrCat(path, ".part");
+  ::unlink(part.c_str());  // what a crash left would be longer than what is written now
+  absl::Status status = WriteAll(dataset, pixels, part);
+  if (status.ok() && std::rename(part.c_str(), path.c_str()) == 0) return status;
+  ::unlink(part.c_str());
+  if (absl::IsInvalidArgument(status)) return status;
+  return absl::UnavailableError("the output file cannot be written");
+}
+
+}  // namespace consilium::privacy
