@@ -22,6 +22,7 @@
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/ingest.h"
 #include "site_agent/policy/policy_commands.h"
+#include "site_agent/receive/receive_commands.h"
 #include "site_agent/standalone.h"
 #include "site_agent/stop_signal.h"
 #include "site_agent/uplink/enrol.h"
@@ -33,6 +34,7 @@ constexpr const char* kProgram = "consilium-agent";
 constexpr const char* kFooter = R"(Examples:
   consilium-agent enroll --home /var/lib/consilium --invitation site-a.json
   consilium-agent ingest --home /var/lib/consilium /archive/mr
+  consilium-agent listen --home /var/lib/consilium
   consilium-agent run --home /var/lib/consilium
   consilium-agent policy check policy.yaml --plan plan.json
   consilium-agent budget --home /var/lib/consilium
@@ -298,6 +300,11 @@ absl::Status RecordPolicyEvent(const std::string& home, const std::string& actio
   return log->Record({.action = action, .study = study, .plan = plan_sha256});
 }
 
+absl::Status RecordReceived(const std::string& home, const PatientOutcome& outcome) {
+  CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(home, CONSILIUM_VERSION));
+  return log->Record(ReceivedEvent(outcome));
+}
+
 // Commands that need no federation.
 void AddLocalCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
   CLI::App* train = app.add_subcommand("train", "train on this site's data alone");
@@ -343,6 +350,8 @@ int Main(int argc, char** argv) {
       deidentify_command);
   PolicyCommand policy_command;
   AddPolicyCommands(app, {Print, RecordPolicyEvent, Clock::System()}, policy_command);
+  ReceiveCommand receive_command;
+  AddReceiveCommands(app, {Print, RecordReceived, Clock::System()}, receive_command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -352,6 +361,10 @@ int Main(int argc, char** argv) {
   if (policy_command) return ReportAndExitCode(kProgram, policy_command());
   StopSignal stop;
   if (deidentify_command) return ReportAndExitCode(kProgram, deidentify_command(stop.requested()));
+  if (receive_command) {
+    const auto sleep = [&](absl::Duration duration) { return stop.Sleep(duration); };
+    return ReportAndExitCode(kProgram, receive_command({stop.requested(), sleep}));
+  }
   return ReportAndExitCode(kProgram, chosen(arguments, stop));
 }
 

@@ -56,6 +56,13 @@ SiteEvent IngestEvent(const IngestReport& report) {
           .count = report.cases_added};
 }
 
+SiteEvent ReceivedEvent(const PatientOutcome& outcome) {
+  return {.action = "ingest.run",
+          .after = OutcomeText(outcome.report),
+          .request = outcome.patient,
+          .count = outcome.report.cases_added};
+}
+
 std::vector<std::vector<std::string>> EventTable(const std::vector<std::string>& events) {
   std::vector<std::vector<std::string>> table = {
       {"INDEX", "TIME", "ACTION", "OUTCOME", "STUDY", "ROUND", "DETAIL"}};

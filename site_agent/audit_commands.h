@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "site_agent/intake/ingest.h"
+#include "site_agent/receive/intake_feed.h"
 #include "site_agent/round/site_log.h"
 
 namespace consilium::agent {
@@ -20,6 +21,8 @@ absl::StatusOr<std::unique_ptr<SiteLog>> OpenSiteLog(const std::string& home,
 absl::Status RecordEnrolment(const std::string& home, absl::string_view software_version);
 // Counts only.
 SiteEvent IngestEvent(const IngestReport& report);
+// The same of what one patient's received objects became, by the quarantine's pseudonym.
+SiteEvent ReceivedEvent(const PatientOutcome& outcome);
 
 std::vector<std::vector<std::string>> EventTable(const std::vector<std::string>& events);
 std::string EventsToJson(const std::vector<std::string>& events);

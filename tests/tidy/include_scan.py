@@ -21,7 +21,7 @@ HOMES = (
     ("LibTorch", r"(torch|ATen|c10)/", (r"training/(?!session\.h$)",)),
     ("ITK", r"itk\w*\.h", (r"site_agent/imaging/.*\.cc$",)),
     ("DCMTK", r"dcmtk/", (r"site_agent/imaging/.*\.cc$", r"privacy/deid/(?!deidentifier\.h$)",
-                          r"site_agent/intake/.*_test\.cc$", TESTS)),
+                          r"site_agent/intake/.*_test\.cc$", r"site_agent/receive/.*\.cc$", TESTS)),
     ("OpenSSL", r"openssl/", (r"privacy/crypto/", r"tests/bench/tls_floor\.cc$")),
     ("libharu", r"hpdf.*\.h", (r"coordinator/audit/pdf.*\.cc$",)),
     ("RocksDB", r"rocksdb/", (r"coordinator/store/",)),
@@ -40,7 +40,8 @@ BANNED = (
     (r"(?<!\.)(?<!->)\b(absl::SleepFor|sleep_for|sleep_until|usleep|nanosleep|sleep)\s*\(",
      "wait for an event, with a deadline of a Clock",
      # A real server's answer cannot be faked; these poll for it.
-     (r".*_main\.cc$", r"site_agent/uplink/.*_test\.cc$")),
+     (r".*_main\.cc$", r"site_agent/uplink/.*_test\.cc$",
+      r"site_agent/receive/(test_peer|.*_test)\.cc$")),
     (r"\bstd::random_device\b", "take random bytes from privacy/crypto/random.h",
      (r"privacy/crypto/random\.cc$",)),
     (r"\bcatch \(\.\.\.\)", "catch what the library documents", (r"training/",)),

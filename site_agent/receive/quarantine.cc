@@ -1,0 +1,226 @@
+#include "site_agent/receive/quarantine.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <new>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/file.h"
+#include "proto/base/status.h"
+#include "site_agent/intake/ingest.h"
+
+namespace consilium::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kIn = "in";
+constexpr const char* kPatients = "patients";
+constexpr const char* kTaking = "taking";
+
+uint64_t BytesBelow(const std::string& folder) {
+  uint64_t bytes = 0;
+  std::error_code error;
+  fs::recursive_directory_iterator entries(folder, error);
+  while (!error && entries != fs::recursive_directory_iterator()) {
+    std::error_code ignored;
+    if (entries->is_regular_file(ignored)) bytes += entries->file_size(ignored);
+    entries.increment(error);
+  }
+  return bytes;
+}
+
+absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  if (error) return absl::UnavailableError("the quarantine cannot be read");
+  for (; entries != fs::directory_iterator(); entries.increment(error)) {
+    if (error) return absl::UnavailableError("the quarantine cannot be read");
+    names.push_back(entries->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::Time ChangedAt(const std::string& path) {
+  struct stat info;
+  return ::stat(path.c_str(), &info) == 0 ? absl::TimeFromTimespec(info.st_mtim)
+                                          : absl::InfinitePast();
+}
+
+// When something last came to the folder or below.
+absl::Time NewestBelow(const std::string& folder) {
+  absl::Time newest = ChangedAt(folder);
+  std::error_code error;
+  fs::recursive_directory_iterator entries(folder, error);
+  while (!error && entries != fs::recursive_directory_iterator()) {
+    newest = std::max(newest, ChangedAt(entries->path().string()));
+    entries.increment(error);
+  }
+  return newest;
+}
+
+}  // namespace
+
+// Lives in anonymous shared memory: a fork shares it, the last process frees it.
+struct Quarantine::Shared {
+  std::atomic<uint64_t> used{0};  // of the disk, unfinished objects included
+  std::atomic<uint64_t> unfinished[kInboxesMax] = {};
+  std::atomic<bool> open[kInboxesMax] = {};
+};
+
+absl::StatusOr<Quarantine> Quarantine::Open(const std::string& home,
+                                            const QuarantineLimits& limits) {
+  static_assert(std::atomic<uint64_t>::is_always_lock_free, "shared between processes");
+  CSL_ASSIGN_OR_RETURN(privacy::SecretBytes key, LoadOrCreateSiteKey(home));
+  CSL_ASSIGN_OR_RETURN(privacy::Deidentifier names,
+                       privacy::Deidentifier::Create({.site_key = std::move(key)}));
+  const std::string folder = JoinPath(home, "quarantine");
+  for (const char* part : {kPatients, kTaking}) {
+    CSL_RETURN_IF_ERROR(MakeDirs(JoinPath(folder, part)));
+  }
+  const int lock =
+      ::open(JoinPath(folder, "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivateFile);
+  if (lock < 0) return absl::UnavailableError("the quarantine cannot be locked");
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock);
+    return absl::FailedPreconditionError("another listen or pull of this home is running");
+  }
+  std::error_code error;
+  fs::remove_all(JoinPath(folder, kIn), error);
+  void* memory =
+      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (error || memory == MAP_FAILED) {
+    ::close(lock);
+    return absl::UnavailableError("the quarantine cannot be prepared");
+  }
+  Quarantine quarantine(folder, limits, std::move(names), lock, new (memory) Shared);
+  CSL_RETURN_IF_ERROR(MakeDirs(JoinPath(folder, kIn)));
+  quarantine.shared_->used = BytesBelow(folder);
+  return quarantine;
+}
+
+Quarantine::Quarantine(std::string home, const QuarantineLimits& limits,
+                       privacy::Deidentifier names, int lock, Shared* shared)
+    : home_(std::move(home)),
+      limits_(limits),
+      names_(std::move(names)),
+      lock_(lock),
+      shared_(shared) {}
+
+Quarantine::Quarantine(Quarantine&& other) noexcept
+    : home_(std::move(other.home_)),
+      limits_(other.limits_),
+      names_(std::move(other.names_)),
+      lock_(std::exchange(other.lock_, -1)),
+      shared_(std::exchange(other.shared_, nullptr)) {}
+
+Quarantine::~Quarantine() {
+  if (shared_ != nullptr) ::munmap(shared_, sizeof(Shared));
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::string Quarantine::InboxFolder(int inbox) const {
+  return JoinPath(JoinPath(home_, kIn), absl::StrCat(inbox));
+}
+
+absl::StatusOr<int> Quarantine::OpenInbox() {
+  for (int inbox = 0; inbox < kInboxesMax; ++inbox) {
+    if (shared_->open[inbox].exchange(true)) continue;
+    if (const absl::Status made = MakeDirs(InboxFolder(inbox)); !made.ok()) {
+      shared_->open[inbox] = false;
+      return made;
+    }
+    return inbox;
+  }
+  return absl::ResourceExhaustedError("too many associations at a time");
+}
+
+void Quarantine::CloseInbox(int inbox) {
+  std::error_code ignored;  // what stays is removed at the next start
+  fs::remove_all(InboxFolder(inbox), ignored);
+  shared_->used -= shared_->unfinished[inbox].exchange(0);
+  shared_->open[inbox] = false;
+}
+
+absl::Status Quarantine::Reserve(int inbox, uint64_t bytes) {
+  const uint64_t before = shared_->used.fetch_add(bytes);
+  if (before + bytes > limits_.bytes_max) {
+    shared_->used -= bytes;
+    return absl::ResourceExhaustedError("the quarantine is full");
+  }
+  shared_->unfinished[inbox] += bytes;
+  return absl::OkStatus();
+}
+
+void Quarantine::GiveBack(int inbox, uint64_t bytes) {
+  shared_->unfinished[inbox] -= bytes;
+  shared_->used -= bytes;
+}
+
+void Quarantine::Keep(int inbox, uint64_t bytes, uint64_t replaced) {
+  shared_->unfinished[inbox] -= bytes;
+  shared_->used -= replaced;
+}
+
+uint64_t Quarantine::bytes_used() const { return shared_->used; }
+
+absl::StatusOr<std::vector<std::string>> Quarantine::Settled(absl::Time before) const {
+  const std::string folder = JoinPath(home_, kPatients);
+  CSL_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(folder));
+  std::erase_if(names, [&](const std::string& name) {
+    return NewestBelow(JoinPath(folder, name)) >= before;
+  });
+  return names;
+}
+
+absl::StatusOr<std::vector<std::string>> Quarantine::Begun() const {
+  return NamesIn(JoinPath(home_, kTaking));
+}
+
+std::string Quarantine::TakingFolder(const std::string& patient) const {
+  return JoinPath(JoinPath(home_, kTaking), patient);
+}
+
+absl::StatusOr<std::string> Quarantine::BeginTaking(const std::string& patient) {
+  const std::string to = TakingFolder(patient);
+  if (PathExists(to)) return to;
+  std::error_code error;
+  fs::rename(JoinPath(JoinPath(home_, kPatients), patient), to, error);
+  if (error) return absl::UnavailableError("a patient's objects cannot be set apart");
+  return to;
+}
+
+absl::Status Quarantine::FinishTaking(const std::string& patient) {
+  return Remove(TakingFolder(patient));
+}
+
+absl::Status Quarantine::DropStudy(const std::string& study_uid) {
+  const std::string patients = JoinPath(home_, kPatients);
+  CSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(patients));
+  for (const std::string& name : names) {
+    CSL_RETURN_IF_ERROR(Remove(JoinPath(JoinPath(patients, name), Pseudonym("study", study_uid))));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Quarantine::Remove(const std::string& folder) {
+  const uint64_t bytes = BytesBelow(folder);
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (error) return absl::UnavailableError("objects in the quarantine cannot be removed");
+  shared_->used -= bytes;
+  return absl::OkStatus();
+}
+
+}  // namespace consilium::agent

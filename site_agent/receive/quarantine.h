@@ -1,0 +1,123 @@
+// Where identified objects wait, bit for bit as they came, until intake has taken them.
+//
+// HOME/quarantine/in/<inbox>/                      unfinished objects of one association
+//                /patients/<P>/<S>/<I>.dcm         whole objects, checked
+//                /taking/<P>/...                   handed to intake
+// P, S and I are keyed pseudonyms of patient, study and instance: nothing that a sender wrote
+// becomes a name on our disk. An instance that comes again replaces the one that is there.
+//
+// Use of the disk is counted in memory that forked processes share, so that all of them together
+// stay below the limit.
+//
+// One process (and what it forks) for each home. Thread-compatible. No message has an identity.
+#ifndef CONSILIUM_SITE_AGENT_RECEIVE_QUARANTINE_H_
+#define CONSILIUM_SITE_AGENT_RECEIVE_QUARANTINE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "privacy/deid/deidentifier.h"
+#include "site_agent/receive/dicom_config.h"
+
+namespace consilium::agent {
+
+// Inboxes open at a time, for associations that are served or made.
+inline constexpr int kInboxesMax = 80;
+
+class Quarantine {
+ public:
+  // Removes unfinished objects that a crash left. FAILED_PRECONDITION: another process has it.
+  static absl::StatusOr<Quarantine> Open(const std::string& home, const QuarantineLimits& limits);
+  Quarantine(Quarantine&& other) noexcept;
+  Quarantine& operator=(Quarantine&&) = delete;
+  ~Quarantine();
+
+  // A place for the unfinished objects of one association. RESOURCE_EXHAUSTED: none is free.
+  absl::StatusOr<int> OpenInbox();
+  // Removes what is unfinished in it, also after the process that wrote it died.
+  void CloseInbox(int inbox);
+
+  // Patients whose newest object is older than `before`; with InfiniteFuture all.
+  absl::StatusOr<std::vector<std::string>> Settled(absl::Time before) const;
+  // Those that an earlier call, perhaps of an earlier run, has begun to take.
+  absl::StatusOr<std::vector<std::string>> Begun() const;
+  // Sets the patient's objects apart from what comes from now on. Returns their folder.
+  absl::StatusOr<std::string> BeginTaking(const std::string& patient);
+  std::string TakingFolder(const std::string& patient) const;
+  // Removes a patient's objects that intake has taken.
+  absl::Status FinishTaking(const std::string& patient);
+
+  // Removes what is waiting of a study, of whichever patient.
+  absl::Status DropStudy(const std::string& study_uid);
+
+  uint64_t bytes_used() const;
+  const QuarantineLimits& limits() const { return limits_; }
+  // As Deidentifier::Pseudonym.
+  std::string Pseudonym(absl::string_view purpose, absl::string_view value) const {
+    return names_.Pseudonym(purpose, value);
+  }
+
+ private:
+  friend class InboundObject;
+  struct Shared;
+  Quarantine(std::string home, const QuarantineLimits& limits, privacy::Deidentifier names,
+             int lock, Shared* shared);
+  std::string InboxFolder(int inbox) const;
+  // RESOURCE_EXHAUSTED: the bytes do not fit any more.
+  absl::Status Reserve(int inbox, uint64_t bytes);
+  void GiveBack(int inbox, uint64_t bytes);
+  absl::Status Remove(const std::string& folder);
+  // An object is whole, and has taken the place of one of `replaced` bytes.
+  void Keep(int inbox, uint64_t bytes, uint64_t replaced);
+
+  std::string home_;  // HOME/quarantine
+  QuarantineLimits limits_;
+  privacy::Deidentifier names_;
+  int lock_;
+  Shared* shared_;
+};
+
+// One object on its way into the quarantine. Without Admit it leaves nothing behind.
+class InboundObject {
+ public:
+  // What the sender said about the object in the command; the data set has to agree.
+  struct Claim {
+    std::string sop_class_uid;
+    std::string sop_instance_uid;
+  };
+  // `quarantine` must outlive it. RESOURCE_EXHAUSTED: the disk has too little left. UNAVAILABLE: it
+  // does not work.
+  static absl::StatusOr<InboundObject> Begin(Quarantine& quarantine, int inbox);
+  InboundObject(InboundObject&& other) noexcept;
+  InboundObject& operator=(InboundObject&&) = delete;
+  ~InboundObject();
+
+  // RESOURCE_EXHAUSTED: a limit. After an error nothing more is written, and the disk's space is
+  // free again.
+  absl::Status Write(absl::string_view bytes);
+  // Checks the whole and gives it its place. INVALID_ARGUMENT: broken or hostile.
+  // FAILED_PRECONDITION: not what the claim says.
+  absl::Status Admit(const Claim& claim);
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  InboundObject(Quarantine& quarantine, int inbox, std::string path, int fd);
+  void Drop();
+  absl::Status Place(const std::string& folder, const std::string& name);
+
+  Quarantine* quarantine_;
+  int inbox_;
+  std::string path_;
+  int fd_;
+  uint64_t bytes_ = 0;
+  absl::Status status_;
+};
+
+}  // namespace consilium::agent
+
+#endif  // CONSILIUM_SITE_AGENT_RECEIVE_QUARANTINE_H_
