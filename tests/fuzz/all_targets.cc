@@ -4,7 +4,8 @@ namespace consilium::fuzz {
 
 std::vector<Target> AllTargets() {
   std::vector<Target> all = ProtoTargets();
-  for (const auto& more : {CoordinatorTargets(), AuditTargets(), SecaggTargets(), SiteTargets()}) {
+  for (const auto& more :
+       {CoordinatorTargets(), AuditTargets(), SecaggTargets(), SiteTargets(), ImagingTargets()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

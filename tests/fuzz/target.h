@@ -19,12 +19,14 @@ struct Target {
   std::vector<std::string> (*seeds)();
 };
 
-// proto_targets.cc, coordinator_targets.cc, audit_targets.cc, secagg_targets.cc, site_targets.cc.
+// proto_targets.cc, coordinator_targets.cc, audit_targets.cc, secagg_targets.cc, site_targets.cc,
+// imaging_targets.cc.
 std::vector<Target> ProtoTargets();
 std::vector<Target> CoordinatorTargets();
 std::vector<Target> AuditTargets();
 std::vector<Target> SecaggTargets();
 std::vector<Target> SiteTargets();
+std::vector<Target> ImagingTargets();
 
 std::vector<Target> AllTargets();
 
