@@ -130,6 +130,7 @@ wire::Plan FixedPart(const StudySpec& spec) {
   plan.modality = spec.modality;
   plan.series_rules = spec.rules;
   plan.network.kind = spec.network;
+  plan.normalisation = spec.plan.normalisation;
   plan.training = spec.plan.training;
   plan.training.rounds = spec.rounds;
   plan.training.semi_supervised = spec.semi_supervised;

@@ -14,6 +14,7 @@
 #include "coordinator/round/yaml_reader.h"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
+#include "proto/wire/normalisation.h"
 
 namespace consilium::coordinator {
 namespace {
@@ -135,8 +136,13 @@ absl::Status ReadPlan(const YAML::Node& node, const std::string& path, StudySpec
   GetOrAuto(reader, "features", spec.plan.features);
   GetOrAuto(reader, "strides_xyz", spec.plan.strides_xyz);
   GetOrAuto(reader, "steps_per_round", spec.plan.steps_per_round);
-  std::string normalisation;
-  reader.GetWith("normalisation", OneOf(normalisation, {{"z-score", nullptr}}));
+  reader.GetWith("normalisation", [&](const YAML::Node& value, const std::string& key) {
+    if (!YamlReader::Read(value, spec.plan.normalisation)) {
+      return Refuse(value, key, "must be a text");
+    }
+    const auto parsed = wire::ParseNormalisation(spec.plan.normalisation);
+    return parsed.ok() ? absl::OkStatus() : Refuse(value, key, parsed.status().message());
+  });
   wire::PlanTraining& t = spec.plan.training;
   reader.Get("batch", t.batch);
   reader.Get("learning_rate", t.learning_rate);
@@ -352,7 +358,7 @@ void EmitPlan(YAML::Emitter& out, const PlanSpec& plan) {
   const auto number = [&](const char* key, double value) {
     out << YAML::Key << key << YAML::Value << NumberText(value);
   };
-  out << YAML::Key << "normalisation" << YAML::Value << "z-score";
+  out << YAML::Key << "normalisation" << YAML::Value << plan.normalisation;
   out << YAML::Key << "batch" << YAML::Value << t.batch;
   number("learning_rate", t.learning_rate);
   number("weight_decay", t.weight_decay);

@@ -28,6 +28,7 @@ struct PlanSpec {
   std::optional<std::vector<std::array<int64_t, 3>>> strides_xyz;
   std::optional<int64_t> steps_per_round;
   std::optional<int64_t> consistency_rampup_steps;
+  std::string normalisation = "z-score";  // proto/wire/normalisation.h
   // The rest is fixed; what stands above, rounds, seed and semi_supervised are not read from here.
   wire::PlanTraining training;
 };

@@ -61,6 +61,17 @@ TEST(StudyTest, YamlWithDefaultsReadsBackToTheSame) {
   EXPECT_EQ(again->plan.patch_xyz, spec->plan.patch_xyz);
 }
 
+TEST(StudyTest, NormalisationIsReadWrittenAndJudged) {
+  const auto spec = ParseStudy(Replaced("plan: auto", "plan: {normalisation: window brain z-score}"));
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->plan.normalisation, "window brain z-score");
+  const auto again = ParseStudy(StudyToYaml(*spec));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->plan.normalisation, "window brain z-score");
+  EXPECT_THAT(ErrorOf(Replaced("plan: auto", "plan: {normalisation: window liver}")),
+              AllOf(HasSubstr("plan.normalisation (line 4)"), HasSubstr("soft-tissue")));
+}
+
 TEST(StudyTest, UnknownKeyIsNamedWithItsLineAndTheKnownOnes) {
   EXPECT_THAT(ErrorOf(With("roundz: 3\n")),
               AllOf(HasSubstr("roundz"), HasSubstr("line 11"), HasSubstr("evaluation")));

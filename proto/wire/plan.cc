@@ -14,6 +14,7 @@
 #include "nlohmann/json.hpp"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
+#include "proto/wire/normalisation.h"
 
 namespace consilium::wire {
 namespace {
@@ -442,7 +443,9 @@ absl::Status CheckPlan(const Plan& plan) {
   for (const double spacing : plan.spacing_xyz_mm) {
     CSL_RETURN_IF_ERROR(InRange("spacing_xyz_mm", spacing, 0.05, 50));
   }
-  if (plan.normalisation != "z-score") return Refuse("normalisation", "must be z-score");
+  if (const auto parsed = ParseNormalisation(plan.normalisation); !parsed.ok()) {
+    return Refuse("normalisation", parsed.status().message());
+  }
   CSL_RETURN_IF_ERROR(CheckNetwork(plan.network));
   CSL_RETURN_IF_ERROR(CheckTraining(plan.training));
   CSL_RETURN_IF_ERROR(CheckText("purpose", plan.purpose, true));

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "proto/base/check.h"
 #include "proto/base/status.h"
+#include "proto/wire/normalisation.h"
 
 namespace consilium::imaging {
 namespace {
@@ -205,7 +206,9 @@ std::array<int, 3> NearestAxes(const std::array<double, 9>& direction) {
   return best;
 }
 
-absl::Status NormaliseZScore(std::vector<float>& voxels) {
+constexpr const char* kAllEqual = "all voxels are equal";
+
+absl::Status ScaleZScore(std::vector<float>& voxels) {
   double sum = 0;
   for (float voxel : voxels) sum += voxel;
   const double mean = sum / static_cast<double>(voxels.size());
@@ -213,10 +216,54 @@ absl::Status NormaliseZScore(std::vector<float>& voxels) {
   for (float voxel : voxels) squares += (voxel - mean) * (voxel - mean);
   const double deviation = std::sqrt(squares / static_cast<double>(voxels.size()));
   if (!(deviation > 1e-12 * std::max(1.0, std::abs(mean)))) {
-    return absl::InvalidArgumentError("all voxels are equal");
+    return absl::InvalidArgumentError(kAllEqual);
   }
   for (float& voxel : voxels) voxel = static_cast<float>((voxel - mean) / deviation);
   return absl::OkStatus();
+}
+
+// `low` to 0 and `high` to 1; beyond them cut off.
+absl::Status ScaleBetween(double low, double high, std::vector<float>& voxels) {
+  if (!(high - low > 1e-12 * std::max(1.0, std::abs(low)))) {
+    return absl::InvalidArgumentError(kAllEqual);
+  }
+  for (float& voxel : voxels) {
+    voxel = static_cast<float>(std::clamp((voxel - low) / (high - low), 0.0, 1.0));
+  }
+  return absl::OkStatus();
+}
+
+// Linear between the two nearest ranks, as numpy.percentile.
+double Percentile(std::vector<float> voxels, double percent) {
+  const double rank = percent / 100 * static_cast<double>(voxels.size() - 1);
+  const auto low = static_cast<std::ptrdiff_t>(rank);
+  std::nth_element(voxels.begin(), voxels.begin() + low, voxels.end());
+  const double at_low = voxels[static_cast<size_t>(low)];
+  if (low + 1 == static_cast<std::ptrdiff_t>(voxels.size())) return at_low;
+  const double at_high = *std::min_element(voxels.begin() + low + 1, voxels.end());
+  return at_low + (rank - static_cast<double>(low)) * (at_high - at_low);
+}
+
+absl::Status Normalise(const wire::Normalisation& how, std::vector<float>& voxels) {
+  using Scale = wire::Normalisation::Scale;
+  if (how.window) {
+    for (float& voxel : voxels) {
+      voxel = std::clamp(voxel, static_cast<float>((*how.window)[0]),
+                         static_cast<float>((*how.window)[1]));
+    }
+  }
+  switch (how.scale) {
+    case Scale::kZScore:
+      return ScaleZScore(voxels);
+    case Scale::kPercentile:
+      return ScaleBetween(Percentile(voxels, how.percentiles[0]),
+                          Percentile(voxels, how.percentiles[1]), voxels);
+    case Scale::kRange:
+      break;
+  }
+  if (how.window) return ScaleBetween((*how.window)[0], (*how.window)[1], voxels);
+  const auto [low, high] = std::minmax_element(voxels.begin(), voxels.end());
+  return ScaleBetween(*low, *high, voxels);
 }
 
 }  // namespace
@@ -271,15 +318,14 @@ LabelVolume ResampleLabel(const LabelVolume& source, const Geometry& target) {
 }
 
 absl::StatusOr<Volume> PrepareImage(const Volume& source, const wire::Plan& plan) {
-  if (plan.normalisation != "z-score") {
-    return absl::InvalidArgumentError("normalisation: must be z-score");
-  }
+  CSL_ASSIGN_OR_RETURN(const wire::Normalisation normalisation,
+                       wire::ParseNormalisation(plan.normalisation));
   if (source.voxels.empty()) return absl::InvalidArgumentError("a volume without voxels");
   for (float voxel : source.voxels) {
     if (!std::isfinite(voxel)) return absl::InvalidArgumentError("a voxel is not a number");
   }
   Volume prepared = ResampleImage(source, PlanGrid(source.geometry, plan.spacing_xyz_mm));
-  CSL_RETURN_IF_ERROR(NormaliseZScore(prepared.voxels));
+  CSL_RETURN_IF_ERROR(Normalise(normalisation, prepared.voxels));
   return prepared;
 }
 

@@ -24,8 +24,8 @@ Volume ResampleImage(const Volume& source, const Geometry& target);
 // Linear interpolation of each label's indicator, then the largest (ties: the lower label).
 LabelVolume ResampleLabel(const LabelVolume& source, const Geometry& target);
 
-// PlanGrid, ResampleImage, normalisation (z-score: mean 0, population standard deviation 1 over all
-// voxels). INVALID_ARGUMENT: a voxel is not finite, or all are equal.
+// PlanGrid, ResampleImage, and the plan's normalisation (proto/wire/normalisation.h) over all voxels.
+// INVALID_ARGUMENT: a voxel is not finite, or all are equal.
 absl::StatusOr<Volume> PrepareImage(const Volume& source, const wire::Plan& plan);
 
 // Class probabilities [classes][D][H][W] on `grid`, interpolated linearly to `source`, then the

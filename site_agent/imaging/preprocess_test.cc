@@ -149,6 +149,24 @@ TEST(PrepareImageTest, NormalisesByThePopulation) {
                                                                       0.5f * unit, 1.5f * unit}));
 }
 
+TEST(PrepareImageTest, NormalisesAsThePlanSays) {
+  const std::pair<const char*, std::vector<float>> cases[] = {
+      {"range", {0, 0.25f, 0.5f, 0.75f, 1}},
+      // Ranks 0.4 and 3.6 of 0, 10, ..., 40 are 4 and 36.
+      {"percentile 10 90", {0, 6 / 32.0f, 0.5f, 26 / 32.0f, 1}},
+      {"window 20 20", {0, 0, 0.5f, 1, 1}},
+      {"window brain", {0, 0.125f, 0.25f, 0.375f, 0.5f}},
+      // 0, 10, 20, 20, 20 has mean 14 and deviation 8.
+      {"window 10 20 z-score", {-1.75f, -0.5f, 0.75f, 0.75f, 0.75f}}};
+  for (const auto& [text, wanted] : cases) {
+    wire::Plan plan;
+    plan.normalisation = text;
+    const auto prepared = PrepareImage(Line({0, 10, 20, 30, 40}), plan);
+    ASSERT_TRUE(prepared.ok()) << text << prepared.status();
+    EXPECT_THAT(prepared->voxels, testing::Pointwise(testing::FloatNear(1e-6f), wanted)) << text;
+  }
+}
+
 TEST(PrepareImageTest, RefusesWhatCannotBeNormalised) {
   wire::Plan plan;
   EXPECT_EQ(PrepareImage(Line({5, 5, 5}), plan).status().message(), "all voxels are equal");
