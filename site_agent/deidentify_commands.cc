@@ -15,7 +15,8 @@ namespace consilium::agent {
 namespace {
 
 constexpr uint64_t kProfileBytesMax = 64 << 10;
-constexpr const char* kDeidentifyFooter = R"(What is written: OUT/<patient>/<series>/<instance>.dcm, all
+constexpr const char* kDeidentifyFooter =
+    R"(What is written: OUT/<patient>/<series>/<instance>.dcm, all
 three pseudonyms. Everything else stays out: side-cars, DICOMDIR, reports, presentation states, documents,
 waveforms, and pictures that may show text (ultrasound, captures, radiographs), unless the profile or
 --pixel-policy says otherwise. IN is never changed.
@@ -77,9 +78,9 @@ absl::Status RunDeidentify(const DeidentifyArguments& arguments,
   DeidentifyOptions options{.site_key = std::move(key), .profile = std::move(profile)};
   options.index.threads = arguments.threads;
   options.hold = arguments.hold;
-  CSL_ASSIGN_OR_RETURN(const DeidentifyReport report,
-                       DeidentifyFolder(arguments.in, arguments.out, std::move(options),
-                                        hooks.progress, &stop));
+  CSL_ASSIGN_OR_RETURN(
+      const DeidentifyReport report,
+      DeidentifyFolder(arguments.in, arguments.out, std::move(options), hooks.progress, &stop));
   if (!arguments.report.empty()) {
     CSL_RETURN_IF_ERROR(WriteFileAtomic(arguments.report, DeidentifyToJson(report)));
   }
@@ -117,14 +118,14 @@ void AddHeldCommands(CLI::App& app, const DeidentifyCommandHooks& hooks,
                    return absl::OkStatus();
                  }),
             arguments->format);
-  CLI::App* release = add("release", "a person has looked: the pixels show no identity",
-                          [arguments](const std::atomic<bool>&) -> absl::Status {
-                            for (const std::string& id : arguments->ids) {
-                              CSL_RETURN_IF_ERROR(
-                                  HeldQueue(arguments->folder).Release(id, arguments->out));
-                            }
-                            return absl::OkStatus();
-                          });
+  CLI::App* release =
+      add("release", "a person has looked: the pixels show no identity",
+          [arguments](const std::atomic<bool>&) -> absl::Status {
+            for (const std::string& id : arguments->ids) {
+              CSL_RETURN_IF_ERROR(HeldQueue(arguments->folder).Release(id, arguments->out));
+            }
+            return absl::OkStatus();
+          });
   release->add_option("ID", arguments->ids, "as `held list` shows them")->required();
   release->add_option("--to", arguments->out, "the output folder of the run")->required();
   add("reject", "delete them from the queue",
@@ -147,7 +148,8 @@ void AddDeidentifyCommands(CLI::App& app, const DeidentifyCommandHooks& hooks,
   deid->add_option("IN", arguments->in, "folder to read");
   deid->add_option("OUT", arguments->out, "new folder to write");
   deid->add_option("--profile", arguments->profile, "what is kept (YAML); default: training store");
-  deid->add_flag("--print-profile", arguments->print_profile, "print the profile in force, and end");
+  deid->add_flag("--print-profile", arguments->print_profile,
+                 "print the profile in force, and end");
   deid->add_option("--pixel-policy", arguments->pixel_policy,
                    "pictures that may show text: hold them back, or blackout the text")
       ->check(CLI::IsMember({"hold", "blackout"}));

@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "privacy/deid/descriptor_words.h"
 #include "privacy/deid/element_text.h"
+#include "privacy/deid/object_kind.h"
 #include "privacy/deid/safe_private.h"
 #include "proto/base/status.h"
 
@@ -413,6 +414,10 @@ absl::Status DatasetRewriter::Mark(DcmDataset& dataset, PixelsCleaned pixels) {
               dataset.putAndInsertString(DCM_DeidentificationMethod, kTableEdition).good() &&
               dataset.putAndInsertString(DCM_LongitudinalTemporalInformationModified, temporal)
                   .good();
+  // The table removes it; reports have to have it (type 2).
+  if (good && KindOfObject(TextOf(dataset, DCM_SOPClassUID)) == ObjectKind::kReport) {
+    good = dataset.insertEmptyElement(DCM_ReferencedPerformedProcedureStepSequence).good();
+  }
   if (good && pixels == PixelsCleaned::kYes) {
     good = dataset.putAndInsertString(DCM_BurnedInAnnotation, "NO").good();
   }

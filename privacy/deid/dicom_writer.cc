@@ -104,9 +104,8 @@ absl::Status AppendPixels(const CopiedPixels& pixels, Output& out) {
 absl::Status WriteAll(DcmDataset& dataset, const std::optional<CopiedPixels>& pixels,
                       const std::string& path) {
   const E_TransferSyntax current = dataset.getCurrentXfer();
-  const E_TransferSyntax syntax = !pixels.has_value() && DcmXfer(current).isEncapsulated()
-                                      ? current
-                                      : EXS_LittleEndianExplicit;
+  const E_TransferSyntax syntax =
+      !pixels.has_value() && DcmXfer(current).isEncapsulated() ? current : EXS_LittleEndianExplicit;
   absl::StatusOr<File> file = File::Open(path, File::Mode::kReadWriteCreate, kPrivateFile);
   if (!file.ok()) return absl::UnavailableError("the output file cannot be made");
   Output out(*std::move(file));

@@ -56,9 +56,9 @@ absl::StatusOr<Pictures> Pictures::Open(DcmDataset& dataset) {
 
 absl::Status Pictures::ReadPalette() {
   std::vector<int> sum;
-  for (const DcmTagKey& key : {DCM_RedPaletteColorLookupTableData,
-                               DCM_GreenPaletteColorLookupTableData,
-                               DCM_BluePaletteColorLookupTableData}) {
+  for (const DcmTagKey& key :
+       {DCM_RedPaletteColorLookupTableData, DCM_GreenPaletteColorLookupTableData,
+        DCM_BluePaletteColorLookupTableData}) {
     const Uint16* values = nullptr;
     unsigned long count = 0;
     if (dataset_.findAndGetUint16Array(key, values, &count).bad() || count == 0) {

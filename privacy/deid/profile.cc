@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "proto/base/bytes.h"
 #include "proto/base/status.h"
 #include "proto/yaml/strict_yaml.h"
+#include "yaml-cpp/eventhandler.h"
 
 namespace consilium::privacy {
 namespace {
@@ -69,9 +71,8 @@ absl::Status ReadVocabulary(const YAML::Node& node, const std::string& path, Dei
   for (std::string& word : profile.vocabulary) {
     absl::AsciiStrToLower(&word);
     const bool is_word = !word.empty() && word.size() <= kWordBytesMax &&
-                         std::all_of(word.begin(), word.end(), [](unsigned char c) {
-                           return absl::ascii_isalnum(c);
-                         });
+                         std::all_of(word.begin(), word.end(),
+                                     [](unsigned char c) { return absl::ascii_isalnum(c); });
     if (!is_word) return Yaml::Refuse(node, path, "each word must be letters and digits (ASCII)");
   }
   return absl::OkStatus();
@@ -102,9 +103,36 @@ absl::StatusOr<DeidProfile> FromYaml(const YAML::Node& root) {
                          return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
                        });
   if (!is_name) {
-    return absl::InvalidArgumentError("profile: name: must be letters, digits and -_. (at most 64)");
+    return absl::InvalidArgumentError(
+        "profile: name: must be letters, digits and -_. (at most 64)");
   }
   return profile;
+}
+
+// Hears a document and keeps nothing.
+class Unheard : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// Whether anything follows the first document. Not YAML::LoadAll, which goes on for ever over
+// "{,},".
+bool HasMore(const std::string& yaml) {
+  std::istringstream stream(yaml);
+  YAML::Parser parser(stream);
+  Unheard unheard;
+  return parser.HandleNextDocument(unheard) && parser.HandleNextDocument(unheard);
 }
 
 const char* Bool(bool value) { return value ? "true" : "false"; }
@@ -114,14 +142,13 @@ const char* Bool(bool value) { return value ? "true" : "false"; }
 absl::StatusOr<DeidProfile> ParseProfile(absl::string_view text) {
   if (text.size() > kProfileBytesMax) return absl::InvalidArgumentError("profile: over 64 KiB");
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() != 1) {
-      return absl::InvalidArgumentError("profile: must be one YAML document");
-    }
-    return FromYaml(documents.front());
+    const std::string whole(text);
+    const YAML::Node root = YAML::Load(whole);
+    if (HasMore(whole)) return absl::InvalidArgumentError("profile: must be one YAML document");
+    return FromYaml(root);
   } catch (const YAML::Exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat("profile: not YAML (line ", error.mark.line + 1,
-                                                   "): ", error.msg));
+    return absl::InvalidArgumentError(
+        absl::StrCat("profile: not YAML (line ", error.mark.line + 1, "): ", error.msg));
   }
 }
 

@@ -34,9 +34,9 @@ TEST(ProfileTest, WhatIsNotThereIsTheTrainingStore) {
 }
 
 TEST(ProfileTest, RefusesWhatNobodyMeant) {
-  for (const char* text :
-       {"date: full\n", "dates: kept\n", "retain_uids: yes\n", "- a\n", "dates: full\ndates: full\n",
-        "vocabulary: [\"two words\"]\n", "name: \"../x\"\n", "a: [\n", "{}\n---\n{}\n"}) {
+  for (const char* text : {"date: full\n", "dates: kept\n", "retain_uids: yes\n", "- a\n",
+                           "dates: full\ndates: full\n", "vocabulary: [\"two words\"]\n",
+                           "name: \"../x\"\n", "a: [\n", "{}\n---\n{}\n", "{,},", ""}) {
     EXPECT_EQ(ParseProfile(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
   }
   EXPECT_TRUE(absl::StrContains(ParseProfile("\ndate: full\n").status().message(), "line 2"));

@@ -21,8 +21,8 @@ constexpr size_t kPatchesMax = 200'000;
 struct Patch {
   int top = 0, bottom = 0, left = 0, right = 0;  // inclusive
   int area = 0;
-  int64_t inside = 0;           // sum of its values
-  int64_t outside = 0;          // sum of the values that touch it from the sides
+  int64_t inside = 0;   // sum of its values
+  int64_t outside = 0;  // sum of the values that touch it from the sides
   int touching = 0;
   int Rows() const { return bottom - top + 1; }
   int Columns() const { return right - left + 1; }
@@ -106,8 +106,8 @@ class Labeller {
     for (const int column : {run.begin - 1, run.end}) {
       if (column < 0 || column >= frame_.columns) continue;
       // Two steps away: the step between may be blurred by a codec.
-      const int beyond = column < run.begin ? std::max(0, column - 1)
-                                            : std::min(frame_.columns - 1, column + 1);
+      const int beyond =
+          column < run.begin ? std::max(0, column - 1) : std::min(frame_.columns - 1, column + 1);
       const int near = Value(run.row, column), far = Value(run.row, beyond);
       patch.outside += bright_ ? std::min(near, far) : std::max(near, far);
       ++patch.touching;

@@ -13,10 +13,9 @@ namespace {
 constexpr int kRows = 120, kColumns = 200;
 
 // Letters of 5 x 7 pixels, enlarged: H, O, L and T.
-constexpr const char* kLetters[] = {"1000110001100011111110001100011000101110",
-                                    "0111010001100011000110001100010111000000",
-                                    "1000010000100001000010000100001111100000",
-                                    "1111100100001000010000100001000010000000"};
+constexpr const char* kLetters[] = {
+    "1000110001100011111110001100011000101110", "0111010001100011000110001100010111000000",
+    "1000010000100001000010000100001111100000", "1111100100001000010000100001000010000000"};
 
 void Draw(GreyFrame& frame, int row, int column, int scale, uint8_t value, int letters = 8) {
   for (int i = 0; i < letters; ++i) {

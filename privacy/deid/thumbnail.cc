@@ -22,8 +22,8 @@ std::string BigEndian(uint32_t value) {
 // ISO/IEC 15948, 5.3.
 std::string Chunk(absl::string_view type, absl::string_view data) {
   const std::string body = absl::StrCat(type, data);
-  const uLong crc = crc32(0, reinterpret_cast<const Bytef*>(body.data()),
-                          static_cast<uInt>(body.size()));
+  const uLong crc =
+      crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
   return absl::StrCat(BigEndian(static_cast<uint32_t>(data.size())), body,
                       BigEndian(static_cast<uint32_t>(crc)));
 }
@@ -53,9 +53,9 @@ std::string ThumbnailPng(const GreyFrame& frame) {
   compress(reinterpret_cast<Bytef*>(packed.data()), &length,
            reinterpret_cast<const Bytef*>(lines.data()), lines.size());
   packed.resize(length);
-  const std::string head =
-      absl::StrCat(BigEndian(static_cast<uint32_t>(columns)), BigEndian(static_cast<uint32_t>(rows)),
-                   std::string("\x08\0\0\0\0", 5));  // 8 bits, grey
+  const std::string head = absl::StrCat(BigEndian(static_cast<uint32_t>(columns)),
+                                        BigEndian(static_cast<uint32_t>(rows)),
+                                        std::string("\x08\0\0\0\0", 5));  // 8 bits, grey
   return absl::StrCat("\x89PNG\r\n\x1a\n", Chunk("IHDR", head), Chunk("IDAT", packed),
                       Chunk("IEND", ""));
 }

@@ -18,8 +18,8 @@ using Json = nlohmann::json;
 constexpr uint64_t kRecordBytesMax = 4096;
 
 Json ToJson(const HeldFile& held) {
-  return {{"id", held.id}, {"patient", held.patient}, {"reason", held.reason},
-          {"place", held.place}};
+  return {
+      {"id", held.id}, {"patient", held.patient}, {"reason", held.reason}, {"place", held.place}};
 }
 
 // Ids become part of a path.
@@ -44,11 +44,10 @@ absl::Status HeldQueue::Add(const privacy::Deidentifier& deidentifier, const std
                             const HeldFile& held, const privacy::PatientTokens& tokens) const {
   const std::string folder = Folder(held.id);
   CSL_RETURN_IF_ERROR(MakeDirs(folder));
-  absl::Status status =
-      deidentifier
-          .PrepareReview(in_path, JoinPath(folder, "image.dcm"), JoinPath(folder, "image.png"),
-                         tokens)
-          .status();
+  absl::Status status = deidentifier
+                            .PrepareReview(in_path, JoinPath(folder, "image.dcm"),
+                                           JoinPath(folder, "image.png"), tokens)
+                            .status();
   if (status.ok()) {
     status = ReplaceFile(JoinPath(folder, "held.json"), ToJson(held).dump(), kPrivateFile);
   }

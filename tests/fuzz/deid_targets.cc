@@ -36,9 +36,9 @@ void RunScan(absl::string_view bytes) {
   const auto preamble = privacy::ScanPreamble(bytes);
   const uint64_t offset = preamble.ok() ? preamble->dataset_offset : 0;
   CSL_CHECK(offset <= bytes.size());
-  for (const DicomEncoding encoding : {DicomEncoding::kImplicitLittle,
-                                       DicomEncoding::kExplicitLittle,
-                                       DicomEncoding::kExplicitBig}) {
+  for (const DicomEncoding encoding :
+       {DicomEncoding::kImplicitLittle, DicomEncoding::kExplicitLittle,
+        DicomEncoding::kExplicitBig}) {
     const auto layout = privacy::ScanDataset(bytes.substr(offset), encoding);
     if (layout.ok()) CheckLayout(bytes.substr(offset), *layout);
   }
@@ -112,11 +112,11 @@ std::string Image(const std::string& sop_class, const std::string& middle) {
          Element(0x00080008, "CS", "ORIGINAL\\PRIMARY") + Element(0x00080016, "UI", sop_class) +
          Element(0x00080018, "UI", "1.2.3.4") + Element(0x00080020, "DA", "20200131") + middle +
          Element(0x00100010, "PN", "Okafor^Amara") + Element(0x00100020, "LO", "A6068167") +
-         Element(0x00280002, "US", Little(1, 2)) +
-         Element(0x00280004, "CS", "MONOCHROME2") + Element(0x00280010, "US", Little(2, 2)) +
-         Element(0x00280011, "US", Little(2, 2)) + Element(0x00280100, "US", Little(16, 2)) +
-         Element(0x00280101, "US", Little(12, 2)) + Element(0x00280102, "US", Little(11, 2)) +
-         Element(0x00280103, "US", Little(0, 2)) + Element(0x7FE00010, "OW", "12345678tail");
+         Element(0x00280002, "US", Little(1, 2)) + Element(0x00280004, "CS", "MONOCHROME2") +
+         Element(0x00280010, "US", Little(2, 2)) + Element(0x00280011, "US", Little(2, 2)) +
+         Element(0x00280100, "US", Little(16, 2)) + Element(0x00280101, "US", Little(12, 2)) +
+         Element(0x00280102, "US", Little(11, 2)) + Element(0x00280103, "US", Little(0, 2)) +
+         Element(0x7FE00010, "OW", "12345678tail");
 }
 
 std::vector<std::string> DicomSeeds() {
@@ -125,18 +125,27 @@ std::vector<std::string> DicomSeeds() {
   const std::string code = Element(0x00080104, "LO", "MR of Okafor");
   const std::string sequence =
       Element(0x00081032, "SQ", item + Little(static_cast<uint32_t>(code.size()), 4) + code);
-  return {Image(mr, ""), Image(mr, sequence), Image(us, ""),
-          Image(mr, Element(0x0009100C, "UN", "Okafor")), std::string(128, '\0') + "DICM", ""};
+  return {Image(mr, ""),
+          Image(mr, sequence),
+          Image(us, ""),
+          Image(mr, Element(0x0009100C, "UN", "Okafor")),
+          std::string(128, '\0') + "DICM",
+          ""};
 }
 
 std::vector<std::string> ProfileSeeds() {
-  return {privacy::ProfileToYaml(privacy::DeidProfile()), "dates: full\nvocabulary: [kopf, b1000]\n",
-          "pixels: blackout\nhold_faces: true\n", "{}", "dates: [modified]\n", "&a [*a]\n"};
+  return {privacy::ProfileToYaml(privacy::DeidProfile()),
+          "dates: full\nvocabulary: [kopf, b1000]\n",
+          "pixels: blackout\nhold_faces: true\n",
+          "{}",
+          "dates: [modified]\n",
+          "&a [*a]\n"};
 }
 
 std::vector<std::string> FrameSeeds() {
   std::string stripes(1, '\x3f');
-  for (int i = 0; i < 64 * 20; ++i) stripes += i % 3 == 0 && i / 64 > 3 && i / 64 < 12 ? '\xff' : '\0';
+  for (int i = 0; i < 64 * 20; ++i)
+    stripes += i % 3 == 0 && i / 64 > 3 && i / 64 < 12 ? '\xff' : '\0';
   return {stripes, std::string(200, '\x07'), "\x01"};
 }
 
