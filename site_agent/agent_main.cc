@@ -23,6 +23,7 @@
 #include "site_agent/intake/deidentify_folder.h"
 #include "site_agent/intake/ingest.h"
 #include "site_agent/policy/policy_commands.h"
+#include "site_agent/receive/dicomdir.h"
 #include "site_agent/receive/receive_commands.h"
 #include "site_agent/standalone.h"
 #include "site_agent/stop_signal.h"
@@ -36,6 +37,7 @@ constexpr const char* kFooter = R"(Examples:
   consilium-agent enroll --home /var/lib/consilium --invitation site-a.json
   consilium-agent ingest --home /var/lib/consilium /archive/mr
   consilium-agent listen --home /var/lib/consilium
+  consilium-agent pull --home /var/lib/consilium pacs --query ModalitiesInStudy=MR
   consilium-agent run --home /var/lib/consilium
   consilium-agent policy check policy.yaml --plan plan.json
   consilium-agent budget --home /var/lib/consilium
@@ -131,10 +133,11 @@ absl::Status RunService(const Arguments& arguments, StopSignal& stop) {
 absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
   CSL_RETURN_IF_ERROR(MakeDirs(arguments.home));
   CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(arguments.home, CONSILIUM_VERSION));
+  CSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths, ExpandDicomdirs(arguments.paths));
   StageBars bars;
   CSL_ASSIGN_OR_RETURN(
       const IngestReport report,
-      Ingest(arguments.home, arguments.paths, IngestOptions(),
+      Ingest(arguments.home, paths, IngestOptions(),
              [&](int64_t done, int64_t total) { bars("ingest", "files", done, total, ""); },
              &stop.requested()));
   bars = StageBars();
@@ -282,7 +285,7 @@ void AddSiteCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
       ->required();
   add("run", "take part until told to stop (the service)", RunService);
   CLI::App* ingest = add("ingest", "take DICOM files in, de-identified", RunIngest);
-  ingest->add_option("PATH", arguments.paths, "files and folders")->required();
+  ingest->add_option("PATH", arguments.paths, "files, folders and DICOMDIRs")->required();
   AddFormat(*ingest, arguments);
   AddFormat(*add("catalog", "list the cases taken in", RunCatalog), arguments);
   AddFormat(*add("status", "what this site stands at", RunStatus), arguments);
