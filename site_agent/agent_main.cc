@@ -22,6 +22,7 @@
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/ingest.h"
 #include "site_agent/policy/policy_commands.h"
+#include "site_agent/receive/dicomdir.h"
 #include "site_agent/receive/receive_commands.h"
 #include "site_agent/standalone.h"
 #include "site_agent/stop_signal.h"
@@ -35,6 +36,7 @@ constexpr const char* kFooter = R"(Examples:
   consilium-agent enroll --home /var/lib/consilium --invitation site-a.json
   consilium-agent ingest --home /var/lib/consilium /archive/mr
   consilium-agent listen --home /var/lib/consilium
+  consilium-agent pull --home /var/lib/consilium pacs --query ModalitiesInStudy=MR
   consilium-agent run --home /var/lib/consilium
   consilium-agent policy check policy.yaml --plan plan.json
   consilium-agent budget --home /var/lib/consilium
@@ -131,6 +133,7 @@ absl::Status RunService(const Arguments& arguments, StopSignal& stop) {
 absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
   CSL_RETURN_IF_ERROR(MakeDirs(arguments.home));
   CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(arguments.home, CONSILIUM_VERSION));
+  CSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths, ExpandDicomdirs(arguments.paths));
   IngestOptions options;
   options.nifti_folder = arguments.nifti_folder;
   if (!arguments.label_names.empty()) {
@@ -141,7 +144,7 @@ absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
   StageBars bars;
   CSL_ASSIGN_OR_RETURN(
       const IngestReport report,
-      Ingest(arguments.home, arguments.paths, options,
+      Ingest(arguments.home, paths, options,
              [&](int64_t done, int64_t total) { bars("ingest", "files", done, total, ""); },
              &stop.requested()));
   bars = StageBars();
@@ -265,7 +268,7 @@ void AddSiteCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
       ->required();
   add("run", "take part until told to stop (the service)", RunService);
   CLI::App* ingest = add("ingest", "take DICOM files in, de-identified", RunIngest);
-  ingest->add_option("PATH", arguments.paths, "files and folders")->required();
+  ingest->add_option("PATH", arguments.paths, "files, folders and DICOMDIRs")->required();
   ingest->add_option("--labels-nifti", arguments.nifti_folder,
                      "a folder of NIfTI labels, named by series UID or patient ID");
   ingest->add_option("--label-names", arguments.label_names,

@@ -94,7 +94,7 @@ absl::Status InboundObject::Write(absl::string_view bytes) {
   return status_;
 }
 
-absl::Status InboundObject::Admit(const Claim& claim) {
+absl::Status InboundObject::Admit(const std::optional<Claim>& claim) {
   if (!status_.ok()) return status_;
   if (::close(std::exchange(fd_, -1)) != 0) {
     status_ = DiskFault();
@@ -104,8 +104,8 @@ absl::Status InboundObject::Admit(const Claim& claim) {
   const absl::StatusOr<imaging::DicomHeader> header = imaging::ReadDicomHeader(path_);
   if (!header.ok()) {
     status_ = header.status();
-  } else if (header->sop_class_uid != claim.sop_class_uid ||
-             header->sop_instance_uid != claim.sop_instance_uid) {
+  } else if (claim && (header->sop_class_uid != claim->sop_class_uid ||
+                       header->sop_instance_uid != claim->sop_instance_uid)) {
     status_ = absl::FailedPreconditionError("the data set is of another object than the command");
   } else if (header->study_uid.empty() || header->series_uid.empty()) {
     status_ = absl::InvalidArgumentError("no study or series instance UID");

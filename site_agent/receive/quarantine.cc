@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/intake/ingest.h"
+#include "site_agent/receive/newest_change.h"
 
 namespace consilium::agent {
 namespace {
@@ -50,24 +50,6 @@ absl::StatusOr<std::vector<std::string>> NamesIn(const std::string& folder) {
   }
   std::sort(names.begin(), names.end());
   return names;
-}
-
-absl::Time ChangedAt(const std::string& path) {
-  struct stat info;
-  return ::stat(path.c_str(), &info) == 0 ? absl::TimeFromTimespec(info.st_mtim)
-                                          : absl::InfinitePast();
-}
-
-// When something last came to the folder or below.
-absl::Time NewestBelow(const std::string& folder) {
-  absl::Time newest = ChangedAt(folder);
-  std::error_code error;
-  fs::recursive_directory_iterator entries(folder, error);
-  while (!error && entries != fs::recursive_directory_iterator()) {
-    newest = std::max(newest, ChangedAt(entries->path().string()));
-    entries.increment(error);
-  }
-  return newest;
 }
 
 }  // namespace
@@ -106,7 +88,8 @@ absl::StatusOr<Quarantine> Quarantine::Open(const std::string& home,
   }
   Quarantine quarantine(folder, limits, std::move(names), lock, new (memory) Shared);
   CSL_RETURN_IF_ERROR(MakeDirs(JoinPath(folder, kIn)));
-  quarantine.shared_->used = BytesBelow(folder);
+  quarantine.shared_->used =
+      BytesBelow(JoinPath(folder, kPatients)) + BytesBelow(JoinPath(folder, kTaking));
   return quarantine;
 }
 
@@ -179,7 +162,7 @@ absl::StatusOr<std::vector<std::string>> Quarantine::Settled(absl::Time before) 
   const std::string folder = JoinPath(home_, kPatients);
   CSL_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesIn(folder));
   std::erase_if(names, [&](const std::string& name) {
-    return NewestBelow(JoinPath(folder, name)) >= before;
+    return NewestChange(JoinPath(folder, name)) >= before;
   });
   return names;
 }

@@ -14,6 +14,7 @@
 #define CONSILIUM_SITE_AGENT_RECEIVE_QUARANTINE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -101,8 +102,8 @@ class InboundObject {
   // free again.
   absl::Status Write(absl::string_view bytes);
   // Checks the whole and gives it its place. INVALID_ARGUMENT: broken or hostile.
-  // FAILED_PRECONDITION: not what the claim says.
-  absl::Status Admit(const Claim& claim);
+  // FAILED_PRECONDITION: not what the claim, where there is one, says.
+  absl::Status Admit(const std::optional<Claim>& claim);
   uint64_t bytes() const { return bytes_; }
 
  private:
