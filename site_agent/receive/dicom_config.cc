@@ -65,12 +65,10 @@ bool IsHost(absl::string_view text) {
 
 absl::Status ReadMethod(const YAML::Node& node, const std::string& path, RetrieveMethod& out) {
   std::string text;
-  if (!Reader::Read(node, text) || (text != "get" && text != "move" && text != "web")) {
-    return Reader::Refuse(node, path, "must be get (C-GET), move (C-MOVE) or web (DICOMweb)");
+  if (!Reader::Read(node, text) || (text != "get" && text != "move")) {
+    return Reader::Refuse(node, path, "must be get (C-GET) or move (C-MOVE)");
   }
-  out = text == "get"    ? RetrieveMethod::kGet
-        : text == "move" ? RetrieveMethod::kMove
-                         : RetrieveMethod::kWeb;
+  out = text == "get" ? RetrieveMethod::kGet : RetrieveMethod::kMove;
   return absl::OkStatus();
 }
 
@@ -80,16 +78,6 @@ absl::Status ReadHours(const YAML::Node& node, const std::string& path, Training
   const absl::StatusOr<HourWindow> window = ParseHourWindow(text);
   if (!window.ok()) return Reader::Refuse(node, path, window.status().message());
   out.windows = {*window};
-  return absl::OkStatus();
-}
-
-absl::Status ReadWebRoot(const YAML::Node& node, const std::string& path, std::string& out) {
-  if (!Reader::Read(node, out) ||
-      (!absl::StartsWith(out, "https://") && !absl::StartsWith(out, "http://"))) {
-    return Reader::Refuse(node, path,
-                          "must be the service root, such as https://pacs:8443/dicom-web");
-  }
-  while (absl::EndsWith(out, "/")) out.pop_back();
   return absl::OkStatus();
 }
 
@@ -109,9 +97,6 @@ absl::Status ReadPeer(const YAML::Node& node, const std::string& path, DicomPeer
   reader.GetWith("method", [&](const YAML::Node& value, const std::string& where) {
     return ReadMethod(value, where, peer.method);
   });
-  reader.GetWith("web_root", [&](const YAML::Node& value, const std::string& where) {
-    return ReadWebRoot(value, where, peer.web_root);
-  });
   reader.GetWith("studies_per_hour", Whole(0, kStudiesPerHourMax, peer.studies_per_hour));
   reader.GetWith("attempts", Whole(1, kAttemptsMax, peer.attempts));
   reader.GetWith("hours", [&](const YAML::Node& value, const std::string& where) {
@@ -119,11 +104,7 @@ absl::Status ReadPeer(const YAML::Node& node, const std::string& path, DicomPeer
   });
   reader.Require("ae_title", titled);
   reader.Require("host", hosted);
-  CSL_RETURN_IF_ERROR(reader.Finish());
-  if (peer.method == RetrieveMethod::kWeb && peer.web_root.empty()) {
-    return Reader::Refuse(node, reader.Path("web_root"), "is needed by method: web");
-  }
-  return absl::OkStatus();
+  return reader.Finish();
 }
 
 absl::Status ReadPeers(const YAML::Node& node, const std::string& path,

@@ -23,7 +23,7 @@ struct DicomTlsFiles {
   std::string ca;  // whom a peer's certificate must come from
 };
 
-enum class RetrieveMethod { kGet, kMove, kWeb };
+enum class RetrieveMethod { kGet, kMove };
 
 // One application entity of the hospital.
 struct DicomPeer {
@@ -34,7 +34,6 @@ struct DicomPeer {
   bool tls = false;      // when we call it
   bool may_send = true;  // C-STORE and C-ECHO to us
   RetrieveMethod method = RetrieveMethod::kGet;
-  std::string web_root;          // DICOMweb service root, https://host:port/path
   int64_t studies_per_hour = 0;  // 0: as fast as it answers
   TrainingHours hours;           // when it may be asked for images
   int64_t attempts = 3;          // for one study

@@ -36,7 +36,7 @@ TEST(DicomConfigTest, WhatIsWrongIsNamed) {
       {"peers: {pacs: {ae_title: A, host: 'a b'}}", "host name"},
       {"peers: {Pacs: {ae_title: A, host: a}}", "a peer's name"},
       {"peers: {p: {ae_title: A, host: a, method: ftp}}", "must be get"},
-      {"peers: {p: {ae_title: A, host: a, method: web}}", "web_root"},
+      {"peers: {p: {ae_title: A, host: a, method: web}}", "must be get"},
       {"peers: {p: {ae_title: A, host: a, hours: nights}}", "hours"},
       {"quarantine: {object_bytes_max: 1}", "at least 1048576"},
       {"[", "not YAML"}};

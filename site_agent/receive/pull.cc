@@ -245,9 +245,6 @@ class Puller {
 absl::StatusOr<PullReport> Pull(const std::string& home, const DicomConfig& config,
                                 const PullRequest& request, const PullEnvironment& environment) {
   CSL_ASSIGN_OR_RETURN(DicomPeer peer, config.Peer(request.peer));
-  if (peer.method == RetrieveMethod::kWeb) {
-    return absl::UnimplementedError("dicom.yaml: method: web is not there yet");
-  }
   if (peer.port == 0) {
     return absl::InvalidArgumentError("dicom.yaml: the peer has no port, so it cannot be called");
   }

@@ -20,34 +20,24 @@ namespace {
 using ::testing::HasSubstr;
 
 // An archive of somebody else's on the loopback, that knows us as CONSILIUM at `our_port`.
-constexpr const char* kWebPlugin = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so";
-
-// With DICOMweb at `web_port` where that is not 0.
-std::vector<std::string> OrthancCommand(const std::string& folder, int port, int our_port,
-                                        int web_port) {
+std::vector<std::string> OrthancCommand(const std::string& folder, int port, int our_port) {
   EXPECT_TRUE(MakeDirs(folder).ok());
   const std::string config = JoinPath(folder, "orthanc.json");
-  EXPECT_TRUE(
-      WriteFileAtomic(
-          config, absl::StrCat(R"({"Name": "test", "StorageDirectory": ")", folder,
-                               R"(/db", "IndexDirectory": ")", folder,
-                               R"(/db", "RemoteAccessAllowed": false,
-    "AuthenticationEnabled": false, "HttpServerEnabled": )",
-                               web_port > 0 ? "true" : "false", R"(, "HttpPort": )", web_port,
-                               R"(, "Plugins": [)",
-                               web_port > 0 ? absl::StrCat("\"", kWebPlugin, "\"") : std::string(),
-                               R"(],
+  EXPECT_TRUE(WriteFileAtomic(config, absl::StrCat(R"({"Name": "test", "StorageDirectory": ")",
+                                                   folder, R"(/db", "IndexDirectory": ")", folder,
+                                                   R"(/db", "RemoteAccessAllowed": false,
+    "AuthenticationEnabled": false, "HttpServerEnabled": false,
     "DicomAet": "ARCHIVE", "DicomPort": )",
-                               port, R"(, "DicomModalities": {"consilium": {
+                                                   port, R"(, "DicomModalities": {"consilium": {
     "AET": "CONSILIUM", "Host": "127.0.0.1", "Port": )",
-                               our_port,
-                               R"(, "AllowGet": true, "AllowMove": true,
+                                                   our_port,
+                                                   R"(, "AllowGet": true, "AllowMove": true,
     "AllowFind": true, "AllowStore": true}}})"))
-          .ok());
+                  .ok());
   return {"Orthanc", config};
 }
 
-std::vector<std::string> DcmqrscpCommand(const std::string& folder, int port, int our_port, int) {
+std::vector<std::string> DcmqrscpCommand(const std::string& folder, int port, int our_port) {
   EXPECT_TRUE(MakeDirs(folder + "/db").ok());
   const std::string config = JoinPath(folder, "dcmqrscp.cfg");
   EXPECT_TRUE(WriteFileAtomic(config, absl::StrCat("NetworkTCPPort = ", port, R"(
@@ -125,7 +115,6 @@ class PullTest : public ::testing::TestWithParam<const char*> {
   TempDir dir_;
   DicomConfig config_;
   int archive_port_;
-  int web_port_ = 0;
   consilium::testing::SimClock clock_;
   std::atomic<bool> stop_{false};
   std::function<bool(absl::Duration)> sleep_;
