@@ -185,7 +185,7 @@ def main():
     parser.add_argument("--shared", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=SEED)
     options, rest = parser.parse_known_args()
-    BIN, SHARED, SEED = options.bin.resolve(), options.shared, options.seed
+    BIN, SHARED, SEED = options.bin.resolve(), options.shared.resolve() / "data", options.seed
     absent = missing()
     if absent:
         print(f"skipped: {', '.join(absent)} missing")
