@@ -8,6 +8,7 @@
 #include "privacy/crypto/random.h"
 #include "proto/base/bytes.h"
 #include "proto/base/clock.h"
+#include "proto/base/heap.h"
 #include "proto/base/status.h"
 #include "proto/wire/chunk_frame.h"
 #include "site_agent/agent_options.h"
@@ -289,6 +290,7 @@ absl::Status FederationClient::DownloadModel(const ModelRef& model, const std::s
   if (std::rename(partial.c_str(), path.c_str()) != 0) {
     return absl::UnavailableError("the downloaded model cannot be put in its place");
   }
+  ReturnFreeHeap();  // messages that came faster than the disk took them
   return Record({.action = "model.receive", .version = model.version, .model = model.sha256});
 }
 
