@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -10,8 +9,8 @@
 #include "privacy/crypto/sha256.h"
 #include "proto/base/bytes.h"
 #include "proto/base/status.h"
+#include "proto/yaml/one_document.h"
 #include "proto/yaml/strict_yaml.h"
-#include "yaml-cpp/eventhandler.h"
 
 namespace consilium::privacy {
 namespace {
@@ -109,32 +108,6 @@ absl::StatusOr<DeidProfile> FromYaml(const YAML::Node& root) {
   return profile;
 }
 
-// Hears a document and keeps nothing.
-class Unheard : public YAML::EventHandler {
- public:
-  void OnDocumentStart(const YAML::Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
-                const std::string&) override {}
-  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
-                       YAML::EmitterStyle::value) override {}
-  void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
-                  YAML::EmitterStyle::value) override {}
-  void OnMapEnd() override {}
-};
-
-// Whether anything follows the first document. Not YAML::LoadAll, which goes on for ever over
-// "{,},".
-bool HasMore(const std::string& yaml) {
-  std::istringstream stream(yaml);
-  YAML::Parser parser(stream);
-  Unheard unheard;
-  return parser.HandleNextDocument(unheard) && parser.HandleNextDocument(unheard);
-}
-
 const char* Bool(bool value) { return value ? "true" : "false"; }
 
 }  // namespace
@@ -144,7 +117,7 @@ absl::StatusOr<DeidProfile> ParseProfile(absl::string_view text) {
   try {
     const std::string whole(text);
     const YAML::Node root = YAML::Load(whole);
-    if (HasMore(whole)) return absl::InvalidArgumentError("profile: must be one YAML document");
+    if (HasMoreYaml(whole)) return absl::InvalidArgumentError("profile: must be one YAML document");
     return FromYaml(root);
   } catch (const YAML::Exception& error) {
     return absl::InvalidArgumentError(

@@ -1,7 +1,6 @@
 // Reads policy.yaml into a SitePolicy.
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,9 +11,9 @@
 #include "privacy/transparency/utf8.h"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
+#include "proto/yaml/one_document.h"
 #include "proto/yaml/strict_yaml.h"
 #include "site_agent/policy/site_policy.h"
-#include "yaml-cpp/eventhandler.h"
 
 namespace consilium::agent {
 namespace {
@@ -33,32 +32,6 @@ struct PolicyDocument {
   static constexpr const char* kNeededBy = "write it";
 };
 using Reader = StrictYaml<PolicyDocument>;
-
-// Takes what a YAML text says and does nothing with it.
-class Unheard final : public YAML::EventHandler {
- public:
-  void OnDocumentStart(const YAML::Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
-  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
-                const std::string&) override {}
-  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
-                       YAML::EmitterStyle::value) override {}
-  void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
-                  YAML::EmitterStyle::value) override {}
-  void OnMapEnd() override {}
-};
-
-// Whether anything follows the first document. Not YAML::LoadAll, which goes on for ever over
-// "{,},".
-bool HasMore(const std::string& yaml) {
-  std::istringstream stream(yaml);
-  YAML::Parser parser(stream);
-  Unheard unheard;
-  return parser.HandleNextDocument(unheard) && parser.HandleNextDocument(unheard);
-}
 
 absl::Status Refuse(const YAML::Node& node, absl::string_view key, absl::string_view what) {
   return Reader::Refuse(node, key, what);
@@ -406,7 +379,7 @@ absl::StatusOr<SitePolicy> ParsePolicy(absl::string_view yaml) {
   try {  // yaml-cpp reports faults by exception; none leaves this function
     const std::string text(yaml);
     const YAML::Node root = YAML::Load(text);
-    if (HasMore(text)) {
+    if (HasMoreYaml(text)) {
       return absl::InvalidArgumentError(
           "policy.yaml: goes on after its end (a second document?); what comes there would not "
           "count");
