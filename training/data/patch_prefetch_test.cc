@@ -57,10 +57,10 @@ TEST(PatchPrefetcherTest, LoadsAheadAndNoFurther) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   while (source.loads < 3 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
   EXPECT_EQ(source.loads, 3) << "before the first is asked for";
-  ahead.Next();
-  while (source.loads < 4 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  EXPECT_EQ(source.loads, 4);
+  for (int64_t taken = 1; taken <= 50; ++taken) {
+    ahead.Next();
+    EXPECT_LE(source.loads, taken + 3);
+  }
 }
 
 TEST(PatchPrefetcherTest, WhatTheSourceThrowsComesAtItsPlace) {
