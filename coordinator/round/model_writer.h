@@ -1,7 +1,8 @@
 // Writes the files that a round makes, from the front and block by block: the model and, beside it,
 // what the next round needs: the server optimiser's moments, SCAFFOLD's control variate.
 //
-// Memory: two blocks a thread of 24 bytes a parameter (robust rules: 4 bytes a site). Thread-safe.
+// Memory: a block of a million parameters for each thread and two more, of 24 bytes a parameter
+// (robust rules: 4 bytes a site). Thread-safe.
 #ifndef CONSILIUM_COORDINATOR_ROUND_MODEL_WRITER_H_
 #define CONSILIUM_COORDINATOR_ROUND_MODEL_WRITER_H_
 

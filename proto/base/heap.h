@@ -9,7 +9,7 @@ namespace consilium {
 void BoundHeapPools();
 
 // Gives what was freed back to the system, from all pools: after a step that took much and before one
-// whose memory counts. Takes milliseconds. Thread-safe.
+// whose memory counts. Thread-safe.
 void ReturnFreeHeap();
 
 }  // namespace consilium

@@ -1,13 +1,13 @@
 #include "site_agent/imaging/nifti_file.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/string_view.h"
+#include "privacy/deid/inflate.h"
 #include "privacy/deid/mapped_file.h"
 #include "proto/base/status.h"
 
@@ -42,30 +42,9 @@ class Source {
  private:
   // From the start again: called twice, for the header and for everything.
   absl::Status Inflate(uint64_t bytes) {
-    z_stream stream = {};
-    if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) {
-      return absl::InternalError("zlib does not start");
-    }
-    constexpr uint64_t kPiece = 1u << 20;
-    inflated_.clear();
-    uint64_t taken = 0;
-    int result = Z_OK;
-    while (result == Z_OK && inflated_.size() < bytes) {
-      if (stream.avail_in == 0) {
-        const uint64_t piece = std::min<uint64_t>(file_.size() - taken, kPiece);
-        stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(file_.data() + taken));
-        stream.avail_in = static_cast<uInt>(piece);
-        taken += piece;
-      }
-      const size_t before = inflated_.size();
-      const size_t grow = static_cast<size_t>(std::min<uint64_t>(bytes - before, kPiece));
-      inflated_.resize(before + grow);
-      stream.next_out = reinterpret_cast<Bytef*>(inflated_.data() + before);
-      stream.avail_out = static_cast<uInt>(grow);
-      result = inflate(&stream, Z_NO_FLUSH);
-      inflated_.resize(before + grow - stream.avail_out);
-    }
-    inflateEnd(&stream);
+    CSL_ASSIGN_OR_RETURN(privacy::Inflated inflated,
+                         privacy::InflateUpTo(file_, privacy::Compressed::kGzip, bytes));
+    inflated_ = std::move(inflated.bytes);
     if (inflated_.size() >= bytes) return absl::OkStatus();
     return Refuse("a NIfTI file that is compressed wrongly or ends too early");
   }

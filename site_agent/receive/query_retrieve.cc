@@ -126,6 +126,15 @@ absl::StatusOr<RetrieveCounts> ServeRetrieval(const Association& association,
   }
 }
 
+// What C-FIND, C-MOVE and C-GET ask in the same words; the rest of `request` is zero.
+template <typename Request>
+void FillRequest(Association& association, const char* model, Request& request) {
+  request.MessageID = association.get()->nextMsgID++;
+  OFStandard::strlcpy(request.AffectedSOPClassUID, model, sizeof(request.AffectedSOPClassUID));
+  request.Priority = DIMSE_PRIORITY_LOW;
+  request.DataSetType = DIMSE_DATASET_PRESENT;
+}
+
 }  // namespace
 
 bool IsUid(absl::string_view text) {
@@ -178,10 +187,7 @@ absl::StatusOr<std::vector<std::string>> FindStudies(const Caller& caller,
                        AgreedContext(association, kModel));
   T_DIMSE_C_FindRQ request;
   std::memset(&request, 0, sizeof(request));
-  request.MessageID = association.get()->nextMsgID++;
-  OFStandard::strlcpy(request.AffectedSOPClassUID, kModel, sizeof(request.AffectedSOPClassUID));
-  request.Priority = DIMSE_PRIORITY_LOW;
-  request.DataSetType = DIMSE_DATASET_PRESENT;
+  FillRequest(association, kModel, request);
   T_DIMSE_C_FindRSP response;
   std::memset(&response, 0, sizeof(response));
   Found found;
@@ -209,10 +215,7 @@ absl::StatusOr<RetrieveCounts> MoveStudy(const Caller& caller, const std::string
                        AgreedContext(association, kModel));
   T_DIMSE_C_MoveRQ request;
   std::memset(&request, 0, sizeof(request));
-  request.MessageID = association.get()->nextMsgID++;
-  OFStandard::strlcpy(request.AffectedSOPClassUID, kModel, sizeof(request.AffectedSOPClassUID));
-  request.Priority = DIMSE_PRIORITY_LOW;
-  request.DataSetType = DIMSE_DATASET_PRESENT;
+  FillRequest(association, kModel, request);
   OFStandard::strlcpy(request.MoveDestination, caller.our_title.c_str(),
                       sizeof(request.MoveDestination));
   T_DIMSE_C_MoveRSP response;
@@ -247,11 +250,7 @@ absl::StatusOr<RetrieveCounts> GetStudy(const Caller& caller, const std::string&
   T_DIMSE_Message message;
   std::memset(&message, 0, sizeof(message));
   message.CommandField = DIMSE_C_GET_RQ;
-  T_DIMSE_C_GetRQ& request = message.msg.CGetRQ;
-  request.MessageID = association.get()->nextMsgID++;
-  OFStandard::strlcpy(request.AffectedSOPClassUID, kModel, sizeof(request.AffectedSOPClassUID));
-  request.Priority = DIMSE_PRIORITY_LOW;
-  request.DataSetType = DIMSE_DATASET_PRESENT;
+  FillRequest(association, kModel, message.msg.CGetRQ);
   CSL_RETURN_IF_ERROR(
       FromCondition(DIMSE_sendMessageUsingMemoryData(association.get(), context, &message, nullptr,
                                                      &identifier, nullptr, nullptr),

@@ -16,22 +16,11 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "integration"))
 import survival_test  # noqa: E402
-from federation import wait_for  # noqa: E402
+from masked_test import STUDY  # noqa: E402
 from survival_test import SimFederation  # noqa: E402
 
 MIB = 1 << 20
 SITE_MIB, COORDINATOR_MIB = 64, 128
-STUDY = """
-name: survival
-task: {{labels: {{1: Organ}}}}
-series: {{modality: MR}}
-plan: {{features: [8, 16], strides_xyz: [[1,1,1],[2,2,2]], spacing_xyz_mm: [3, 3, 3],
-       patch_xyz: [32, 32, 32], batch: 1, steps_per_round: 1}}
-aggregation: {{min_sites: {sites}, unlabelled_after: 0}}
-protection: {{kind: secure-aggregation, bits: {bits}, clip: 0.01}}
-rounds: {{count: 2, deadline: 30m, quorum: {sites}}}
-evaluation: {{every: 0}}
-"""
 
 
 def peak_bytes(pid):
@@ -49,7 +38,8 @@ def measure(folder, sites, options):
         for site in names:
             federation.add_sim_site(site)
         path = folder / "study.yaml"
-        path.write_text(STUDY.format(sites=sites, bits=options.bits))
+        path.write_text(STUDY.format(sites=sites, quorum=sites, bits=options.bits, count=2,
+                                     deadline="30m", lease="90s"))
         federation.cli("study", "create", path)
         federation.cli("study", "start", "survival")
         for site in names:

@@ -134,7 +134,8 @@ class Table:
         stopped = {}
 
         def ended():
-            stopped.update({site: text for site, text in self.declined().items() if "budget" in text})
+            stopped.update({site: text for site, text in self.declined().items()
+                            if text.startswith(f"{name}:") and "budget" in text})
             state = federation.show("study", "show", name)["state"]
             return state in ("finished", "failed", "stopped") or bool(stopped)
         wait_for(ended, f"{name} ends", self.options.limit, every=2)

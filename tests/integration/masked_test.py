@@ -29,9 +29,9 @@ task: {{labels: {{1: Organ}}}}
 series: {{modality: MR}}
 plan: {{features: [8, 16], strides_xyz: [[1,1,1],[2,2,2]], spacing_xyz_mm: [3, 3, 3],
        patch_xyz: [32, 32, 32], batch: 1, steps_per_round: 1}}
-aggregation: {{min_sites: 4, unlabelled_after: 0}}
+aggregation: {{min_sites: {sites}, unlabelled_after: 0}}
 protection: {{kind: secure-aggregation, bits: {bits}, clip: 0.01}}
-rounds: {{count: 1000, deadline: {deadline}, quorum: 3, lease: 10s}}
+rounds: {{count: {count}, deadline: {deadline}, quorum: {quorum}, lease: {lease}}}
 evaluation: {{every: 0}}
 """
 
@@ -49,7 +49,8 @@ class Masked(unittest.TestCase):
         for site in SITES:
             federation.add_sim_site(site)
         path = self.folder / "study.yaml"
-        path.write_text(STUDY.format(bits=bits, deadline=deadline))
+        path.write_text(STUDY.format(
+            bits=bits, deadline=deadline, sites=len(SITES), quorum=3, count=1000, lease="10s"))
         federation.cli("study", "create", path)
         federation.cli("study", "start", "survival")
         for site in SITES:
