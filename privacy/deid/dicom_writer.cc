@@ -19,7 +19,8 @@ namespace {
 // A UID of ours (PS3.5 B.2), so that files say which program wrote them.
 constexpr const char* kImplementationUid = "2.25.163276915437108274219548831265920174655";
 constexpr const char* kImplementationVersion = "CONSILIUM_1";
-constexpr size_t kPieceBytes = 256 << 10;
+constexpr size_t kHeaderPieceBytes = 16 << 10;
+constexpr size_t kPixelPieceBytes = 256 << 10;
 
 void AppendUint(uint64_t value, int bytes, std::string& out) {
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
@@ -50,24 +51,35 @@ std::string FileHead(DcmDataset& dataset, E_TransferSyntax syntax) {
   return head + meta;
 }
 
+// Gathers what is small, so that a usual image is written in two calls of the system.
 class Output {
  public:
   explicit Output(File file) : file_(std::move(file)) {}
+
   absl::Status Append(absl::string_view bytes) {
-    CSL_RETURN_IF_ERROR(file_.WriteAt(offset_, bytes));
-    offset_ += bytes.size();
+    if (bytes.size() < kHeaderPieceBytes && gathered_.size() < kPixelPieceBytes) {
+      gathered_.append(bytes.data(), bytes.size());
+      return absl::OkStatus();
+    }
+    const absl::string_view pieces[] = {gathered_, bytes};
+    CSL_RETURN_IF_ERROR(file_.WriteAt(offset_, pieces));
+    offset_ += gathered_.size() + bytes.size();
+    gathered_.clear();
     return absl::OkStatus();
+  }
+  absl::Status Finish() {
+    return gathered_.empty() ? absl::OkStatus() : file_.WriteAt(offset_, gathered_);
   }
 
  private:
   File file_;
   uint64_t offset_ = 0;
+  std::string gathered_;
 };
 
-absl::Status AppendDataset(DcmDataset& dataset, E_TransferSyntax syntax, std::string head,
-                           Output& out) {
-  std::string buffer(kPieceBytes, '\0');
-  DcmOutputBufferStream stream(buffer.data(), static_cast<offile_off_t>(buffer.size()));
+absl::Status AppendDataset(DcmDataset& dataset, E_TransferSyntax syntax, Output& out) {
+  char buffer[kHeaderPieceBytes];
+  DcmOutputBufferStream stream(buffer, sizeof(buffer));
   dataset.transferInit();
   OFCondition written;
   do {
@@ -75,9 +87,7 @@ absl::Status AppendDataset(DcmDataset& dataset, E_TransferSyntax syntax, std::st
     void* bytes = nullptr;
     offile_off_t length = 0;
     stream.flushBuffer(bytes, length);
-    head.append(static_cast<const char*>(bytes), static_cast<size_t>(length));
-    CSL_RETURN_IF_ERROR(out.Append(head));
-    head.clear();
+    CSL_RETURN_IF_ERROR(out.Append({static_cast<const char*>(bytes), static_cast<size_t>(length)}));
   } while (written == EC_StreamNotifyClient);
   dataset.transferEnd();
   if (written.bad()) return absl::InvalidArgumentError("the data set cannot be written");
@@ -87,16 +97,16 @@ absl::Status AppendDataset(DcmDataset& dataset, E_TransferSyntax syntax, std::st
 absl::Status AppendPixels(const CopiedPixels& pixels, Output& out) {
   const uint64_t padded = pixels.shape.bytes + pixels.shape.bytes % 2;
   if (padded > 0xFFFFFFFEu) return absl::InvalidArgumentError("the image is too large");
-  std::string piece("\xE0\x7F\x10\x00", 4);
-  absl::StrAppend(&piece, pixels.shape.allocated > 8 ? "OW" : "OB");
-  AppendUint(0, 2, piece);
-  AppendUint(padded, 4, piece);
-  CSL_RETURN_IF_ERROR(out.Append(piece));
-  for (uint64_t begin = 0; begin < pixels.shape.bytes; begin += kPieceBytes) {
-    const uint64_t length = std::min<uint64_t>(kPieceBytes, pixels.shape.bytes - begin);
-    piece.assign(pixels.bytes.data() + begin, length);
-    ClearUnstored(pixels.shape, begin, piece);
-    CSL_RETURN_IF_ERROR(out.Append(piece));
+  std::string head("\xE0\x7F\x10\x00", 4);
+  absl::StrAppend(&head, pixels.shape.allocated > 8 ? "OW" : "OB");
+  AppendUint(0, 2, head);
+  AppendUint(padded, 4, head);
+  CSL_RETURN_IF_ERROR(out.Append(head));
+  std::string room;
+  for (uint64_t begin = 0; begin < pixels.shape.bytes; begin += kPixelPieceBytes) {
+    const uint64_t length = std::min<uint64_t>(kPixelPieceBytes, pixels.shape.bytes - begin);
+    CSL_RETURN_IF_ERROR(
+        out.Append(WithoutUnstored(pixels.shape, begin, pixels.bytes.substr(begin, length), room)));
   }
   return padded > pixels.shape.bytes ? out.Append(absl::string_view("\0", 1)) : absl::OkStatus();
 }
@@ -109,8 +119,10 @@ absl::Status WriteAll(DcmDataset& dataset, const std::optional<CopiedPixels>& pi
   absl::StatusOr<File> file = File::Open(path, File::Mode::kReadWriteCreate, kPrivateFile);
   if (!file.ok()) return absl::UnavailableError("the output file cannot be made");
   Output out(*std::move(file));
-  CSL_RETURN_IF_ERROR(AppendDataset(dataset, syntax, FileHead(dataset, syntax), out));
-  return pixels.has_value() ? AppendPixels(*pixels, out) : absl::OkStatus();
+  CSL_RETURN_IF_ERROR(out.Append(FileHead(dataset, syntax)));
+  CSL_RETURN_IF_ERROR(AppendDataset(dataset, syntax, out));
+  if (pixels.has_value()) CSL_RETURN_IF_ERROR(AppendPixels(*pixels, out));
+  return out.Finish();
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "privacy/deid/deidentifier.h"
 #include "privacy/deid/object_kind.h"
 #include "privacy/deid/patient_tokens.h"
@@ -40,8 +41,8 @@ absl::Status ExactPixels(DcmDataset& dataset, const PatientTokens& tokens, DeidR
 
 struct PixelShape {
   uint64_t rows = 0, columns = 0, samples = 1, frames = 1;
-  uint64_t bytes = 0;       // exact, before padding to an even length
-  uint64_t bits = 0;        // of all pixels together
+  uint64_t bytes = 0;  // exact, before padding to an even length
+  uint64_t bits = 0;   // of all pixels together
   uint16_t allocated = 0;
   uint16_t stored = 0;
   uint16_t high_bit = 0;
@@ -51,10 +52,12 @@ struct PixelShape {
 // or 32 bits.
 absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset);
 
-// Clears, in a piece of native little endian pixels that begins `offset` bytes into them (a multiple of
-// 4), the bits below and above the stored ones (sign extended where signed) and those behind the last
-// pixel: readers must ignore them, so they can hold anything. Old overlays live there.
-void ClearUnstored(const PixelShape& shape, uint64_t offset, std::string& piece);
+// A piece of native little endian pixels that begins `offset` bytes into them (a multiple of 8),
+// without the bits below and above the stored ones (sign extended where signed) and those behind
+// the last pixel: readers must ignore them, so they can hold anything. Old overlays live there. The
+// piece itself where it holds none, else a copy in `room`.
+absl::string_view WithoutUnstored(const PixelShape& shape, uint64_t offset, absl::string_view piece,
+                                  std::string& room);
 
 }  // namespace consilium::privacy
 
