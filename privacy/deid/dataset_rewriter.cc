@@ -76,7 +76,8 @@ void CollectFrom(DcmItem& item, PatientTokens& tokens) {
   for (DcmElement* element : ElementsOf(item)) {
     if (element->ident() == EVR_SQ) {
       auto* sequence = static_cast<DcmSequenceOfItems*>(element);
-      for (unsigned long i = 0; i < sequence->card(); ++i) CollectFrom(*sequence->getItem(i), tokens);
+      for (unsigned long i = 0; i < sequence->card(); ++i)
+        CollectFrom(*sequence->getItem(i), tokens);
       continue;
     }
     const IdentityKind kind =
@@ -93,9 +94,8 @@ void CollectFrom(DcmItem& item, PatientTokens& tokens) {
 
 bool IsAscii(absl::string_view text) {
   // ESC starts an ISO 2022 code, in which ASCII bytes stand for other letters.
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x80 && c != '\x1b';
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80 && c != '\x1b'; });
 }
 
 }  // namespace
@@ -119,25 +119,29 @@ std::string PatientPseudonymOf(const IdentityMap& identities, absl::string_view 
   return hex.empty() ? "" : absl::StrCat("C", hex);
 }
 
-absl::Status DatasetRewriter::Rewrite(DcmDataset& dataset, PixelsCleaned pixels) {
+PatientTerms TermsOf(const IdentityMap& identities, DcmDataset& dataset) {
   std::string patient = TextOf(dataset, DCM_PatientID);
   if (patient.empty()) patient = TextOf(dataset, DCM_StudyInstanceUID);
-  shift_days_ = identities_.DateShiftDays(patient);
-  CSL_RETURN_IF_ERROR(Clean(dataset, 0));
-  if (needs_conversion_) ascii_only_ = dataset.convertToUTF8().bad();
-  ScrubTexts(dataset, 0);
-  const std::string pseudonym = PatientPseudonymOf(identities_, patient);
-  if (dataset.putAndInsertString(DCM_PatientID, pseudonym.c_str()).bad() ||
-      dataset.putAndInsertString(DCM_PatientName, pseudonym.c_str()).bad()) {
-    failed_ = true;
-  }
-  if (failed_) return absl::InvalidArgumentError("an element cannot be rewritten");
-  return Mark(dataset, pixels);
+  return {PatientPseudonymOf(identities, patient), identities.DateShiftDays(patient)};
+}
+
+absl::Status DatasetRewriter::Rewrite(DcmDataset& dataset, PixelsCleaned pixels) {
+  const PatientTerms terms = TermsOf(identities_, dataset);
+  CSL_RETURN_IF_ERROR(RewritePart(dataset, terms));
+  return Mark(dataset, terms, pixels);
+}
+
+absl::Status DatasetRewriter::RewritePart(DcmDataset& part, const PatientTerms& terms) {
+  shift_days_ = terms.shift_days;
+  CSL_RETURN_IF_ERROR(Clean(part, 0));
+  if (needs_conversion_) ascii_only_ = part.convertToUTF8().bad();
+  ScrubTexts(part, 0);
+  return failed_ ? absl::InvalidArgumentError("an element cannot be rewritten") : absl::OkStatus();
 }
 
 absl::Status DatasetRewriter::Clean(DcmItem& item, int depth) {
   const TagPolicy& policy = TagPolicy::Get();
-  std::set<uint32_t> blocks;                        // private blocks of which something stays
+  std::set<uint32_t> blocks;  // private blocks of which something stays
   std::vector<std::pair<uint32_t, DcmElement*>> creators;
   for (DcmElement* element : ElementsOf(item)) {
     const uint32_t tag = TagOf(*element);
@@ -150,8 +154,9 @@ absl::Status DatasetRewriter::Clean(DcmItem& item, int depth) {
     if (action == Action::kRemovePrivate && KeepsPrivate(item, *element)) {
       ++report_.private_kept;
       blocks.insert(tag & 0xFFFFFF00);
-      action = vr == "CS" ? Action::kScrubCode
-               : vr == "DS" || vr == "IS" ? Action::kKeepNumber : Action::kKeepBinary;
+      action = vr == "CS"                 ? Action::kScrubCode
+               : vr == "DS" || vr == "IS" ? Action::kKeepNumber
+                                          : Action::kKeepBinary;
     }
     if (action == Action::kRecurse) {
       if (element->ident() != EVR_SQ) return absl::InvalidArgumentError("a sequence is none");
@@ -384,8 +389,7 @@ bool DatasetRewriter::ScrubText(Action action, DcmElement& element, int depth) {
   if (action != Action::kScrubText && action != Action::kDescriptor) return false;
   const std::string text = ElementText(element);
   if (text.empty()) return false;
-  const bool unreadable =
-      text.find('\0') != std::string::npos || (ascii_only_ && !IsAscii(text));
+  const bool unreadable = text.find('\0') != std::string::npos || (ascii_only_ && !IsAscii(text));
   std::string kept;
   if (!unreadable) {
     kept = action == Action::kDescriptor ? CleanDescriptor(text, profile_.vocabulary, tokens_)
@@ -405,15 +409,18 @@ void DatasetRewriter::Set(DcmElement& element, const std::string& value) {
   if (element.putString(value.c_str()).bad()) failed_ = true;
 }
 
-absl::Status DatasetRewriter::Mark(DcmDataset& dataset, PixelsCleaned pixels) {
+absl::Status DatasetRewriter::Mark(DcmDataset& dataset, const PatientTerms& terms,
+                                   PixelsCleaned pixels) {
   const char* const temporal = profile_.dates == DateOption::kModified ? "MODIFIED"
                                : profile_.dates == DateOption::kFull   ? "UNMODIFIED"
                                                                        : "REMOVED";
-  bool good = dataset.putAndInsertString(DCM_SpecificCharacterSet, "ISO_IR 192").good() &&
-              dataset.putAndInsertString(DCM_PatientIdentityRemoved, "YES").good() &&
-              dataset.putAndInsertString(DCM_DeidentificationMethod, kTableEdition).good() &&
-              dataset.putAndInsertString(DCM_LongitudinalTemporalInformationModified, temporal)
-                  .good();
+  bool good =
+      dataset.putAndInsertString(DCM_PatientID, terms.pseudonym.c_str()).good() &&
+      dataset.putAndInsertString(DCM_PatientName, terms.pseudonym.c_str()).good() &&
+      dataset.putAndInsertString(DCM_SpecificCharacterSet, "ISO_IR 192").good() &&
+      dataset.putAndInsertString(DCM_PatientIdentityRemoved, "YES").good() &&
+      dataset.putAndInsertString(DCM_DeidentificationMethod, kTableEdition).good() &&
+      dataset.putAndInsertString(DCM_LongitudinalTemporalInformationModified, temporal).good();
   // The table removes it; reports have to have it (type 2).
   if (good && KindOfObject(TextOf(dataset, DCM_SOPClassUID)) == ObjectKind::kReport) {
     good = dataset.insertEmptyElement(DCM_ReferencedPerformedProcedureStepSequence).good();

@@ -26,7 +26,14 @@ bool MayIdentify(uint32_t tag, absl::string_view vr);
 // "C" and 12 hex digits.
 std::string PatientPseudonymOf(const IdentityMap& identities, absl::string_view patient_id);
 
-// Used for one data set, once. Borrows all it is given.
+struct PatientTerms {
+  std::string pseudonym;
+  int shift_days = 0;
+};
+// By PatientID, or by the study's UID where there is none.
+PatientTerms TermsOf(const IdentityMap& identities, DcmDataset& dataset);
+
+// Used for one data set, or one part, once. Borrows all it is given.
 class DatasetRewriter {
  public:
   DatasetRewriter(const IdentityMap& identities, const PatientTokens& tokens,
@@ -36,6 +43,12 @@ class DatasetRewriter {
   // Everything but the pixel data. `pixels`: whether text was looked for in them and blackened.
   // INVALID_ARGUMENT: an element cannot be rewritten.
   absl::Status Rewrite(DcmDataset& dataset, PixelsCleaned pixels);
+
+  // Rewrite is RewritePart and Mark. A part is some attributes of a data set: of a private group
+  // all that are to be considered, and with text beyond ASCII the character set.
+  absl::Status RewritePart(DcmDataset& part, const PatientTerms& terms);
+  // Sets what every file says of its patient and of how it was de-identified.
+  absl::Status Mark(DcmDataset& dataset, const PatientTerms& terms, PixelsCleaned pixels);
 
  private:
   absl::Status Clean(DcmItem& item, int depth);
@@ -57,7 +70,6 @@ class DatasetRewriter {
   // Returns whether the element is to be removed.
   bool ScrubText(Action action, DcmElement& element, int depth);
   void Set(DcmElement& element, const std::string& value);
-  absl::Status Mark(DcmDataset& dataset, PixelsCleaned pixels);
 
   const IdentityMap& identities_;
   const PatientTokens& tokens_;

@@ -1,6 +1,6 @@
 #include "privacy/deid/deidentifier.h"
 
-#include <optional>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -9,9 +9,11 @@
 #include "absl/strings/str_split.h"
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dctk.h"
+#include "privacy/crypto/sha256.h"
 #include "privacy/deid/dataset_rewriter.h"
 #include "privacy/deid/dicom_writer.h"
 #include "privacy/deid/element_text.h"
+#include "privacy/deid/header_rewriter.h"
 #include "privacy/deid/identity_map.h"
 #include "privacy/deid/object_kind.h"
 #include "privacy/deid/pixel_data.h"
@@ -48,41 +50,58 @@ absl::Status CheckKind(ObjectKind kind, const DeidProfile& profile) {
 bool ShowsFace(DcmDataset& dataset) {
   constexpr double kVoxelMmMax = 2;
   const std::string part = TextOf(dataset, DCM_BodyPartExamined);
-  if (part != "HEAD" && part != "BRAIN" && part != "SKULL" && part != "FACE" && part != "HEADNECK") {
+  if (part != "HEAD" && part != "BRAIN" && part != "SKULL" && part != "FACE" &&
+      part != "HEADNECK") {
     return false;
   }
   const std::string spacing = TextOf(dataset, DCM_PixelSpacing);
   const std::string thickness = TextOf(dataset, DCM_SliceThickness);
-  for (const absl::string_view text : absl::StrSplit(absl::StrCat(spacing, "\\", thickness), '\\')) {
+  for (const absl::string_view text :
+       absl::StrSplit(absl::StrCat(spacing, "\\", thickness), '\\')) {
     double mm = 0;
     if (!absl::SimpleAtod(text, &mm) || mm >= kVoxelMmMax) return false;
   }
   return true;
 }
 
-bool HasPixels(DcmDataset& dataset) {
-  return dataset.tagExists(DCM_PixelData) || dataset.tagExists(DCM_FloatPixelData) ||
-         dataset.tagExists(DCM_DoubleFloatPixelData);
+bool HasFloatPixels(const SourceFile& source) {
+  constexpr uint32_t kFloat = 0x7FE00008, kDoubleFloat = 0x7FE00009;
+  return std::any_of(source.layout().elements.begin(), source.layout().elements.end(),
+                     [](const TopElement& element) {
+                       return element.tag == kFloat || element.tag == kDoubleFloat;
+                     });
+}
+
+// What Judge() asks for.
+bool DecidesAboutPixels(const TopElement& element) {
+  switch (element.tag) {
+    case 0x00080008:  // ImageType
+    case 0x00080016:  // SOPClassUID
+    case 0x00080018:  // SOPInstanceUID
+    case 0x00100020:  // PatientID
+    case 0x00180015:  // BodyPartExamined
+    case 0x00180050:  // SliceThickness
+    case 0x0020000D:  // StudyInstanceUID
+    case 0x00280002:  // SamplesPerPixel
+    case 0x00280004:  // PhotometricInterpretation
+    case 0x00280008:  // NumberOfFrames
+    case 0x00280010:  // Rows
+    case 0x00280011:  // Columns
+    case 0x00280030:  // PixelSpacing
+    case 0x00280100:  // BitsAllocated
+    case 0x00280101:  // BitsStored
+    case 0x00280102:  // HighBit
+    case 0x00280103:  // PixelRepresentation
+    case 0x00280301:  // BurnedInAnnotation
+      return true;
+    default:
+      return false;
+  }
 }
 
 bool MakesSequence(absl::string_view vr) { return vr.empty() || vr == "SQ" || vr == "UN"; }
 
 }  // namespace
-
-void DeidReport::Add(const DeidReport& other) {
-  files += other.files;
-  removed += other.removed;
-  emptied += other.emptied;
-  replaced += other.replaced;
-  uids_mapped += other.uids_mapped;
-  dates_shifted += other.dates_shifted;
-  private_removed += other.private_removed;
-  private_kept += other.private_kept;
-  unlisted_removed += other.unlisted_removed;
-  texts_scrubbed += other.texts_scrubbed;
-  hidden_bytes_dropped += other.hidden_bytes_dropped;
-  pictures_blackened += other.pictures_blackened;
-}
 
 struct Deidentifier::Rep {
   IdentityMap identities;
@@ -108,112 +127,142 @@ struct Deidentifier::Rep {
   }
 
   enum class Pixels { kJudge, kShow };
-  struct Prepared {
-    std::unique_ptr<DcmDataset> dataset;
-    std::optional<CopiedPixels> copied;
-    PixelsCleaned cleaned = PixelsCleaned::kNo;
-    std::string png;
-  };
 
-  absl::StatusOr<Prepared> Prepare(const SourceFile& source, Pixels pixels,
-                                   const PatientTokens& tokens, DeidReport& report) const;
-  absl::Status PreparePixels(const SourceFile& source, ObjectKind kind, Pixels pixels,
-                             const PatientTokens& tokens, DeidReport& report,
-                             Prepared& prepared) const;
+  // What the header says that decides about the rest. Parses the attributes that it needs.
+  struct Facts {
+    ObjectKind kind = ObjectKind::kOther;
+    PatientTerms terms;
+    PixelVerdict pixels;
+    bool copies = false;  // of the pixels, as `shape` says
+    PixelShape shape;
+  };
+  absl::StatusOr<Facts> Judge(const SourceFile& source, Pixels pixels) const;
+
   absl::StatusOr<DeidReport> Run(const std::string& in_path, const std::string& out_path,
                                  const std::string& png_path, const PatientTokens& tokens,
-                                 Pixels pixels) const;
+                                 Pixels pixels, HeaderMemo* memo) const;
+  // Pixels that nobody has to look at go from file to file.
+  absl::Status Copy(const SourceFile& source, const Facts& facts, const std::string& out_path,
+                    const PatientTokens& tokens, HeaderMemo* memo, DeidReport& report) const;
+  // Everything else is parsed whole.
+  absl::Status Rebuild(const SourceFile& source, const Facts& facts, Pixels pixels,
+                       const std::string& out_path, const std::string& png_path,
+                       const PatientTokens& tokens, DeidReport& report) const;
+  struct Cleaned {
+    PixelsCleaned by_us = PixelsCleaned::kNo;
+    std::string png;
+  };
+  absl::StatusOr<Cleaned> CleanPixels(DcmDataset& dataset, const Facts& facts, Pixels pixels,
+                                      const PatientTokens& tokens, DeidReport& report) const;
 };
 
-absl::StatusOr<Deidentifier::Rep::Prepared> Deidentifier::Rep::Prepare(
-    const SourceFile& source, Pixels pixels, const PatientTokens& tokens,
-    DeidReport& report) const {
-  Prepared prepared;
-  CSL_ASSIGN_OR_RETURN(prepared.dataset,
-                       source.Parse(SourceFile::Extent::kHeader, Skipping(report)));
-  DcmDataset& header = *prepared.dataset;
-  const ObjectKind kind = KindOfObject(TextOf(header, DCM_SOPClassUID));
-  CSL_RETURN_IF_ERROR(CheckKind(kind, profile));
+absl::StatusOr<Deidentifier::Rep::Facts> Deidentifier::Rep::Judge(const SourceFile& source,
+                                                                  Pixels pixels) const {
+  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> parsed,
+                       source.Parse(SourceFile::Extent::kHeader, DecidesAboutPixels));
+  DcmDataset& header = *parsed;
+  Facts facts;
+  facts.kind = KindOfObject(TextOf(header, DCM_SOPClassUID));
+  CSL_RETURN_IF_ERROR(CheckKind(facts.kind, profile));
   if (TextOf(header, DCM_SOPInstanceUID).empty()) {
     return absl::InvalidArgumentError("no SOP instance UID");
   }
-  if (pixels == Pixels::kJudge && profile.hold_faces && kind == ObjectKind::kScan &&
-      ShowsFace(header)) {
+  facts.terms = TermsOf(identities, header);
+  const bool show = pixels == Pixels::kShow;
+  if (!show && profile.hold_faces && facts.kind == ObjectKind::kScan && ShowsFace(header)) {
     return absl::FailedPreconditionError("a head from which a face could be rendered");
   }
-  if (source.layout().has_pixels || HasPixels(header)) {
-    CSL_RETURN_IF_ERROR(PreparePixels(source, kind, pixels, tokens, report, prepared));
-  } else if (kind == ObjectKind::kScan || kind == ObjectKind::kMask ||
-             kind == ObjectKind::kPicture) {
-    return absl::InvalidArgumentError("an image without pixels");
+  if (!source.layout().has_pixels && !HasFloatPixels(source)) {
+    if (facts.kind == ObjectKind::kScan || facts.kind == ObjectKind::kMask ||
+        facts.kind == ObjectKind::kPicture) {
+      return absl::InvalidArgumentError("an image without pixels");
+    }
+    return facts;
   }
-  return prepared;
+  facts.pixels = JudgePixels(header, facts.kind, profile);
+  if (facts.pixels.risk == PixelRisk::kLook && profile.pixels == PixelPolicy::kHold && !show) {
+    return absl::FailedPreconditionError(facts.pixels.reason);
+  }
+  facts.copies = facts.pixels.risk == PixelRisk::kNone && !show && !HasFloatPixels(source) &&
+                 source.PixelsCanBeCopied();
+  if (!facts.copies) return facts;
+  CSL_ASSIGN_OR_RETURN(facts.shape, ShapeOf(header));
+  if (source.layout().pixel_bytes < facts.shape.bytes) {
+    return absl::InvalidArgumentError("the pixel data is shorter than the image");
+  }
+  return facts;
 }
 
-absl::Status Deidentifier::Rep::PreparePixels(const SourceFile& source, ObjectKind kind,
-                                              Pixels pixels, const PatientTokens& tokens,
-                                              DeidReport& report, Prepared& prepared) const {
-  const PixelVerdict verdict = JudgePixels(*prepared.dataset, kind, profile);
+absl::Status Deidentifier::Rep::Copy(const SourceFile& source, const Facts& facts,
+                                     const std::string& out_path, const PatientTokens& tokens,
+                                     HeaderMemo* memo, DeidReport& report) const {
+  report.hidden_bytes_dropped +=
+      static_cast<int64_t>(source.layout().pixel_bytes / 2 - (facts.shape.bytes + 1) / 2) * 2;
+  HeaderRewriter rewriter({identities, tokens, profile}, facts.terms, memo);
+  CSL_ASSIGN_OR_RETURN(const EncodedHeader header,
+                       rewriter.Rewrite(source, Skipping(report), report));
+  return WriteDicom(header, source, facts.shape, out_path);
+}
+
+absl::Status Deidentifier::Rep::Rebuild(const SourceFile& source, const Facts& facts, Pixels pixels,
+                                        const std::string& out_path, const std::string& png_path,
+                                        const PatientTokens& tokens, DeidReport& report) const {
+  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> dataset,
+                       source.Parse(SourceFile::Extent::kWhole, Skipping(report)));
+  Cleaned cleaned;
+  if (source.layout().has_pixels || HasFloatPixels(source)) {
+    CSL_ASSIGN_OR_RETURN(cleaned, CleanPixels(*dataset, facts, pixels, tokens, report));
+  }
+  DatasetRewriter rewriter(identities, tokens, profile, report);
+  CSL_RETURN_IF_ERROR(rewriter.Rewrite(*dataset, cleaned.by_us));
+  if (pixels == Pixels::kShow &&
+      dataset->putAndInsertString(DCM_PatientIdentityRemoved, "NO").bad()) {
+    return absl::InternalError("the markers cannot be written");
+  }
+  if (!cleaned.png.empty() && !ReplaceFile(png_path, cleaned.png, kPrivateFile).ok()) {
+    return absl::UnavailableError("the picture cannot be written");
+  }
+  return WriteDicom(*dataset, out_path);
+}
+
+absl::StatusOr<Deidentifier::Rep::Cleaned> Deidentifier::Rep::CleanPixels(
+    DcmDataset& dataset, const Facts& facts, Pixels pixels, const PatientTokens& tokens,
+    DeidReport& report) const {
+  CSL_RETURN_IF_ERROR(ExactPixels(dataset, tokens, report));
+  Cleaned cleaned;
   const bool show = pixels == Pixels::kShow;
-  if (verdict.risk == PixelRisk::kLook && profile.pixels == PixelPolicy::kHold && !show) {
-    return absl::FailedPreconditionError(verdict.reason);
-  }
-  const bool look = verdict.risk != PixelRisk::kNone || show;
-  if (!look && source.PixelsCanBeCopied()) {
-    CSL_ASSIGN_OR_RETURN(const PixelShape shape, ShapeOf(*prepared.dataset));
-    if (source.pixels().size() < shape.bytes) {
-      return absl::InvalidArgumentError("the pixel data is shorter than the image");
-    }
-    report.hidden_bytes_dropped +=
-        static_cast<int64_t>(source.pixels().size() / 2 - (shape.bytes + 1) / 2) * 2;
-    prepared.copied = CopiedPixels{source.pixels(), shape};
-    return absl::OkStatus();
-  }
-  if (source.layout().has_pixels) {
-    DeidReport twice;  // counted when the header was parsed
-    CSL_ASSIGN_OR_RETURN(prepared.dataset,
-                         source.Parse(SourceFile::Extent::kWhole, Skipping(twice)));
-  }
-  CSL_RETURN_IF_ERROR(ExactPixels(*prepared.dataset, tokens, report));
-  if (!look) return absl::OkStatus();
-  absl::StatusOr<Pictures> pictures = Pictures::Open(*prepared.dataset);
+  if (facts.pixels.risk == PixelRisk::kNone && !show) return cleaned;
+  absl::StatusOr<Pictures> pictures = Pictures::Open(dataset);
   if (show) {
-    if (pictures.ok()) prepared.png = ThumbnailPng(pictures->Middle());
-    return absl::OkStatus();
+    if (pictures.ok()) cleaned.png = ThumbnailPng(pictures->Middle());
+    return cleaned;
   }
-  if (!pictures.ok()) return absl::FailedPreconditionError(verdict.reason);
-  const bool risky = verdict.risk == PixelRisk::kLook;
-  if (!risky && !pictures->ShowText()) return absl::OkStatus();
+  if (!pictures.ok()) return absl::FailedPreconditionError(facts.pixels.reason);
+  const bool risky = facts.pixels.risk == PixelRisk::kLook;
+  if (!risky && !pictures->ShowText()) return cleaned;
   if (profile.pixels == PixelPolicy::kHold) {
-    return absl::FailedPreconditionError(verdict.reason);
+    return absl::FailedPreconditionError(facts.pixels.reason);
   }
   CSL_RETURN_IF_ERROR(pictures->BlackOut());
   ++report.pictures_blackened;
-  prepared.cleaned = PixelsCleaned::kYes;
-  return absl::OkStatus();
+  cleaned.by_us = PixelsCleaned::kYes;
+  return cleaned;
 }
 
 absl::StatusOr<DeidReport> Deidentifier::Rep::Run(const std::string& in_path,
                                                   const std::string& out_path,
                                                   const std::string& png_path,
-                                                  const PatientTokens& tokens,
-                                                  Pixels pixels) const {
-  CSL_ASSIGN_OR_RETURN(const SourceFile source, SourceFile::Open(in_path, file_bytes_max));
+                                                  const PatientTokens& tokens, Pixels pixels,
+                                                  HeaderMemo* memo) const {
+  CSL_ASSIGN_OR_RETURN(SourceFile source, SourceFile::Open(in_path, file_bytes_max));
+  CSL_ASSIGN_OR_RETURN(const Facts facts, Judge(source, pixels));
+  if (!facts.copies) CSL_RETURN_IF_ERROR(source.LoadAll());
   DeidReport report;
   report.files = 1;
   report.hidden_bytes_dropped = source.hidden_bytes();
-  CSL_ASSIGN_OR_RETURN(Prepared prepared, Prepare(source, pixels, tokens, report));
-  DatasetRewriter rewriter(identities, tokens, profile, report);
-  CSL_RETURN_IF_ERROR(rewriter.Rewrite(*prepared.dataset, prepared.cleaned));
-  if (pixels == Pixels::kShow &&
-      prepared.dataset->putAndInsertString(DCM_PatientIdentityRemoved, "NO").bad()) {
-    return absl::InternalError("the markers cannot be written");
-  }
-  if (!prepared.png.empty()) {
-    const absl::Status shown = ReplaceFile(png_path, prepared.png, kPrivateFile);
-    if (!shown.ok()) return absl::UnavailableError("the picture cannot be written");
-  }
-  CSL_RETURN_IF_ERROR(WriteDicom(*prepared.dataset, prepared.copied, out_path));
+  CSL_RETURN_IF_ERROR(facts.copies
+                          ? Copy(source, facts, out_path, tokens, memo, report)
+                          : Rebuild(source, facts, pixels, out_path, png_path, tokens, report));
   return report;
 }
 
@@ -224,51 +273,74 @@ Deidentifier::~Deidentifier() = default;
 
 absl::StatusOr<Deidentifier> Deidentifier::Create(Options options) {
   if (options.site_key.size() != kSiteKeyBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("site key: must have ", kSiteKeyBytes, " bytes"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("site key: must have ", kSiteKeyBytes, " bytes"));
   }
   PrepareDcmtk();
-  return Deidentifier(std::make_unique<Rep>(Rep{IdentityMap(std::move(options.site_key)),
-                                                options.file_bytes_max,
-                                                std::move(options.profile)}));
+  return Deidentifier(
+      std::make_unique<Rep>(Rep{IdentityMap(std::move(options.site_key)), options.file_bytes_max,
+                                std::move(options.profile)}));
 }
 
 absl::Status Deidentifier::CollectTokens(const std::string& path, PatientTokens& tokens) const {
   CSL_ASSIGN_OR_RETURN(const SourceFile source, SourceFile::Open(path, rep_->file_bytes_max));
-  CSL_ASSIGN_OR_RETURN(
-      const std::unique_ptr<DcmDataset> dataset,
-      source.Parse(SourceFile::Extent::kHeader, [](const TopElement& element) {
-        return MakesSequence(element.vr) || MayIdentify(element.tag, element.vr);
-      }));
+  const std::string identity = source.ElementBytes([](const TopElement& element) {
+    return MakesSequence(element.vr) || MayIdentify(element.tag, element.vr);
+  });
+  // The files of a series mostly say the same of their patient.
+  if (!tokens.AddSource(Sha256(absl::StrCat(source.syntax(), ":", identity)))) {
+    return absl::OkStatus();
+  }
+  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> dataset,
+                       SourceFile::ParseElements(identity, source.syntax()));
   CollectIdentity(*dataset, tokens);
   return absl::OkStatus();
 }
 
+PatientTokens Deidentifier::CollectTokens(const std::vector<std::string>& paths,
+                                          ThreadPool& pool) const {
+  const auto threads = static_cast<size_t>(pool.threads());
+  std::vector<PatientTokens> by_thread(threads);
+  for (size_t thread = 0; thread < threads; ++thread) {
+    pool.Schedule([&, thread] {
+      for (size_t i = thread; i < paths.size(); i += threads) {
+        (void)CollectTokens(paths[i], by_thread[thread]);
+      }
+    });
+  }
+  pool.Wait();
+  for (size_t thread = 1; thread < threads; ++thread) by_thread[0].Merge(by_thread[thread]);
+  return std::move(by_thread[0]);
+}
+
 absl::StatusOr<DeidReport> Deidentifier::Deidentify(const std::string& in_path,
                                                     const std::string& out_path,
-                                                    const PatientTokens& tokens) const {
-  return rep_->Run(in_path, out_path, "", tokens, Rep::Pixels::kJudge);
+                                                    const PatientTokens& tokens,
+                                                    HeaderMemo* memo) const {
+  return rep_->Run(in_path, out_path, "", tokens, Rep::Pixels::kJudge, memo);
 }
 
 absl::StatusOr<DeidReport> Deidentifier::PrepareReview(const std::string& in_path,
                                                        const std::string& out_path,
                                                        const std::string& png_path,
                                                        const PatientTokens& tokens) const {
-  return rep_->Run(in_path, out_path, png_path, tokens, Rep::Pixels::kShow);
+  return rep_->Run(in_path, out_path, png_path, tokens, Rep::Pixels::kShow, nullptr);
 }
 
 absl::Status Deidentifier::ConfirmReviewed(const std::string& in_path,
                                            const std::string& out_path) {
   PrepareDcmtk();
   constexpr uint64_t kBytesMax = uint64_t{4} << 30;
-  CSL_ASSIGN_OR_RETURN(const SourceFile source, SourceFile::Open(in_path, kBytesMax));
-  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> dataset,
-                       source.Parse(SourceFile::Extent::kWhole,
-                                    [](const TopElement&) { return true; }));
+  CSL_ASSIGN_OR_RETURN(SourceFile source, SourceFile::Open(in_path, kBytesMax));
+  CSL_RETURN_IF_ERROR(source.LoadAll());
+  CSL_ASSIGN_OR_RETURN(
+      const std::unique_ptr<DcmDataset> dataset,
+      source.Parse(SourceFile::Extent::kWhole, [](const TopElement&) { return true; }));
   if (TextOf(*dataset, DCM_PatientIdentityRemoved) != "NO" ||
       dataset->putAndInsertString(DCM_PatientIdentityRemoved, "YES").bad()) {
     return absl::InvalidArgumentError("not a file that waits for a person");
   }
-  return WriteDicom(*dataset, std::nullopt, out_path);
+  return WriteDicom(*dataset, out_path);
 }
 
 const DeidProfile& Deidentifier::profile() const { return rep_->profile; }

@@ -1,44 +1,32 @@
 // Removes who the patient is from DICOM files and keeps what the picture shows.
 //
 // What is done is PS3.15 Table E.1-1 (edition kTableEdition), Basic Profile with the options of a
-// DeidProfile, at every depth of a file, and on top of the table: default-deny for text attributes that
-// no rule knows, removal of every word known from the patient's identity, and the file level (preamble,
-// meta header, padding, bytes behind the pixels). Objects that nobody wrote rules for are refused.
+// DeidProfile, at every depth of a file, and on top of the table: default-deny for text attributes
+// that no rule knows, removal of every word known from the patient's identity, and the file level
+// (preamble, meta header, padding, bytes behind the pixels). Objects that nobody wrote rules for
+// are refused.
 #ifndef CONSILIUM_PRIVACY_DEID_DEIDENTIFIER_H_
 #define CONSILIUM_PRIVACY_DEID_DEIDENTIFIER_H_
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "privacy/crypto/secret_bytes.h"
+#include "privacy/deid/deid_report.h"
+#include "privacy/deid/header_memo.h"
 #include "privacy/deid/patient_tokens.h"
 #include "privacy/deid/profile.h"
+#include "proto/base/thread_pool.h"
 
 namespace consilium::privacy {
 
 inline constexpr const char* kTableEdition = "PS3.15 2024b Table E.1-1";
 inline constexpr size_t kSiteKeyBytes = 32;
-
-// Elements by what was done to them. Counts only: never a value, a name or a path.
-struct DeidReport {
-  int64_t files = 0;
-  int64_t removed = 0;             // X, graphics and curves, signatures, icons
-  int64_t emptied = 0;             // Z
-  int64_t replaced = 0;            // D: dummies and pseudonyms
-  int64_t uids_mapped = 0;         // U
-  int64_t dates_shifted = 0;       // C of the Modified Dates option
-  int64_t private_removed = 0;
-  int64_t private_kept = 0;        // of the table of safe private attributes
-  int64_t unlisted_removed = 0;    // default-deny
-  int64_t texts_scrubbed = 0;      // kept texts from which a word was taken
-  int64_t hidden_bytes_dropped = 0;  // preamble, padding, behind the pixels
-  int64_t pictures_blackened = 0;    // files in whose pixels text was looked for and blackened
-  void Add(const DeidReport& other);
-};
 
 // Thread-safe after Create: every method is const and keeps nothing. Errors carry no value, name
 // or path: a hospital's file names hold names of patients.
@@ -59,14 +47,20 @@ class Deidentifier {
   // Pass 1: adds the identity in `path` to `tokens`. Call it for all files of the patient first.
   // INVALID_ARGUMENT: no DICOM file, or a broken or hostile one.
   absl::Status CollectTokens(const std::string& path, PatientTokens& tokens) const;
+  // Of all files of the patient, on all threads of `pool`. What cannot be read cannot be read in
+  // pass 2 either, and is refused there.
+  PatientTokens CollectTokens(const std::vector<std::string>& paths, ThreadPool& pool) const;
 
   // Pass 2: writes `in_path` without identity to `out_path` (0600, atomically; durable only after
   // the caller's sync). On failure there is no file at `out_path`.
   // INVALID_ARGUMENT: broken or hostile. UNIMPLEMENTED: a kind of object or an encoding that is not
   // covered. PERMISSION_DENIED: a kind that the profile keeps out (reports, documents, waveforms).
   // FAILED_PRECONDITION: the pixels may show identity (burned-in text); a person decides.
+  // `memo`: one for the files of one patient with the same `tokens` makes them faster and no
+  // different.
   absl::StatusOr<DeidReport> Deidentify(const std::string& in_path, const std::string& out_path,
-                                        const PatientTokens& tokens) const;
+                                        const PatientTokens& tokens,
+                                        HeaderMemo* memo = nullptr) const;
 
   // For what Deidentify answered with FAILED_PRECONDITION: writes the file as it would be with its
   // pixels as they are, marked as still identified, and a picture of it (PNG) for a person to look
@@ -75,8 +69,8 @@ class Deidentifier {
                                            const std::string& png_path,
                                            const PatientTokens& tokens) const;
 
-  // Writes a file that PrepareReview made as one without identity: a person has said that its pixels
-  // show none. Errors as Deidentify.
+  // Writes a file that PrepareReview made as one without identity: a person has said that its
+  // pixels show none. Errors as Deidentify.
   static absl::Status ConfirmReviewed(const std::string& in_path, const std::string& out_path);
 
   const DeidProfile& profile() const;

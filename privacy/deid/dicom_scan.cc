@@ -1,6 +1,7 @@
 #include "privacy/deid/dicom_scan.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "proto/base/status.h"
@@ -22,12 +23,31 @@ constexpr const char* kExplicitLittleUid = "1.2.840.10008.1.2.1";
 constexpr absl::string_view kShortVrs = "AEASATCSDADSDTFDFLISLOLTPNSHSLSSSTTMUIULUS";
 constexpr absl::string_view kLongVrs = "OBODOFOLOVOWSQSVUCUNURUTUV";
 
-bool Contains(absl::string_view list, absl::string_view vr) {
-  for (size_t i = 0; i < list.size(); i += 2) {
-    if (list.substr(i, 2) == vr) return true;
+enum class VrKind : uint8_t { kUnknown, kShort, kLong };
+
+// By the two letters, of which each may be A to Z.
+class VrTable {
+ public:
+  constexpr VrTable() {
+    Add(kShortVrs, VrKind::kShort);
+    Add(kLongVrs, VrKind::kLong);
   }
-  return false;
-}
+  VrKind operator[](absl::string_view vr) const {
+    if (vr.size() != 2 || !IsLetter(vr[0]) || !IsLetter(vr[1])) return VrKind::kUnknown;
+    return kinds_[Place(vr[0], vr[1])];
+  }
+
+ private:
+  static constexpr bool IsLetter(char c) { return c >= 'A' && c <= 'Z'; }
+  static constexpr size_t Place(char first, char second) {
+    return static_cast<size_t>((first - 'A') * 26 + (second - 'A'));
+  }
+  constexpr void Add(absl::string_view vrs, VrKind kind) {
+    for (size_t i = 0; i < vrs.size(); i += 2) kinds_[Place(vrs[i], vrs[i + 1])] = kind;
+  }
+  std::array<VrKind, 26 * 26> kinds_{};
+};
+constexpr VrTable kVrs;
 
 absl::Status Fault(absl::string_view words) { return absl::InvalidArgumentError(words); }
 
@@ -42,8 +62,9 @@ struct Element {
 
 class Walker {
  public:
-  Walker(absl::string_view data, DicomEncoding encoding)
-      : data_(data), big_endian_(encoding == DicomEncoding::kExplicitBig) {}
+  // `behind`: bytes that follow `data`, for native pixels alone.
+  Walker(absl::string_view data, DicomEncoding encoding, uint64_t behind = 0)
+      : data_(data), behind_(behind), big_endian_(encoding == DicomEncoding::kExplicitBig) {}
 
   absl::Status Top(bool explicit_vr, DicomLayout& layout) {
     uint64_t pos = 0;
@@ -62,10 +83,11 @@ class Walker {
       return element;
     }
     element.vr = data_.substr(pos + 4, 2);
-    if (Contains(kShortVrs, element.vr)) {
+    const VrKind kind = kVrs[element.vr];
+    if (kind == VrKind::kShort) {
       element.length = U16(pos + 6);
       pos += 8;
-    } else if (Contains(kLongVrs, element.vr)) {
+    } else if (kind == VrKind::kLong) {
       if (end - pos < 12) return Fault("an element header is cut short");
       element.length = U32(pos + 8);
       pos += 12;
@@ -84,9 +106,7 @@ class Walker {
     const uint32_t first = U16(pos), second = U16(pos + 2);
     return big_endian_ ? first << 16 | second : second << 16 | first;
   }
-  uint32_t Tag(uint64_t pos) const {
-    return static_cast<uint32_t>(U16(pos)) << 16 | U16(pos + 2);
-  }
+  uint32_t Tag(uint64_t pos) const { return static_cast<uint32_t>(U16(pos)) << 16 | U16(pos + 2); }
 
   absl::Status Elements(uint64_t& pos, uint64_t end, int depth, bool explicit_vr, bool delimited) {
     while (pos < end) {
@@ -189,7 +209,9 @@ class Walker {
       layout_->encapsulated = true;
       CSL_RETURN_IF_ERROR(Fragments(pos, data_.size(), &layout_->fragments));
     } else {
-      if (element.length > data_.size() - pos) return Fault("the pixel data runs beyond the file");
+      if (element.length > data_.size() - pos + behind_) {
+        return Fault("the pixel data runs beyond the file");
+      }
       pos += element.length;
       layout_->pixel_bytes = element.length;
     }
@@ -198,6 +220,7 @@ class Walker {
   }
 
   const absl::string_view data_;
+  const uint64_t behind_;
   const bool big_endian_;
   int64_t elements_ = 0;
   int steps_back_ = 0;
@@ -213,7 +236,7 @@ absl::StatusOr<DicomPreamble> GuessEncoding(absl::string_view file) {
   DicomPreamble preamble;
   const absl::string_view vr = file.substr(4, 2);
   preamble.transfer_syntax_uid =
-      Contains(kShortVrs, vr) || Contains(kLongVrs, vr) ? kExplicitLittleUid : kImplicitLittleUid;
+      kVrs[vr] == VrKind::kUnknown ? kImplicitLittleUid : kExplicitLittleUid;
   return preamble;
 }
 
@@ -254,6 +277,15 @@ absl::StatusOr<DicomLayout> ScanDataset(absl::string_view dataset, DicomEncoding
   const absl::Status status = walker.Top(encoding != DicomEncoding::kImplicitLittle, layout);
   if (absl::IsResourceExhausted(status)) return Fault(status.message());
   if (!status.ok()) return status;
+  return layout;
+}
+
+std::optional<DicomLayout> ScanHead(absl::string_view head, uint64_t behind,
+                                    DicomEncoding encoding) {
+  DicomLayout layout;
+  Walker walker(head, encoding, behind);
+  const bool good = walker.Top(encoding != DicomEncoding::kImplicitLittle, layout).ok();
+  if (!good || !layout.has_pixels || layout.encapsulated) return std::nullopt;
   return layout;
 }
 

@@ -6,6 +6,7 @@
 #define CONSILIUM_PRIVACY_DEID_DICOM_SCAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,19 +28,19 @@ enum class DicomEncoding { kImplicitLittle, kExplicitLittle, kExplicitBig };
 
 // An element of the data set itself, not of a sequence in it.
 struct TopElement {
-  uint32_t tag = 0;       // group << 16 | element
-  char vr[3] = "";        // empty in implicit encoding
-  uint64_t begin = 0;     // of its header; it ends where the next begins
+  uint32_t tag = 0;    // group << 16 | element
+  char vr[3] = "";     // empty in implicit encoding
+  uint64_t begin = 0;  // of its header; it ends where the next begins
 };
 
 // Offsets count from the start of the data set.
 struct DicomLayout {
-  uint64_t header_bytes = 0;   // everything before the PixelData element
+  uint64_t header_bytes = 0;  // everything before the PixelData element
   bool has_pixels = false;
   bool encapsulated = false;
-  uint64_t pixel_offset = 0;   // native: the value
+  uint64_t pixel_offset = 0;  // native: the value
   uint64_t pixel_bytes = 0;
-  uint64_t end = 0;            // just behind PixelData, or the end of the data set
+  uint64_t end = 0;  // just behind PixelData, or the end of the data set
   // Encapsulated: offset and length of each fragment, the offset table (the first) included.
   std::vector<std::pair<uint64_t, uint64_t>> fragments;
   std::vector<TopElement> elements;  // before the pixels
@@ -49,10 +50,15 @@ struct DicomLayout {
 // plausible as DICOM.
 absl::StatusOr<DicomPreamble> ScanPreamble(absl::string_view file);
 
-// Checks depth, every length, the number of elements and that no attribute of the data set itself is
-// there twice, up to the end of PixelData.
-// INVALID_ARGUMENT with the fault in words; no value of the file appears in it.
+// Checks depth, every length, the number of elements and that no attribute of the data set itself
+// is there twice, up to the end of PixelData. INVALID_ARGUMENT with the fault in words; no value of
+// the file appears in it.
 absl::StatusOr<DicomLayout> ScanDataset(absl::string_view dataset, DicomEncoding encoding);
+// The same where `head` is the beginning of a data set and `behind` more bytes follow, of which
+// nothing has to be looked at: native pixels begin in the head. None: it cannot be told without the
+// rest.
+std::optional<DicomLayout> ScanHead(absl::string_view head, uint64_t behind,
+                                    DicomEncoding encoding);
 
 }  // namespace consilium::privacy
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "dcmtk/config/osconfig.h"
@@ -20,7 +21,7 @@ namespace {
 constexpr const char* kImplementationUid = "2.25.163276915437108274219548831265920174655";
 constexpr const char* kImplementationVersion = "CONSILIUM_1";
 constexpr size_t kHeaderPieceBytes = 16 << 10;
-constexpr size_t kPixelPieceBytes = 256 << 10;
+constexpr size_t kPixelPieceBytes = 128 << 10;
 
 void AppendUint(uint64_t value, int bytes, std::string& out) {
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
@@ -36,10 +37,11 @@ void AppendMeta(uint16_t element, const char* vr, std::string value, std::string
   out += value;
 }
 
-std::string FileHead(DcmDataset& dataset, E_TransferSyntax syntax) {
+std::string FileHead(const std::string& sop_class_uid, const std::string& sop_instance_uid,
+                     E_TransferSyntax syntax) {
   std::string meta("\x02\0\x01\0OB\0\0\x02\0\0\0\0\x01", 14);  // FileMetaInformationVersion
-  AppendMeta(0x0002, "UI", TextOf(dataset, DCM_SOPClassUID), meta);
-  AppendMeta(0x0003, "UI", TextOf(dataset, DCM_SOPInstanceUID), meta);
+  AppendMeta(0x0002, "UI", sop_class_uid, meta);
+  AppendMeta(0x0003, "UI", sop_instance_uid, meta);
   AppendMeta(0x0010, "UI", DcmXfer(syntax).getXferID(), meta);
   AppendMeta(0x0012, "UI", kImplementationUid, meta);
   AppendMeta(0x0013, "SH", kImplementationVersion, meta);
@@ -77,7 +79,9 @@ class Output {
   std::string gathered_;
 };
 
-absl::Status AppendDataset(DcmDataset& dataset, E_TransferSyntax syntax, Output& out) {
+// Piece by piece: a decoded image is larger than its header.
+template <typename Take>
+absl::Status EncodeDataset(DcmDataset& dataset, E_TransferSyntax syntax, const Take& take) {
   char buffer[kHeaderPieceBytes];
   DcmOutputBufferStream stream(buffer, sizeof(buffer));
   dataset.transferInit();
@@ -87,55 +91,80 @@ absl::Status AppendDataset(DcmDataset& dataset, E_TransferSyntax syntax, Output&
     void* bytes = nullptr;
     offile_off_t length = 0;
     stream.flushBuffer(bytes, length);
-    CSL_RETURN_IF_ERROR(out.Append({static_cast<const char*>(bytes), static_cast<size_t>(length)}));
+    CSL_RETURN_IF_ERROR(
+        take(absl::string_view(static_cast<const char*>(bytes), static_cast<size_t>(length))));
   } while (written == EC_StreamNotifyClient);
   dataset.transferEnd();
   if (written.bad()) return absl::InvalidArgumentError("the data set cannot be written");
   return absl::OkStatus();
 }
 
-absl::Status AppendPixels(const CopiedPixels& pixels, Output& out) {
-  const uint64_t padded = pixels.shape.bytes + pixels.shape.bytes % 2;
+absl::Status AppendPixels(const SourceFile& source, const PixelShape& shape, Output& out) {
+  const uint64_t padded = shape.bytes + shape.bytes % 2;
   if (padded > 0xFFFFFFFEu) return absl::InvalidArgumentError("the image is too large");
   std::string head("\xE0\x7F\x10\x00", 4);
-  absl::StrAppend(&head, pixels.shape.allocated > 8 ? "OW" : "OB");
+  absl::StrAppend(&head, shape.allocated > 8 ? "OW" : "OB");
   AppendUint(0, 2, head);
   AppendUint(padded, 4, head);
   CSL_RETURN_IF_ERROR(out.Append(head));
-  std::string room;
-  for (uint64_t begin = 0; begin < pixels.shape.bytes; begin += kPixelPieceBytes) {
-    const uint64_t length = std::min<uint64_t>(kPixelPieceBytes, pixels.shape.bytes - begin);
-    CSL_RETURN_IF_ERROR(
-        out.Append(WithoutUnstored(pixels.shape, begin, pixels.bytes.substr(begin, length), room)));
+  const auto read = std::make_unique_for_overwrite<char[]>(kPixelPieceBytes);
+  std::string cleared;
+  for (uint64_t begin = 0; begin < shape.bytes; begin += kPixelPieceBytes) {
+    const uint64_t length = std::min<uint64_t>(kPixelPieceBytes, shape.bytes - begin);
+    CSL_ASSIGN_OR_RETURN(const absl::string_view piece, source.Pixels(begin, length, read.get()));
+    CSL_RETURN_IF_ERROR(out.Append(WithoutUnstored(shape, begin, piece, cleared)));
   }
-  return padded > pixels.shape.bytes ? out.Append(absl::string_view("\0", 1)) : absl::OkStatus();
+  return padded > shape.bytes ? out.Append(absl::string_view("\0", 1)) : absl::OkStatus();
 }
 
-absl::Status WriteAll(DcmDataset& dataset, const std::optional<CopiedPixels>& pixels,
-                      const std::string& path) {
-  const E_TransferSyntax current = dataset.getCurrentXfer();
-  const E_TransferSyntax syntax =
-      !pixels.has_value() && DcmXfer(current).isEncapsulated() ? current : EXS_LittleEndianExplicit;
-  absl::StatusOr<File> file = File::Open(path, File::Mode::kReadWriteCreate, kPrivateFile);
-  if (!file.ok()) return absl::UnavailableError("the output file cannot be made");
-  Output out(*std::move(file));
-  CSL_RETURN_IF_ERROR(out.Append(FileHead(dataset, syntax)));
-  CSL_RETURN_IF_ERROR(AppendDataset(dataset, syntax, out));
-  if (pixels.has_value()) CSL_RETURN_IF_ERROR(AppendPixels(*pixels, out));
-  return out.Finish();
-}
-
-}  // namespace
-
-absl::Status WriteDicom(DcmDataset& dataset, const std::optional<CopiedPixels>& pixels,
-                        const std::string& path) {
+// `append` gives the file its content.
+template <typename Append>
+absl::Status WriteWhole(const std::string& path, const Append& append) {
   const std::string part = absl::StrCat(path, ".part");
   ::unlink(part.c_str());  // what a crash left would be longer than what is written now
-  absl::Status status = WriteAll(dataset, pixels, part);
+  absl::StatusOr<File> file = File::Open(part, File::Mode::kReadWriteCreate, kPrivateFile);
+  if (!file.ok()) return absl::UnavailableError("the output file cannot be made");
+  Output out(*std::move(file));
+  absl::Status status = append(out);
+  if (status.ok()) status = out.Finish();
   if (status.ok() && std::rename(part.c_str(), path.c_str()) == 0) return status;
   ::unlink(part.c_str());
   if (absl::IsInvalidArgument(status)) return status;
   return absl::UnavailableError("the output file cannot be written");
+}
+
+}  // namespace
+
+absl::StatusOr<EncodedHeader> EncodeHeader(DcmDataset& dataset) {
+  EncodedHeader header{TextOf(dataset, DCM_SOPClassUID), TextOf(dataset, DCM_SOPInstanceUID), {}};
+  CSL_RETURN_IF_ERROR(
+      EncodeDataset(dataset, EXS_LittleEndianExplicit, [&](absl::string_view bytes) {
+        absl::StrAppend(&header.bytes, bytes);
+        return absl::OkStatus();
+      }));
+  return header;
+}
+
+absl::Status WriteDicom(DcmDataset& dataset, const std::string& path) {
+  const E_TransferSyntax current = dataset.getCurrentXfer();
+  const E_TransferSyntax syntax =
+      DcmXfer(current).isEncapsulated() ? current : EXS_LittleEndianExplicit;
+  return WriteWhole(path, [&](Output& out) {
+    CSL_RETURN_IF_ERROR(out.Append(
+        FileHead(TextOf(dataset, DCM_SOPClassUID), TextOf(dataset, DCM_SOPInstanceUID), syntax)));
+    return EncodeDataset(dataset, syntax,
+                         [&](absl::string_view bytes) { return out.Append(bytes); });
+  });
+}
+
+absl::Status WriteDicom(const EncodedHeader& header, const SourceFile& source,
+                        const PixelShape& shape, const std::string& path) {
+  return WriteWhole(path, [&](Output& out) {
+    CSL_RETURN_IF_ERROR(out.Append(
+        FileHead(header.sop_class_uid, header.sop_instance_uid, EXS_LittleEndianExplicit)));
+    CSL_RETURN_IF_ERROR(out.Append(header.bytes));
+    return AppendPixels(source, shape, out);
+  });
 }
 
 }  // namespace consilium::privacy

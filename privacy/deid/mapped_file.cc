@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -14,12 +15,11 @@ namespace consilium::privacy {
 namespace {
 
 // Below this a read is cheaper than a mapping and its page faults.
-constexpr size_t kReadBytesMax = 64 * 1024;
+constexpr size_t kHeadBytes = 64 * 1024;
 
-absl::Status ReadAll(int fd, size_t bytes, std::string& out) {
-  out.resize(bytes);
+absl::Status ReadPart(int fd, size_t offset, size_t bytes, char* out) {
   for (size_t done = 0; done < bytes;) {
-    const ssize_t got = pread(fd, out.data() + done, bytes - done, static_cast<off_t>(done));
+    const ssize_t got = pread(fd, out + done, bytes - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return absl::InvalidArgumentError("a file cannot be read");
     done += static_cast<size_t>(got);
@@ -29,41 +29,53 @@ absl::Status ReadAll(int fd, size_t bytes, std::string& out) {
 
 }  // namespace
 
-absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
+absl::StatusOr<MappedFile> MappedFile::OpenHead(const std::string& path) {
   // O_NONBLOCK: a pipe that somebody left in an archive must not hang the intake.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return absl::NotFoundError("no such file");
     return absl::InvalidArgumentError("a file cannot be opened");
   }
-  MappedFile file;
-  absl::Status status;
+  MappedFile file(fd);
   struct stat info;
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    status = absl::InvalidArgumentError("not a regular file");
-  } else if (static_cast<size_t>(info.st_size) <= kReadBytesMax) {
-    status = ReadAll(fd, static_cast<size_t>(info.st_size), file.small_);
-  } else {
-    void* map = mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED) {
-      status = absl::InvalidArgumentError("a file cannot be mapped");
-    } else {
-      file.map_ = static_cast<char*>(map);
-      file.map_bytes_ = static_cast<size_t>(info.st_size);
-    }
+    return absl::InvalidArgumentError("not a regular file");
   }
-  close(fd);
-  if (!status.ok()) return status;
+  file.size_ = static_cast<size_t>(info.st_size);
+  file.head_.resize(std::min(file.size_, kHeadBytes));
+  CSL_RETURN_IF_ERROR(ReadPart(fd, 0, file.head_.size(), file.head_.data()));
   return file;
 }
 
+absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
+  CSL_ASSIGN_OR_RETURN(MappedFile file, OpenHead(path));
+  CSL_RETURN_IF_ERROR(file.MapAll());
+  return file;
+}
+
+absl::Status MappedFile::MapAll() {
+  if (map_ != nullptr || size_ == head_.size()) return absl::OkStatus();
+  void* map = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
+  if (map == MAP_FAILED) return absl::InvalidArgumentError("a file cannot be mapped");
+  map_ = static_cast<char*>(map);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<absl::string_view> MappedFile::Read(size_t offset, size_t length, char* room) const {
+  if (offset + length <= bytes().size()) return bytes().substr(offset, length);
+  CSL_RETURN_IF_ERROR(ReadPart(fd_, offset, length, room));
+  return absl::string_view(room, length);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : small_(std::move(other.small_)),
-      map_(std::exchange(other.map_, nullptr)),
-      map_bytes_(std::exchange(other.map_bytes_, 0)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      size_(std::exchange(other.size_, 0)),
+      head_(std::move(other.head_)),
+      map_(std::exchange(other.map_, nullptr)) {}
 
 MappedFile::~MappedFile() {
-  if (map_ != nullptr) munmap(map_, map_bytes_);
+  if (map_ != nullptr) munmap(map_, size_);
+  if (fd_ >= 0) close(fd_);
 }
 
 }  // namespace consilium::privacy

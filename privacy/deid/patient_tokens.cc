@@ -257,6 +257,7 @@ void PatientTokens::Merge(const PatientTokens& other) {
   words_.insert(other.words_.begin(), other.words_.end());
   phrases_.insert(other.phrases_.begin(), other.phrases_.end());
   spellings_.insert(other.spellings_.begin(), other.spellings_.end());
+  sources_.insert(other.sources_.begin(), other.sources_.end());
 }
 
 bool PatientTokens::IsTokenWord(absl::string_view folded) const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 
@@ -24,6 +25,8 @@ class PatientTokens {
   // A place or an organisation: the whole, and those of its words that are not everyday words.
   void AddPlace(absl::string_view utf8);
   void Merge(const PatientTokens& other);
+  // False where what has this digest was added before. A caller's own account; no search looks at it.
+  bool AddSource(std::string digest) { return sources_.insert(std::move(digest)).second; }
 
   bool empty() const { return words_.empty() && phrases_.empty(); }
   size_t size() const { return words_.size() + phrases_.size(); }
@@ -47,6 +50,7 @@ class PatientTokens {
   std::set<std::string, std::less<>> words_;    // folded, each a single word
   std::set<std::string, std::less<>> phrases_;  // folded, letters and digits only, five and more
   std::set<std::string, std::less<>> spellings_;  // unfolded but for ASCII, for bytes only
+  std::set<std::string> sources_;
 };
 
 }  // namespace consilium::privacy

@@ -1,10 +1,7 @@
 #include "privacy/deid/pixel_data.h"
 
-#include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -14,6 +11,7 @@
 #include "dcmtk/dcmdata/dcpixseq.h"
 #include "dcmtk/dcmdata/dcpxitem.h"
 #include "privacy/deid/element_text.h"
+#include "privacy/deid/stored_bits.h"
 #include "proto/base/status.h"
 
 namespace consilium::privacy {
@@ -25,63 +23,12 @@ Uint16 Number(DcmDataset& dataset, const DcmTagKey& key, Uint16 absent) {
   return dataset.findAndGetUint16(key, value).good() ? value : absent;
 }
 
-// Clears what is not stored in pixels of 8 or 16 bits, a machine word of them at a time.
-class StoredBits {
- public:
-  explicit StoredBits(const PixelShape& shape) : high_bit_(shape.high_bit) {
-    static_assert(std::endian::native == std::endian::little);
-    const uint64_t pixel = shape.allocated == 8 ? 0xFF : 0xFFFF;
-    const uint64_t in_each = ~uint64_t{0} / pixel;  // 1 in the lowest bit of each pixel
-    const uint64_t upto = (uint64_t{2} << shape.high_bit) - 1;
-    mask_ = (upto & ~((uint64_t{1} << (shape.high_bit + 1 - shape.stored)) - 1)) * in_each;
-    sign_ = shape.is_signed ? (uint64_t{1} << shape.high_bit) * in_each : 0;
-    extension_ = pixel & ~upto;
-  }
-
-  bool AreClear(absl::string_view pixels) const {
-    uint64_t differs = 0;
-    ForWords(pixels, [&](uint64_t word, size_t, size_t) { differs |= word ^ Clear(word); });
-    return differs == 0;
-  }
-  // Returns whether anything was there.
-  bool Clear(char* pixels, size_t bytes) const {
-    if (AreClear({pixels, bytes})) return false;
-    ForWords({pixels, bytes}, [&](uint64_t word, size_t offset, size_t length) {
-      word = Clear(word);
-      std::memcpy(pixels + offset, &word, length);
-    });
-    return true;
-  }
-
- private:
-  // A product of a bit for each pixel and one pixel's bits stays in each pixel's lane.
-  uint64_t Clear(uint64_t word) const {
-    const uint64_t clear = word & mask_;
-    return clear | ((clear & sign_) >> high_bit_) * extension_;
-  }
-  template <typename Visit>
-  static void ForWords(absl::string_view pixels, const Visit& visit) {
-    constexpr size_t kWord = sizeof(uint64_t);  // known to the compiler: a load, not a call
-    uint64_t word = 0;
-    size_t i = 0;
-    for (; i + kWord <= pixels.size(); i += kWord) {
-      std::memcpy(&word, pixels.data() + i, kWord);
-      visit(word, i, kWord);
-    }
-    if (i == pixels.size()) return;
-    word = 0;
-    std::memcpy(&word, pixels.data() + i, pixels.size() - i);
-    visit(word, i, pixels.size() - i);
-  }
-
-  int high_bit_;
-  uint64_t mask_;
-  uint64_t sign_;
-  uint64_t extension_;
-};
-
 bool HasUnstored(const PixelShape& shape) {
   return (shape.allocated == 8 || shape.allocated == 16) && shape.stored < shape.allocated;
+}
+
+StoredBits BitsOf(const PixelShape& shape) {
+  return StoredBits(shape.allocated, shape.stored, shape.high_bit, shape.is_signed);
 }
 
 }  // namespace
@@ -131,9 +78,9 @@ absl::StatusOr<PixelShape> ShapeOf(DcmDataset& dataset) {
 absl::string_view WithoutUnstored(const PixelShape& shape, uint64_t offset, absl::string_view piece,
                                   std::string& room) {
   const bool cut = shape.bits % 8 != 0 && offset + piece.size() == shape.bytes;
-  if (!cut && (!HasUnstored(shape) || StoredBits(shape).AreClear(piece))) return piece;
+  if (!cut && (!HasUnstored(shape) || BitsOf(shape).AreClear(piece))) return piece;
   room.assign(piece.data(), piece.size());
-  if (HasUnstored(shape)) StoredBits(shape).Clear(room.data(), room.size());
+  if (HasUnstored(shape)) BitsOf(shape).Clear(room.data(), room.size());
   if (cut) room.back() = static_cast<char>(room.back() & ((1u << (shape.bits % 8)) - 1));
   return room;
 }
@@ -148,7 +95,7 @@ absl::Status CutWords(DcmDataset& dataset, DcmElement& element, const PixelShape
   std::vector<Uint16> pixels(words, words + shape.bytes / 2);
   const bool longer = element.getLength() > shape.bytes;
   const bool cleared = HasUnstored(shape) &&
-                       StoredBits(shape).Clear(reinterpret_cast<char*>(pixels.data()), shape.bytes);
+                       BitsOf(shape).Clear(reinterpret_cast<char*>(pixels.data()), shape.bytes);
   if (!cleared && !longer) return absl::OkStatus();
   if (dataset.putAndInsertUint16Array(DCM_PixelData, pixels.data(), pixels.size()).bad()) {
     return absl::InvalidArgumentError("the pixel data cannot be rewritten");
@@ -163,7 +110,7 @@ absl::Status CutBytes(DcmDataset& dataset, DcmElement& element, const PixelShape
   }
   std::vector<Uint8> pixels(bytes, bytes + shape.bytes);
   if (HasUnstored(shape)) {
-    StoredBits(shape).Clear(reinterpret_cast<char*>(pixels.data()), pixels.size());
+    BitsOf(shape).Clear(reinterpret_cast<char*>(pixels.data()), pixels.size());
   }
   if (shape.bits % 8 != 0) {
     pixels.back() = static_cast<Uint8>(pixels.back() & ((1u << (shape.bits % 8)) - 1));

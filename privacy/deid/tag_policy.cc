@@ -83,15 +83,15 @@ bool Contains(const Range& range, const Value& value) {
 }
 
 bool IsText(absl::string_view vr) {
-  return Contains(std::vector<absl::string_view>{"LO", "SH", "ST", "LT", "UT", "UC", "UR", "AE",
-                                                 "PN", "AS"},
-                  vr);
+  static constexpr absl::string_view kVrs[] = {"LO", "SH", "ST", "LT", "UT",
+                                               "UC", "UR", "AE", "PN", "AS"};
+  return Contains(kVrs, vr);
 }
 
 bool IsBinaryNumber(absl::string_view vr) {
-  return Contains(std::vector<absl::string_view>{"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD",
-                                                 "AT"},
-                  vr);
+  static constexpr absl::string_view kVrs[] = {"US", "SS", "UL", "SL", "UV",
+                                               "SV", "FL", "FD", "AT"};
+  return Contains(kVrs, vr);
 }
 
 Action UnlistedText(uint32_t tag) {

@@ -23,6 +23,7 @@ class ThreadPool {
   void Schedule(std::function<void()> work);
   // Returns when nothing is queued or running.
   void Wait();
+  int threads() const { return static_cast<int>(threads_.size()); }
 
  private:
   void Loop();

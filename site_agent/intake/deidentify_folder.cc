@@ -83,7 +83,8 @@ class Folder {
         report_(report) {}
 
   absl::Status Take(const IndexedPatient& patient) {
-    const privacy::PatientTokens tokens = TokensOf(patient);
+    const privacy::PatientTokens tokens = deidentifier_.CollectTokens(patient.paths, pool_);
+    privacy::HeaderMemo memo;
     const std::vector<const imaging::DicomHeader*> files = FilesOf(patient);
     std::vector<HeldFile> places = Places(deidentifier_, files, taken_);
     std::vector<absl::StatusOr<privacy::DeidReport>> results(files.size(),
@@ -93,7 +94,8 @@ class Folder {
       CSL_RETURN_IF_ERROR(
           MakeDirs(fs::path(JoinPath(out_, places[i].place)).parent_path().string()));
       pool_.Schedule([&, i] {
-        results[i] = deidentifier_.Deidentify(files[i]->path, JoinPath(out_, places[i].place), tokens);
+        results[i] = deidentifier_.Deidentify(files[i]->path, JoinPath(out_, places[i].place), tokens,
+                                              &memo);
         queued[i] = Queue(results[i].status(), files[i]->path, places[i], tokens);
       });
     }
@@ -106,20 +108,6 @@ class Folder {
   }
 
  private:
-  privacy::PatientTokens TokensOf(const IndexedPatient& patient) {
-    std::vector<privacy::PatientTokens> by_file(patient.paths.size());
-    for (size_t i = 0; i < by_file.size(); ++i) {
-      pool_.Schedule([&, i] {
-        // A broken file is counted when it is to be written.
-        (void)deidentifier_.CollectTokens(patient.paths[i], by_file[i]);
-      });
-    }
-    pool_.Wait();
-    privacy::PatientTokens tokens;
-    for (const privacy::PatientTokens& some : by_file) tokens.Merge(some);
-    return tokens;
-  }
-
   bool Queue(const absl::Status& status, const std::string& path, HeldFile& held,
              const privacy::PatientTokens& tokens) const {
     if (!absl::IsFailedPrecondition(status)) return false;

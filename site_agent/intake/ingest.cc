@@ -244,6 +244,7 @@ class Intake {
                                            std::vector<std::string>& images,
                                            privacy::DeidReport& deid) {
     const privacy::PatientTokens& tokens = Tokens();
+    privacy::HeaderMemo memo;
     std::vector<absl::StatusOr<privacy::DeidReport>> results(series.files.size(),
                                                              absl::UnknownError("not done"));
     for (size_t i = 0; i < series.files.size(); ++i) {
@@ -251,7 +252,7 @@ class Intake {
     }
     for (size_t i = 0; i < series.files.size(); ++i) {
       pool_.Schedule([&, i] {
-        results[i] = deidentifier_.Deidentify(series.files[i].path, images[i], tokens);
+        results[i] = deidentifier_.Deidentify(series.files[i].path, images[i], tokens, &memo);
       });
     }
     pool_.Wait();
@@ -266,15 +267,7 @@ class Intake {
   // Words of all the patient's files: a name in one file's comment is known from another's header.
   const privacy::PatientTokens& Tokens() {
     if (tokens_.has_value()) return *tokens_;
-    tokens_.emplace();
-    std::vector<privacy::PatientTokens> by_file(patient_->paths.size());
-    for (size_t i = 0; i < by_file.size(); ++i) {
-      // A file that cannot be read here cannot be read later either, and is rejected there.
-      pool_.Schedule(
-          [&, i] { (void)deidentifier_.CollectTokens(patient_->paths[i], by_file[i]); });
-    }
-    pool_.Wait();
-    for (const privacy::PatientTokens& tokens : by_file) tokens_->Merge(tokens);
+    tokens_ = deidentifier_.CollectTokens(patient_->paths, pool_);
     return *tokens_;
   }
 

@@ -12,7 +12,10 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
+#include "absl/strings/string_view.h"
 #include "privacy/deid/deidentifier.h"
+#include "privacy/deid/dicom_scan.h"
 #include "proto/base/check.h"
 #include "proto/base/file.h"
 #include "proto/base/thread_pool.h"
@@ -56,19 +59,39 @@ void Copy(const Files& files) {
 }
 
 void Deidentify(const privacy::Deidentifier& deidentifier, const Files& files, int threads) {
-  privacy::PatientTokens tokens;
   ThreadPool pool(threads);
-  std::vector<privacy::PatientTokens> by_file(files.in.size());
+  const privacy::PatientTokens tokens = deidentifier.CollectTokens(files.in, pool);
+  privacy::HeaderMemo memo;
   for (size_t i = 0; i < files.in.size(); ++i) {
-    pool.Schedule([&, i] { CSL_CHECK(deidentifier.CollectTokens(files.in[i], by_file[i]).ok()); });
+    pool.Schedule([&, i] {
+      CSL_CHECK(deidentifier.Deidentify(files.in[i], files.out[i], tokens, &memo).ok());
+    });
   }
   pool.Wait();
-  for (const privacy::PatientTokens& some : by_file) tokens.Merge(some);
-  for (size_t i = 0; i < files.in.size(); ++i) {
-    pool.Schedule(
-        [&, i] { CSL_CHECK(deidentifier.Deidentify(files.in[i], files.out[i], tokens).ok()); });
+}
+
+// The slices of a series differ in a few attributes: their last digits become the slice's number.
+std::string Slice(std::string file, uint64_t dataset_offset, const privacy::DicomLayout& layout,
+                  int number) {
+  constexpr uint32_t kVarying[] = {0x00080018, 0x00080032, 0x00080033,
+                                   0x00200013, 0x00200032, 0x00201041};
+  for (size_t i = 0; i + 1 < layout.elements.size(); ++i) {
+    const privacy::TopElement& element = layout.elements[i];
+    if (std::find(std::begin(kVarying), std::end(kVarying), element.tag) == std::end(kVarying)) {
+      continue;
+    }
+    const size_t begin =
+        dataset_offset + element.begin + 8;  // of the value: no VR with 32-bit length
+    size_t at = dataset_offset + layout.elements[i + 1].begin;
+    while (at > begin && !absl::ascii_isdigit(static_cast<unsigned char>(file[at - 1]))) --at;
+    int rest = number;
+    for (int digits = 0; digits < 3 && at > begin; ++digits, rest /= 10) {
+      char& digit = file[--at];
+      if (!absl::ascii_isdigit(static_cast<unsigned char>(digit))) break;
+      digit = static_cast<char>('0' + rest % 10);
+    }
   }
-  pool.Wait();
+  return file;
 }
 
 void Clear(const Files& files) {
@@ -79,18 +102,24 @@ int Main(int argc, char** argv) {
   std::string file, folder = "/dev/shm/consilium-deid-bench";
   int copies = 500, rounds = 7;
   CLI::App app("De-identification against a copy.", "deid_bench");
-  app.add_option("FILE", file, "a DICOM file that may be written")->required();
+  app.add_option("FILE", file, "an image in explicit little endian that may be written")
+      ->required();
   app.add_option("--folder", folder, "where the copies go");
   app.add_option("--copies", copies, "files");
   app.add_option("--rounds", rounds, "of each kind");
   CLI11_PARSE(app, argc, argv);
   CSL_CHECK(MakeDirs(folder).ok());
   const std::string bytes = ReadFile(file, kFileBytesMax).value();
+  const privacy::DicomPreamble preamble = privacy::ScanPreamble(bytes).value();
+  const privacy::DicomLayout layout =
+      privacy::ScanDataset(absl::string_view(bytes).substr(preamble.dataset_offset),
+                           privacy::DicomEncoding::kExplicitLittle)
+          .value();
   Files files;
   for (int i = 0; i < copies; ++i) {
     files.in.push_back(JoinPath(folder, "in" + std::to_string(i)));
     files.out.push_back(JoinPath(folder, "out" + std::to_string(i)));
-    CSL_CHECK(ReplaceFile(files.in.back(), bytes).ok());
+    CSL_CHECK(ReplaceFile(files.in.back(), Slice(bytes, preamble.dataset_offset, layout, i)).ok());
   }
   const auto deidentifier =
       privacy::Deidentifier::Create(
