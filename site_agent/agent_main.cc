@@ -1,4 +1,5 @@
-// consilium-agent: everything that a hospital's side of a federation does.
+// consilium-agent-full: everything that a hospital's side of a federation does. consilium-agent
+// (agent_front_main.cc) hands over to it.
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -9,13 +10,13 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "nlohmann/json.hpp"
 #include "privacy/log/log.h"
 #include "proto/base/cli.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "proto/wire/transport.h"
+#include "site_agent/agent_output.h"
 #include "site_agent/agent_run.h"
 #include "site_agent/audit_commands.h"
 #include "site_agent/deidentify_commands.h"
@@ -73,35 +74,6 @@ struct Arguments {
 };
 
 using Command = std::function<absl::Status(const Arguments&, StopSignal&)>;
-
-// Prints a table, or the JSON as it is; in jsonl on one line.
-void Print(OutputFormat format, const std::vector<std::vector<std::string>>& table,
-           const std::string& json) {
-  std::string text = format == OutputFormat::kTable ? FormatTable(table) : json;
-  if (format == OutputFormat::kJsonl) text = nlohmann::ordered_json::parse(json).dump();
-  std::fputs(text.c_str(), stdout);
-  if (!text.empty() && text.back() != '\n') std::fputc('\n', stdout);
-}
-
-// A Progress bar for each stage of a command, one after the other.
-class StageBars {
- public:
-  void operator()(const char* stage, const char* unit, int64_t done, int64_t total,
-                  const std::string& note) {
-    if (!bar_ || stage_ != stage || total_ != total) {
-      if (bar_) bar_->Finish();
-      bar_ = std::make_unique<Progress>(stage, unit, static_cast<uint64_t>(total));
-      stage_ = stage;
-      total_ = total;
-    }
-    bar_->Update(static_cast<uint64_t>(done), note);
-  }
-
- private:
-  std::unique_ptr<Progress> bar_;
-  std::string stage_;
-  int64_t total_ = 0;
-};
 
 absl::Status RunEnroll(const Arguments& arguments, StopSignal&) {
   const absl::Time now = Clock::System().Now();
@@ -343,14 +315,7 @@ int Main(int argc, char** argv) {
   AddAuditCommands(app, arguments, chosen);
   AddLocalCommands(app, arguments, chosen);
   DeidentifyCommand deidentify_command;
-  AddDeidentifyCommands(
-      app,
-      {Print,
-       [bars = std::make_shared<StageBars>()](int64_t done, int64_t total) {
-         (*bars)("deidentify", "files", done, total, "");
-         if (done >= total) *bars = StageBars();  // before the table
-       }},
-      deidentify_command);
+  AddDeidentifyCommands(app, {Print, OneStageProgress("deidentify", "files")}, deidentify_command);
   PolicyCommand policy_command;
   AddPolicyCommands(app, {Print, RecordPolicyEvent, Clock::System()}, policy_command);
   ReceiveCommand receive_command;

@@ -58,7 +58,8 @@ absl::Status Run(const Arguments& arguments) {
       consilium::publish::MakeServiceImage(
           {.kind = coordinator ? ServiceKind::kCoordinator : ServiceKind::kAgent,
            .program = JoinPath(arguments.bin, name),
-           .admin_program = coordinator ? JoinPath(arguments.bin, "consilium") : "",
+           .second_program =
+               JoinPath(arguments.bin, coordinator ? "consilium" : "consilium-agent-full"),
            .created = absl::FromUnixSeconds(arguments.created),
            .annotations = {{"org.opencontainers.image.title", name},
                            {"org.opencontainers.image.version", CONSILIUM_VERSION}}}));

@@ -17,12 +17,12 @@ constexpr const char* kHome = "/var/lib/consilium";
 absl::StatusOr<Image> MakeServiceImage(const ServiceImageOptions& options) {
   const bool coordinator = options.kind == ServiceKind::kCoordinator;
   const std::string name = coordinator ? "consilium-coordinator" : "consilium-agent";
-  if (coordinator && options.admin_program.empty()) {
-    return absl::InvalidArgumentError("the coordinator's image needs the program consilium too");
+  const std::string second = coordinator ? "consilium" : "consilium-agent-full";
+  if (options.second_program.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the image of ", name, " needs the program ", second, " too"));
   }
-  std::vector<std::string> programs = {options.program};
-  if (coordinator) programs.push_back(options.admin_program);
-  CSL_ASSIGN_OR_RETURN(Runtime runtime, MakeRuntime(programs, {}));
+  CSL_ASSIGN_OR_RETURN(Runtime runtime, MakeRuntime({options.program, options.second_program}, {}));
   // Open to all like /tmp, as a new volume of podman takes its mode from here.
   runtime.layer.tree.AddFolder(kHome + 1, 01777);
   Image image;
@@ -38,9 +38,7 @@ absl::StatusOr<Image> MakeServiceImage(const ServiceImageOptions& options) {
   image.layers.push_back(std::move(runtime.layer));
   ImageLayer application = {absl::StrCat("application: ", name), {}};
   application.tree.AddFileFrom(absl::StrCat("app/bin/", name), options.program, 0755);
-  if (coordinator) {
-    application.tree.AddFileFrom("app/bin/consilium", options.admin_program, 0755);
-  }
+  application.tree.AddFileFrom(absl::StrCat("app/bin/", second), options.second_program, 0755);
   image.layers.push_back(std::move(application));
   return image;
 }

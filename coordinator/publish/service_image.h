@@ -20,13 +20,13 @@ enum class ServiceKind { kCoordinator, kAgent };
 struct ServiceImageOptions {
   ServiceKind kind = ServiceKind::kCoordinator;
   std::string program;        // consilium-coordinator or consilium-agent on this machine
-  std::string admin_program;  // consilium; in the coordinator's image only
+  std::string second_program;  // consilium, or consilium-agent-full
   absl::Time created = absl::UnixEpoch();
   std::map<std::string, std::string> annotations;
 };
 
 // NOT_FOUND: a program or a library is missing; says which. INVALID_ARGUMENT: as MakeRuntime, or a
-// coordinator without `admin_program`.
+// one program alone.
 absl::StatusOr<Image> MakeServiceImage(const ServiceImageOptions& options);
 
 }  // namespace consilium::publish

@@ -19,7 +19,7 @@ using ::testing::Not;
 ServiceImageOptions Options(ServiceKind kind) {
   return {.kind = kind,
           .program = "/bin/true",
-          .admin_program = kind == ServiceKind::kCoordinator ? "/bin/ls" : "",
+          .second_program = "/bin/ls",
           .created = absl::UnixEpoch(),
           .annotations = {{"org.opencontainers.image.version", "1"}}};
 }
@@ -43,14 +43,15 @@ TEST(ServiceImageTest, TheCoordinatorBringsItsAdministrator) {
   EXPECT_EQ(application.at("app/bin/consilium").mode, 0755u);
 }
 
-TEST(ServiceImageTest, TheAgentIsAlone) {
+TEST(ServiceImageTest, TheAgentBringsWhatItHandsOverTo) {
   const auto image = MakeServiceImage(Options(ServiceKind::kAgent));
   ASSERT_TRUE(image.ok()) << image.status();
   EXPECT_THAT(image->entrypoint,
               ElementsAre("/app/bin/consilium-agent", "run", "--home", "/var/lib/consilium"));
   const auto& application = image->layers[1].tree.entries();
-  ASSERT_EQ(application.size(), 3u);  // one program, two folders
+  ASSERT_EQ(application.size(), 4u);  // two programs, two folders
   EXPECT_EQ(application.at("app/bin/consilium-agent").source, "/bin/true");
+  EXPECT_EQ(application.at("app/bin/consilium-agent-full").source, "/bin/ls");
 }
 
 TEST(ServiceImageTest, OnlyTheHomeAndTmpCanBeWritten) {
@@ -82,9 +83,9 @@ TEST(ServiceImageTest, SameProgramsSameBytes) {
 
 TEST(ServiceImageTest, MissingProgramsAreNamed) {
   ServiceImageOptions options = Options(ServiceKind::kCoordinator);
-  options.admin_program.clear();
+  options.second_program.clear();
   EXPECT_TRUE(absl::IsInvalidArgument(MakeServiceImage(options).status()));
-  options.admin_program = "/bin/no-such-program";
+  options.second_program = "/bin/no-such-program";
   EXPECT_TRUE(absl::IsNotFound(MakeServiceImage(options).status()));
 }
 

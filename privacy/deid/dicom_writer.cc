@@ -21,7 +21,7 @@ namespace {
 constexpr const char* kImplementationUid = "2.25.163276915437108274219548831265920174655";
 constexpr const char* kImplementationVersion = "CONSILIUM_1";
 constexpr size_t kHeaderPieceBytes = 16 << 10;
-constexpr size_t kPixelPieceBytes = 128 << 10;
+constexpr size_t kPixelPieceBytes = 64 << 10;
 
 void AppendUint(uint64_t value, int bytes, std::string& out) {
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));

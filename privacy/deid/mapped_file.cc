@@ -15,7 +15,7 @@ namespace consilium::privacy {
 namespace {
 
 // Below this a read is cheaper than a mapping and its page faults.
-constexpr size_t kHeadBytes = 64 * 1024;
+constexpr size_t kHeadBytes = 32 * 1024;
 
 absl::Status ReadPart(int fd, size_t offset, size_t bytes, char* out) {
   for (size_t done = 0; done < bytes;) {

@@ -18,7 +18,7 @@ class MappedFile {
  public:
   // NOT_FOUND: no such file. INVALID_ARGUMENT: not a regular file. No message names the file.
   static absl::StatusOr<MappedFile> Open(const std::string& path);
-  // The same, but bytes() are the first 64 KiB until MapAll.
+  // The same, but bytes() are the first 32 KiB until MapAll.
   static absl::StatusOr<MappedFile> OpenHead(const std::string& path);
   // INVALID_ARGUMENT: the file cannot be mapped. Views of bytes() from before stay valid.
   absl::Status MapAll();

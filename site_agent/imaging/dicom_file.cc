@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dcistrmb.h"
@@ -51,14 +52,14 @@ absl::StatusOr<DicomFile> DicomFile::Open(const std::string& path) {
 }
 
 absl::Status DicomFile::Scan() {
-  CSL_ASSIGN_OR_RETURN(const privacy::DicomPreamble preamble,
-                       privacy::ScanPreamble(file_.bytes()));
+  CSL_ASSIGN_OR_RETURN(const privacy::DicomPreamble preamble, privacy::ScanPreamble(file_.bytes()));
   transfer_syntax_uid_ = preamble.transfer_syntax_uid;
   dataset_offset_ = preamble.dataset_offset;
   if (!absl::StartsWith(transfer_syntax_uid_, kStandardRoot)) {
     return absl::InvalidArgumentError("a transfer syntax that is not in the standard");
   }
-  if (transfer_syntax_uid_ == kImplicitLittleUid) encoding_ = privacy::DicomEncoding::kImplicitLittle;
+  if (transfer_syntax_uid_ == kImplicitLittleUid)
+    encoding_ = privacy::DicomEncoding::kImplicitLittle;
   if (transfer_syntax_uid_ == kExplicitBigUid) encoding_ = privacy::DicomEncoding::kExplicitBig;
   if (transfer_syntax_uid_ == kDeflatedUid) {
     CSL_ASSIGN_OR_RETURN(inflated_, privacy::InflateDataset(file_.bytes().substr(dataset_offset_)));
@@ -81,9 +82,10 @@ absl::Status DicomFile::Fault(absl::string_view words) const {
   return absl::InvalidArgumentError(words);
 }
 
-absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::Parse(uint64_t bytes, int xfer) const {
+absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::Parse(absl::string_view elements,
+                                                             int xfer) const {
   DcmInputBufferStream stream;
-  stream.setBuffer(dataset().data(), static_cast<offile_off_t>(bytes));
+  stream.setBuffer(elements.data(), static_cast<offile_off_t>(elements.size()));
   stream.setEos();
   auto parsed = std::make_unique<DcmDataset>();
   parsed->transferInit();
@@ -93,22 +95,42 @@ absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::Parse(uint64_t bytes, int
   return parsed;
 }
 
-absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::ParseHeader() const {
+int DicomFile::HeaderSyntax() const {
   switch (encoding_) {
     case privacy::DicomEncoding::kImplicitLittle:
-      return Parse(layout_.header_bytes, EXS_LittleEndianImplicit);
+      return EXS_LittleEndianImplicit;
     case privacy::DicomEncoding::kExplicitBig:
-      return Parse(layout_.header_bytes, EXS_BigEndianExplicit);
+      return EXS_BigEndianExplicit;
     case privacy::DicomEncoding::kExplicitLittle:
       break;
   }
-  return Parse(layout_.header_bytes, EXS_LittleEndianExplicit);
+  return EXS_LittleEndianExplicit;
+}
+
+absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::ParseHeader() const {
+  return Parse(dataset().substr(0, layout_.header_bytes), HeaderSyntax());
+}
+
+absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::ParseHeader(
+    const std::function<bool(uint32_t tag)>& takes) const {
+  std::string taken;
+  for (size_t i = 0; i < layout_.elements.size(); ++i) {
+    if (!takes(layout_.elements[i].tag)) continue;
+    const uint64_t begin = layout_.elements[i].begin;
+    const uint64_t end =
+        i + 1 < layout_.elements.size() ? layout_.elements[i + 1].begin : layout_.header_bytes;
+    absl::StrAppend(&taken, dataset().substr(begin, end - begin));
+  }
+  CSL_ASSIGN_OR_RETURN(std::unique_ptr<DcmDataset> parsed, Parse(taken, HeaderSyntax()));
+  // Values that DCMTK has not read yet would be looked for in the buffer that ends here.
+  if (parsed->loadAllDataIntoMemory().bad()) return Fault("the data set cannot be parsed");
+  return parsed;
 }
 
 absl::StatusOr<std::unique_ptr<DcmDataset>> DicomFile::ParseWithPixels() const {
   const E_TransferSyntax xfer = DcmXfer(transfer_syntax_uid_.c_str()).getXfer();
   if (xfer == EXS_Unknown || deflated_) return Fault("a compression that is not supported");
-  return Parse(layout_.end, xfer);
+  return Parse(dataset().substr(0, layout_.end), xfer);
 }
 
 std::string Text(DcmItem& item, const DcmTagKey& key) {

@@ -2,6 +2,7 @@
 #ifndef CONSILIUM_SITE_AGENT_IMAGING_DICOM_FILE_H_
 #define CONSILIUM_SITE_AGENT_IMAGING_DICOM_FILE_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +38,10 @@ class DicomFile {
 
   // Everything before PixelData.
   absl::StatusOr<std::unique_ptr<DcmDataset>> ParseHeader() const;
+  // Of these, only the attributes (group << 16 | element) that `takes` takes: most of a scanner's header
+  // is private.
+  absl::StatusOr<std::unique_ptr<DcmDataset>> ParseHeader(
+      const std::function<bool(uint32_t tag)>& takes) const;
   // With PixelData, in the file's own transfer syntax, for DCMTK's decoders.
   absl::StatusOr<std::unique_ptr<DcmDataset>> ParseWithPixels() const;
 
@@ -46,7 +51,8 @@ class DicomFile {
  private:
   explicit DicomFile(privacy::MappedFile file) : file_(std::move(file)) {}
   absl::Status Scan();
-  absl::StatusOr<std::unique_ptr<DcmDataset>> Parse(uint64_t bytes, int xfer) const;
+  absl::StatusOr<std::unique_ptr<DcmDataset>> Parse(absl::string_view elements, int xfer) const;
+  int HeaderSyntax() const;
 
   privacy::MappedFile file_;
   std::string inflated_;  // the data set, where the file deflates it

@@ -1,5 +1,7 @@
 #include "site_agent/imaging/dicom_header.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "dcmtk/config/osconfig.h"
@@ -42,6 +44,39 @@ void ReadStructureSetAttributes(DcmDataset& dataset, DicomHeader& header) {
   }
 }
 
+struct Listed {
+  const char* keyword;
+  DcmTagKey key;
+};
+const Listed kListed[] = {
+    {"ImageType", DCM_ImageType},
+    {"SliceThickness", DCM_SliceThickness},
+    {"SeriesDescription", DCM_SeriesDescription},
+    {"ProtocolName", DCM_ProtocolName},
+    {"MRAcquisitionType", DCM_MRAcquisitionType},
+    {"ScanningSequence", DCM_ScanningSequence},
+    {"EchoTime", DCM_EchoTime},
+    {"RepetitionTime", DCM_RepetitionTime},
+    {"MagneticFieldStrength", DCM_MagneticFieldStrength},
+    {"BodyPartExamined", DCM_BodyPartExamined},
+    {"Manufacturer", DCM_Manufacturer},
+    {"ContrastBolusAgent", DCM_ContrastBolusAgent},
+    {"KVP", DCM_KVP},
+    {"ConvolutionKernel", DCM_ConvolutionKernel},
+    {"PhotometricInterpretation", DCM_PhotometricInterpretation},
+};
+
+const DcmTagKey kIdentifying[] = {DCM_SOPClassUID,       DCM_SOPInstanceUID, DCM_StudyInstanceUID,
+                                  DCM_SeriesInstanceUID, DCM_PatientID,      DCM_Modality};
+
+bool IsOfHeader(uint32_t tag) {
+  const DcmTagKey key(static_cast<Uint16>(tag >> 16), static_cast<Uint16>(tag & 0xFFFF));
+  return std::find(std::begin(kIdentifying), std::end(kIdentifying), key) !=
+             std::end(kIdentifying) ||
+         std::any_of(std::begin(kListed), std::end(kListed),
+                     [&](const Listed& listed) { return listed.key == key; });
+}
+
 }  // namespace
 
 bool IsLabelClass(absl::string_view sop_class_uid) {
@@ -51,7 +86,10 @@ bool IsLabelClass(absl::string_view sop_class_uid) {
 
 absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path) {
   CSL_ASSIGN_OR_RETURN(const DicomFile file, DicomFile::Open(path));
-  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> dataset, file.ParseHeader());
+  CSL_ASSIGN_OR_RETURN(std::unique_ptr<DcmDataset> dataset, file.ParseHeader(IsOfHeader));
+  if (IsLabelClass(Text(*dataset, DCM_SOPClassUID))) {
+    CSL_ASSIGN_OR_RETURN(dataset, file.ParseHeader());
+  }
   DicomHeader header;
   header.path = path;
   header.transfer_syntax_uid = file.transfer_syntax_uid();
@@ -64,24 +102,7 @@ absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path) {
   header.series_uid = Text(*dataset, DCM_SeriesInstanceUID);
   header.patient_id = Text(*dataset, DCM_PatientID);
   header.modality = Text(*dataset, DCM_Modality);
-  const std::pair<const char*, DcmTagKey> listed[] = {
-      {"ImageType", DCM_ImageType},
-      {"SliceThickness", DCM_SliceThickness},
-      {"SeriesDescription", DCM_SeriesDescription},
-      {"ProtocolName", DCM_ProtocolName},
-      {"MRAcquisitionType", DCM_MRAcquisitionType},
-      {"ScanningSequence", DCM_ScanningSequence},
-      {"EchoTime", DCM_EchoTime},
-      {"RepetitionTime", DCM_RepetitionTime},
-      {"MagneticFieldStrength", DCM_MagneticFieldStrength},
-      {"BodyPartExamined", DCM_BodyPartExamined},
-      {"Manufacturer", DCM_Manufacturer},
-      {"ContrastBolusAgent", DCM_ContrastBolusAgent},
-      {"KVP", DCM_KVP},
-      {"ConvolutionKernel", DCM_ConvolutionKernel},
-      {"PhotometricInterpretation", DCM_PhotometricInterpretation},
-  };
-  for (const auto& [keyword, key] : listed) {
+  for (const auto& [keyword, key] : kListed) {
     std::vector<std::string> values = Texts(*dataset, key);
     if (!values.empty()) header.attributes.emplace(keyword, std::move(values));
   }
