@@ -15,7 +15,7 @@ CONSILIUM_PACKAGES=(
 CONSILIUM_TEST_PACKAGES=(
   dicom3tools python3 python3-torch python3-numpy python3-pydicom python3-nibabel python3-scipy
   python3-yaml prometheus rsyslog rsyslog-gnutls libxml2-utils systemd podman runc poppler-utils
-  libfaketime iproute2 orthanc
+  libfaketime iproute2 orthanc clang-14 libclang-rt-14-dev
 )
 
 step() { printf '\n== %s\n' "$*"; }
@@ -50,7 +50,9 @@ install_packages() {
   rm -f "$log"
 }
 
-# Configures and builds the tree at $1 into $2 (further arguments go to cmake).
+# Configures and builds the tree at $1 into $2 (further arguments go to cmake); all of it, or what
+# build_targets names.
+build_targets=()
 build_tree() {
   local source=$1 build=$2
   shift 2
@@ -60,7 +62,7 @@ build_tree() {
     exit 5
   }
   # Every tenth of the way; the whole output is in the log, and its end is shown on a failure.
-  if ! ninja -C "$build" 2>&1 | tee "$build.build.log" | awk -F'[][/]' '
+  if ! ninja -C "$build" "${build_targets[@]}" 2>&1 | tee "$build.build.log" | awk -F'[][/]' '
       /^\[[0-9]+\/[0-9]+\]/ && int(10 * $2 / $3) > tenth {
         tenth = int(10 * $2 / $3); printf "build: %d of %d steps\n", $2, $3; fflush()
       }'; then

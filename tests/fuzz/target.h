@@ -19,8 +19,7 @@ struct Target {
   std::vector<std::string> (*seeds)();
 };
 
-// proto_targets.cc, coordinator_targets.cc, audit_targets.cc, secagg_targets.cc, site_targets.cc,
-// message_targets.cc, deid_targets.cc, imaging_targets.cc.
+// X_targets.cc each.
 std::vector<Target> ProtoTargets();
 std::vector<Target> CoordinatorTargets();
 std::vector<Target> AuditTargets();
@@ -29,6 +28,8 @@ std::vector<Target> SiteTargets();
 std::vector<Target> MessageTargets();
 std::vector<Target> DeidTargets();
 std::vector<Target> ImagingTargets();
+
+std::vector<Target> DicomTargets();  // of these, what reads DICOM
 
 std::vector<Target> AllTargets();
 

@@ -19,7 +19,7 @@ EDGES = (r"proto/wire/", r"coordinator/(service|store|cli)/", r"site_agent/uplin
          r".*_options\.(h|cc)$", TESTS)
 HOMES = (
     ("LibTorch", r"(torch|ATen|c10)/", (r"training/(?!session\.h$)",)),
-    ("ITK", r"itk\w*\.h", (r"site_agent/imaging/.*\.cc$",)),
+    ("ITK", r"itk\w*\.h", (r"site_agent/imaging/.*\.cc$", r"tests/bench/sample_bench\.cc$")),
     ("DCMTK", r"dcmtk/", (r"site_agent/imaging/.*\.cc$", r"privacy/deid/(?!deidentifier\.h$)",
                           r"site_agent/intake/.*_test\.cc$", r"site_agent/receive/.*\.cc$", TESTS)),
     ("OpenSSL", r"openssl/", (r"privacy/crypto/", r"tests/bench/tls_floor\.cc$")),

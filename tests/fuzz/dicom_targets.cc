@@ -1,0 +1,12 @@
+#include "tests/fuzz/target.h"
+
+namespace consilium::fuzz {
+
+std::vector<Target> DicomTargets() {
+  std::vector<Target> all = DeidTargets();
+  const std::vector<Target> more = ImagingTargets();
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+}  // namespace consilium::fuzz
