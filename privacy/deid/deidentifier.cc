@@ -153,7 +153,7 @@ struct Deidentifier::Rep {
     std::string png;
   };
   absl::StatusOr<Cleaned> CleanPixels(DcmDataset& dataset, const Facts& facts, Pixels pixels,
-                                      const PatientTokens& tokens, DeidReport& report) const;
+                                      DeidReport& report) const;
 };
 
 absl::StatusOr<Deidentifier::Rep::Facts> Deidentifier::Rep::Judge(const SourceFile& source,
@@ -211,7 +211,7 @@ absl::Status Deidentifier::Rep::Rebuild(const SourceFile& source, const Facts& f
                        source.Parse(SourceFile::Extent::kWhole, Skipping(report)));
   Cleaned cleaned;
   if (source.layout().has_pixels || HasFloatPixels(source)) {
-    CSL_ASSIGN_OR_RETURN(cleaned, CleanPixels(*dataset, facts, pixels, tokens, report));
+    CSL_ASSIGN_OR_RETURN(cleaned, CleanPixels(*dataset, facts, pixels, report));
   }
   DatasetRewriter rewriter(identities, tokens, profile, report);
   CSL_RETURN_IF_ERROR(rewriter.Rewrite(*dataset, cleaned.by_us));
@@ -226,9 +226,8 @@ absl::Status Deidentifier::Rep::Rebuild(const SourceFile& source, const Facts& f
 }
 
 absl::StatusOr<Deidentifier::Rep::Cleaned> Deidentifier::Rep::CleanPixels(
-    DcmDataset& dataset, const Facts& facts, Pixels pixels, const PatientTokens& tokens,
-    DeidReport& report) const {
-  CSL_RETURN_IF_ERROR(ExactPixels(dataset, tokens, report));
+    DcmDataset& dataset, const Facts& facts, Pixels pixels, DeidReport& report) const {
+  CSL_RETURN_IF_ERROR(ExactPixels(dataset, report));
   Cleaned cleaned;
   const bool show = pixels == Pixels::kShow;
   if (facts.pixels.risk == PixelRisk::kNone && !show) return cleaned;
