@@ -78,9 +78,13 @@ bool DecidesAboutPixels(const TopElement& element) {
     case 0x00080008:  // ImageType
     case 0x00080016:  // SOPClassUID
     case 0x00080018:  // SOPInstanceUID
+    case 0x00080060:  // Modality
+    case 0x00080070:  // Manufacturer
+    case 0x00081090:  // ManufacturerModelName
     case 0x00100020:  // PatientID
     case 0x00180015:  // BodyPartExamined
     case 0x00180050:  // SliceThickness
+    case 0x00181020:  // SoftwareVersions
     case 0x0020000D:  // StudyInstanceUID
     case 0x00280002:  // SamplesPerPixel
     case 0x00280004:  // PhotometricInterpretation
@@ -242,8 +246,7 @@ absl::StatusOr<Deidentifier::Rep::Cleaned> Deidentifier::Rep::CleanPixels(
   if (profile.pixels == PixelPolicy::kHold) {
     return absl::FailedPreconditionError(facts.pixels.reason);
   }
-  CSL_RETURN_IF_ERROR(pictures->BlackOut());
-  ++report.pictures_blackened;
+  CSL_RETURN_IF_ERROR(pictures->BlackOut(facts.pixels.rules, report));
   cleaned.by_us = PixelsCleaned::kYes;
   return cleaned;
 }

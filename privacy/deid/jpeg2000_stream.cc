@@ -39,7 +39,7 @@ constexpr uint64_t kTilesMax = 1024;
 constexpr uint64_t kPrecinctsMax = uint64_t{1} << 17;
 constexpr uint64_t kCodeBlocksMax = uint64_t{1} << 17;
 // A blank picture of any size compresses to next to nothing, so a share is free.
-constexpr uint64_t kSamplesFree = uint64_t{4} << 20;
+constexpr uint64_t kSamplesFree = uint64_t{16} << 20;
 constexpr uint64_t kSamplesPerByteMax = 512;
 constexpr uint64_t kSamplesMax = uint64_t{1} << 26;
 // Each packet takes a byte at least; a stream that was cut short lacks its last ones.

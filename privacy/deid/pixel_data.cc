@@ -152,9 +152,8 @@ absl::Status Decode(DcmDataset& dataset, E_TransferSyntax syntax, const PixelSha
              : absl::UnimplementedError("encoded pixels that cannot be decoded");
 }
 
-}  // namespace
-
-PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile) {
+// Without the rules for devices.
+PixelVerdict JudgeKind(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile) {
   if (TextOf(dataset, DCM_BurnedInAnnotation) == "YES") {
     return {PixelRisk::kLook, "the file says that its pixels show text"};
   }
@@ -176,6 +175,19 @@ PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile
             "a secondary image may show text"};
   }
   return {};
+}
+
+}  // namespace
+
+PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile) {
+  PixelVerdict verdict = JudgeKind(dataset, kind, profile);
+  if (kind == ObjectKind::kMask) return verdict;
+  verdict.rules = MatchingPixelRules(dataset, profile.pixel_regions);
+  if (!verdict.rules.empty() && verdict.risk != PixelRisk::kLook) {
+    verdict.risk = PixelRisk::kLook;
+    verdict.reason = "a device that is known to write into its pictures";
+  }
+  return verdict;
 }
 
 absl::Status ExactPixels(DcmDataset& dataset, DeidReport& report) {

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "privacy/deid/deidentifier.h"
 #include "privacy/deid/object_kind.h"
+#include "privacy/deid/pixel_rules.h"
 
 class DcmDataset;
 
@@ -25,9 +27,10 @@ enum class PixelRisk {
 struct PixelVerdict {
   PixelRisk risk = PixelRisk::kNone;
   const char* reason = "";  // for people; no value of the file
+  std::vector<const PixelRule*> rules = {};  // that know where there is text; of the profile or static
 };
 
-// By the header alone. That it sees no risk is no proof; BurnedInAnnotation of NO is none either.
+// By the header alone; `profile` must outlive the verdict. That it sees no risk is no proof; BurnedInAnnotation of NO is none either.
 PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile);
 
 // Decodes encapsulated pixels, so that no comment of a codec stays; cuts native pixels to rows x

@@ -156,6 +156,8 @@ std::vector<std::string> ProfileSeeds() {
   return {privacy::ProfileToYaml(privacy::DeidProfile()),
           "dates: full\nvocabulary: [kopf, b1000]\n",
           "pixels: blackout\nhold_faces: true\n",
+          "pixel_regions: [{name: a, modality: US, image_type: [X], rows: 9, columns: 9, top: 2, "
+          "keep: [[1, 2, 3, 4]]}]\n",
           "{}",
           "dates: [modified]\n",
           "&a [*a]\n"};

@@ -82,6 +82,7 @@ class JudgeTest(unittest.TestCase):
     def test_blackout_releases_pictures_without_their_text(self):
         outputs, texts, report = self.run_tool("blackout", "--pixel-policy", "blackout")
         self.gates(outputs, texts, report, {"113100"}, 0.25)
+        self.assertGreater(report["deidentification"]["pixel_rules"]["ultrasound-regions"], 0)
         released = {p.key for p, _, _ in outputs.pairs if p.banner is not None}
         banners = {p.key for p in self.archive.files if p.banner is not None}
         self.assertGreaterEqual(len(released), len(banners) - 3, f"of {len(banners)} banners")
