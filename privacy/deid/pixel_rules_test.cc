@@ -194,6 +194,23 @@ TEST_F(PixelRulesFileTest, BlackensByRuleAndCountsByName) {
   EXPECT_EQ(sum.pixel_rules["foot"], 2);
 }
 
+TEST_F(PixelRulesFileTest, RulesSeeAllTheyAskForWhenAFileIsJudged) {
+  DcmFileFormat file;
+  PutSonogram(*file.getDataset());
+  Put(*file.getDataset(), DCM_SOPClassUID, UID_CTImageStorage);
+  for (const PixelRule& rule :
+       std::vector<PixelRule>{{.modality = "US"},
+                              {.sop_class = UID_CTImageStorage},
+                              {.manufacturer = "acme*"},
+                              {.model = "sono*"},
+                              {.modality = "US", .software = "VE1"},
+                              {.modality = "US", .image_type = {"PRIMARY"}}}) {
+    DeidProfile profile;
+    profile.pixel_regions = {rule};
+    EXPECT_TRUE(absl::IsFailedPrecondition(Run(file, profile).status()));
+  }
+}
+
 TEST_F(PixelRulesFileTest, ADeviceThatWritesIntoItsScansIsNoLongerTaken) {
   DcmFileFormat file;
   PutSonogram(*file.getDataset());

@@ -37,7 +37,7 @@ struct DeidProfile {
   std::string name = "training-store";
   PixelPolicy pixels = PixelPolicy::kHold;
   SecondaryImages secondary_images = SecondaryImages::kInspect;
-  bool hold_faces = false;  // head images from which a face could be rendered are held back
+  bool hold_faces = false;  // images from which a face could be rendered are held back
   bool clean_graphics = false;            // presentation states stay, their texts replaced
   bool clean_structured_content = false;  // reports stay, their texts replaced
   bool clean_descriptors = true;          // descriptions stay, word by word from a vocabulary
