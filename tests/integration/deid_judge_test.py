@@ -7,6 +7,7 @@ Needs the DICOM corpus of the shared data, pydicom and numpy of Debian, and the 
 dicom3tools; exits with 77 (skipped), saying what is missing, where one is absent.
 """
 import argparse
+import io
 import json
 import pathlib
 import resource
@@ -124,28 +125,66 @@ def processor_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
+def hostile_streams(base):
+    """Name -> file: a small JPEG 2000 picture, changed to claim what it does not have."""
+    dataset = pydicom.dcmread(base)
+    stream, = decode_data_sequence(dataset.PixelData)
+    siz, cod, sot = (stream.index(bytes((0xFF, code))) for code in (0x51, 0x52, 0x90))
+
+    def changed(at, value):
+        return stream[:at] + value + stream[at + len(value):]
+
+    def side(length):
+        return length.to_bytes(4, "big")
+    wide = side(65535)
+    streams = {"tiles": changed(siz + 22, side(1) + side(1)), "layers": changed(cod + 6, b"\xff\xff"),
+               "huge": changed(siz + 6, wide + wide)[:siz + 22] + wide + wide + stream[siz + 30:],
+               "cut": stream[:len(stream) // 2], "part": changed(sot + 6, b"\x7f\xff\xff\xff"),
+               "comments": stream[:sot] + b"\xff\x64\0\4\0\1" * 200_000 + stream[sot:]}
+    for name, bytes_of_it in streams.items():
+        dataset.Rows = dataset.Columns = 65535 if name == "huge" else 64
+        dataset.PixelData = encapsulate([bytes_of_it])
+        file = io.BytesIO()
+        pydicom.dcmwrite(file, dataset)
+        yield f"jpeg_2000_{name}.dcm", file.getvalue()
+
+
 class HostileTest(unittest.TestCase):
+    def verdict(self, path):
+        """The account that the program gave of the file, which must be one."""
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            source = folder / "in"
+            source.mkdir()
+            shutil.copy(path, source)
+            start = processor_seconds()
+            done, report = deidentify(source, folder / "out", check=False)
+            seconds = processor_seconds() - start
+            self.assertIn(done.returncode, (0, 3), done.stderr[-500:])
+            told = json.loads(report.read_text())
+            self.assertEqual(told["files_written"] + sum(told["held_back"].values()), 1)
+            self.assertLess(seconds, 2, "processor time, the program's start with it")
+            self.assertEqual({p.name for p in folder.iterdir()}, {"in", "out", "out.json"})
+            for written in (folder / "out").rglob("*.dcm"):
+                data = written.read_bytes()
+                self.assertNotEqual(data, path.read_bytes())
+                self.assertEqual(data[:128], b"\0" * 128)
+            return told
+
     def test_every_hostile_file_gets_a_verdict(self):
         before = {path for path in SHARED.rglob("*")}
         for path in sorted((SHARED / "dicom-corpus" / "generated" / "hostile").iterdir()):
-            with self.subTest(path.name), tempfile.TemporaryDirectory() as folder:
-                folder = pathlib.Path(folder)
-                source = folder / "in"
-                source.mkdir()
-                shutil.copy(path, source)
-                start = processor_seconds()
-                done, report = deidentify(source, folder / "out", check=False)
-                seconds = processor_seconds() - start
-                self.assertIn(done.returncode, (0, 3), done.stderr[-500:])
-                told = json.loads(report.read_text())
-                self.assertEqual(told["files_written"] + sum(told["held_back"].values()), 1)
-                self.assertLess(seconds, 2, "processor time, the program's start with it")
-                self.assertEqual({p.name for p in folder.iterdir()}, {"in", "out", "out.json"})
-                for written in (folder / "out").rglob("*.dcm"):
-                    data = written.read_bytes()
-                    self.assertNotEqual(data, path.read_bytes())
-                    self.assertEqual(data[:128], b"\0" * 128)
+            with self.subTest(path.name):
+                self.verdict(path)
         self.assertEqual({path for path in SHARED.rglob("*")}, before)
+        base = SHARED / "dicom-corpus" / "ts" / "MR_small_jp2klossless.dcm"
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in hostile_streams(base):
+                path = pathlib.Path(folder) / name
+                path.write_bytes(data)
+                with self.subTest(name):
+                    written = self.verdict(path)["files_written"]
+                    self.assertEqual(written, 1 if "comments" in name else 0)
         peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         print(f"hostile files: peak {peak_mib:.0f} MiB", file=sys.stderr)
         self.assertLess(peak_mib, 256)
@@ -182,7 +221,7 @@ def missing():
 
 
 def main():
-    global BIN, SHARED, SEED, judge, plant, pydicom
+    global BIN, SHARED, SEED, decode_data_sequence, encapsulate, judge, plant, pydicom
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--shared", type=pathlib.Path, required=True)
@@ -194,6 +233,7 @@ def main():
         print(f"skipped: {', '.join(absent)} missing")
         sys.exit(SKIPPED)
     import pydicom
+    from pydicom.encaps import decode_data_sequence, encapsulate
     import deid_judge as judge
     import deid_judge_plant as plant
     unittest.main(argv=[sys.argv[0], *rest])
