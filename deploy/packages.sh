@@ -4,7 +4,7 @@
 CONSILIUM_PACKAGES=(
   ca-certificates cmake ninja-build g++ ccache pkg-config
   libtorch-dev libopenblas0-pthread
-  libinsighttoolkit5-dev libdcmtk-dev dcmtk libgdcm-tools
+  libinsighttoolkit5-dev libdcmtk-dev dcmtk libgdcm-tools libopenjp2-7-dev
   libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev
   librocksdb-dev libabsl-dev libssl-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev
@@ -15,7 +15,7 @@ CONSILIUM_PACKAGES=(
 CONSILIUM_TEST_PACKAGES=(
   dicom3tools python3 python3-torch python3-numpy python3-pydicom python3-nibabel python3-scipy
   python3-yaml prometheus rsyslog rsyslog-gnutls libxml2-utils systemd podman runc poppler-utils
-  libfaketime iproute2 orthanc clang-14 libclang-rt-14-dev
+  libfaketime iproute2 libopenjp2-tools orthanc clang-14 libclang-rt-14-dev
 )
 
 step() { printf '\n== %s\n' "$*"; }

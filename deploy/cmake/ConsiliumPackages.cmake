@@ -18,6 +18,7 @@ find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 # Debian's cpp-httplib is a compiled library that brings no CMake files.
 pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
+pkg_check_modules(OPENJPEG REQUIRED IMPORTED_TARGET libopenjp2)
 find_package(GTest REQUIRED)
 find_package(benchmark)
 # libharu, which has no CMake file of its own.

@@ -15,6 +15,7 @@ void DeidReport::Add(const DeidReport& other) {
   texts_scrubbed += other.texts_scrubbed;
   hidden_bytes_dropped += other.hidden_bytes_dropped;
   pictures_blackened += other.pictures_blackened;
+  for (const auto& [rule, matched] : other.pixel_rules) pixel_rules[rule] += matched;
 }
 
 }  // namespace consilium::privacy

@@ -3,6 +3,8 @@
 #define CONSILIUM_PRIVACY_DEID_DEID_REPORT_H_
 
 #include <cstdint>
+#include <map>
+#include <string>
 
 namespace consilium::privacy {
 
@@ -20,6 +22,7 @@ struct DeidReport {
   int64_t texts_scrubbed = 0;        // kept texts from which a word was taken
   int64_t hidden_bytes_dropped = 0;  // preamble, padding, behind the pixels
   int64_t pictures_blackened = 0;    // files in whose pixels text was looked for and blackened
+  std::map<std::string, int64_t> pixel_rules = {};  // of these, by the rule that knew of the text
   void Add(const DeidReport& other);
 };
 

@@ -4,15 +4,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dctk.h"
 #include "privacy/crypto/sha256.h"
 #include "privacy/deid/dataset_rewriter.h"
 #include "privacy/deid/dicom_writer.h"
 #include "privacy/deid/element_text.h"
+#include "privacy/deid/head_image.h"
 #include "privacy/deid/header_rewriter.h"
 #include "privacy/deid/identity_map.h"
 #include "privacy/deid/object_kind.h"
@@ -46,24 +45,6 @@ absl::Status CheckKind(ObjectKind kind, const DeidProfile& profile) {
   }
 }
 
-// Voxels from which a face can be rendered (notes of PS3.15 E.3.2).
-bool ShowsFace(DcmDataset& dataset) {
-  constexpr double kVoxelMmMax = 2;
-  const std::string part = TextOf(dataset, DCM_BodyPartExamined);
-  if (part != "HEAD" && part != "BRAIN" && part != "SKULL" && part != "FACE" &&
-      part != "HEADNECK") {
-    return false;
-  }
-  const std::string spacing = TextOf(dataset, DCM_PixelSpacing);
-  const std::string thickness = TextOf(dataset, DCM_SliceThickness);
-  for (const absl::string_view text :
-       absl::StrSplit(absl::StrCat(spacing, "\\", thickness), '\\')) {
-    double mm = 0;
-    if (!absl::SimpleAtod(text, &mm) || mm >= kVoxelMmMax) return false;
-  }
-  return true;
-}
-
 bool HasFloatPixels(const SourceFile& source) {
   constexpr uint32_t kFloat = 0x7FE00008, kDoubleFloat = 0x7FE00009;
   return std::any_of(source.layout().elements.begin(), source.layout().elements.end(),
@@ -78,16 +59,17 @@ bool DecidesAboutPixels(const TopElement& element) {
     case 0x00080008:  // ImageType
     case 0x00080016:  // SOPClassUID
     case 0x00080018:  // SOPInstanceUID
+    case 0x00080060:  // Modality
+    case 0x00080070:  // Manufacturer
+    case 0x00081090:  // ManufacturerModelName
     case 0x00100020:  // PatientID
-    case 0x00180015:  // BodyPartExamined
-    case 0x00180050:  // SliceThickness
+    case 0x00181020:  // SoftwareVersions
     case 0x0020000D:  // StudyInstanceUID
     case 0x00280002:  // SamplesPerPixel
     case 0x00280004:  // PhotometricInterpretation
     case 0x00280008:  // NumberOfFrames
     case 0x00280010:  // Rows
     case 0x00280011:  // Columns
-    case 0x00280030:  // PixelSpacing
     case 0x00280100:  // BitsAllocated
     case 0x00280101:  // BitsStored
     case 0x00280102:  // HighBit
@@ -153,13 +135,16 @@ struct Deidentifier::Rep {
     std::string png;
   };
   absl::StatusOr<Cleaned> CleanPixels(DcmDataset& dataset, const Facts& facts, Pixels pixels,
-                                      const PatientTokens& tokens, DeidReport& report) const;
+                                      DeidReport& report) const;
 };
 
 absl::StatusOr<Deidentifier::Rep::Facts> Deidentifier::Rep::Judge(const SourceFile& source,
                                                                   Pixels pixels) const {
-  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> parsed,
-                       source.Parse(SourceFile::Extent::kHeader, DecidesAboutPixels));
+  CSL_ASSIGN_OR_RETURN(
+      const std::unique_ptr<DcmDataset> parsed,
+      source.Parse(SourceFile::Extent::kHeader, [this](const TopElement& element) {
+        return DecidesAboutPixels(element) || (profile.hold_faces && DecidesAboutFace(element.tag));
+      }));
   DcmDataset& header = *parsed;
   Facts facts;
   facts.kind = KindOfObject(TextOf(header, DCM_SOPClassUID));
@@ -169,8 +154,8 @@ absl::StatusOr<Deidentifier::Rep::Facts> Deidentifier::Rep::Judge(const SourceFi
   }
   facts.terms = TermsOf(identities, header);
   const bool show = pixels == Pixels::kShow;
-  if (!show && profile.hold_faces && facts.kind == ObjectKind::kScan && ShowsFace(header)) {
-    return absl::FailedPreconditionError("a head from which a face could be rendered");
+  if (!show && profile.hold_faces && facts.kind == ObjectKind::kScan) {
+    if (const char* reason = FaceRisk(header)) return absl::FailedPreconditionError(reason);
   }
   if (!source.layout().has_pixels && !HasFloatPixels(source)) {
     if (facts.kind == ObjectKind::kScan || facts.kind == ObjectKind::kMask ||
@@ -211,7 +196,7 @@ absl::Status Deidentifier::Rep::Rebuild(const SourceFile& source, const Facts& f
                        source.Parse(SourceFile::Extent::kWhole, Skipping(report)));
   Cleaned cleaned;
   if (source.layout().has_pixels || HasFloatPixels(source)) {
-    CSL_ASSIGN_OR_RETURN(cleaned, CleanPixels(*dataset, facts, pixels, tokens, report));
+    CSL_ASSIGN_OR_RETURN(cleaned, CleanPixels(*dataset, facts, pixels, report));
   }
   DatasetRewriter rewriter(identities, tokens, profile, report);
   CSL_RETURN_IF_ERROR(rewriter.Rewrite(*dataset, cleaned.by_us));
@@ -226,9 +211,8 @@ absl::Status Deidentifier::Rep::Rebuild(const SourceFile& source, const Facts& f
 }
 
 absl::StatusOr<Deidentifier::Rep::Cleaned> Deidentifier::Rep::CleanPixels(
-    DcmDataset& dataset, const Facts& facts, Pixels pixels, const PatientTokens& tokens,
-    DeidReport& report) const {
-  CSL_RETURN_IF_ERROR(ExactPixels(dataset, tokens, report));
+    DcmDataset& dataset, const Facts& facts, Pixels pixels, DeidReport& report) const {
+  CSL_RETURN_IF_ERROR(ExactPixels(dataset, report));
   Cleaned cleaned;
   const bool show = pixels == Pixels::kShow;
   if (facts.pixels.risk == PixelRisk::kNone && !show) return cleaned;
@@ -243,8 +227,7 @@ absl::StatusOr<Deidentifier::Rep::Cleaned> Deidentifier::Rep::CleanPixels(
   if (profile.pixels == PixelPolicy::kHold) {
     return absl::FailedPreconditionError(facts.pixels.reason);
   }
-  CSL_RETURN_IF_ERROR(pictures->BlackOut());
-  ++report.pictures_blackened;
+  CSL_RETURN_IF_ERROR(pictures->BlackOut(facts.pixels.rules, report));
   cleaned.by_us = PixelsCleaned::kYes;
   return cleaned;
 }

@@ -8,9 +8,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "dcmtk/dcmdata/dcpixel.h"
-#include "dcmtk/dcmdata/dcpixseq.h"
-#include "dcmtk/dcmdata/dcpxitem.h"
 #include "privacy/deid/element_text.h"
+#include "privacy/deid/jpeg2000_pixels.h"
 #include "privacy/deid/stored_bits.h"
 #include "proto/base/status.h"
 
@@ -140,53 +139,21 @@ absl::Status CutFloats(DcmDataset& dataset, DeidReport& report) {
   return absl::OkStatus();
 }
 
-// Drops what lies behind the last end marker.
-absl::Status CutBehindEnd(DcmPixelItem& item, absl::string_view bytes, DeidReport& report) {
-  const size_t end = bytes.rfind("\xFF\xD9");
-  if (end == absl::string_view::npos) {
-    return absl::InvalidArgumentError("the encoded pixels have no end");
+absl::Status Decode(DcmDataset& dataset, E_TransferSyntax syntax, const PixelShape& shape,
+                    DeidReport& report) {
+  if (syntax == EXS_JPEG2000 || syntax == EXS_JPEG2000LosslessOnly) {
+    return DecodeJpeg2000Pixels(dataset, shape, report);
   }
-  std::vector<Uint8> cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(end) + 2);
-  if (cut.size() % 2 != 0) cut.push_back(0);
-  if (cut.size() >= bytes.size()) return absl::OkStatus();
-  report.hidden_bytes_dropped += static_cast<int64_t>(bytes.size() - cut.size());
-  if (item.putUint8Array(cut.data(), cut.size()).bad()) {
-    return absl::InvalidArgumentError("the pixel data cannot be rewritten");
-  }
-  return absl::OkStatus();
+  // A frame's worth of memory follows from the header; a header that lies is caught here.
+  constexpr uint64_t kDecodedBytesMax = uint64_t{2} << 30;
+  if (shape.bytes > kDecodedBytesMax) return absl::InvalidArgumentError("the image is too large");
+  return dataset.chooseRepresentation(EXS_LittleEndianExplicit, nullptr).good()
+             ? absl::OkStatus()
+             : absl::UnimplementedError("encoded pixels that cannot be decoded");
 }
 
-// JPEG 2000 cannot be decoded here.
-absl::Status CutFragments(DcmPixelData& pixels, E_TransferSyntax syntax,
-                          const PatientTokens& tokens, DeidReport& report) {
-  DcmPixelSequence* fragments = nullptr;
-  if (pixels.getEncapsulatedRepresentation(syntax, nullptr, fragments).bad() ||
-      fragments == nullptr || fragments->card() < 2) {
-    return absl::InvalidArgumentError("the pixel data has no fragments");
-  }
-  DcmPixelItem* item = nullptr;
-  // The offset table may be empty, and then holds nothing else.
-  if (fragments->getItem(item, 0).bad() || item->clear().bad()) {
-    return absl::InvalidArgumentError("the pixel data cannot be rewritten");
-  }
-  std::string joined;  // an identity may begin in one fragment and end in the next
-  for (unsigned long i = 1; i < fragments->card(); ++i) {
-    Uint8* bytes = nullptr;
-    if (fragments->getItem(item, i).bad() || item->getUint8Array(bytes).bad() || bytes == nullptr) {
-      return absl::InvalidArgumentError("a pixel fragment cannot be read");
-    }
-    joined.append(reinterpret_cast<const char*>(bytes), item->getLength());
-  }
-  if (tokens.HitsBytes(joined)) {
-    return absl::FailedPreconditionError("an identity inside the encoded pixels");
-  }
-  const size_t last = item->getLength();
-  return CutBehindEnd(*item, absl::string_view(joined).substr(joined.size() - last), report);
-}
-
-}  // namespace
-
-PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile) {
+// Without the rules for devices.
+PixelVerdict JudgeKind(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile) {
   if (TextOf(dataset, DCM_BurnedInAnnotation) == "YES") {
     return {PixelRisk::kLook, "the file says that its pixels show text"};
   }
@@ -210,7 +177,20 @@ PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile
   return {};
 }
 
-absl::Status ExactPixels(DcmDataset& dataset, const PatientTokens& tokens, DeidReport& report) {
+}  // namespace
+
+PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile) {
+  PixelVerdict verdict = JudgeKind(dataset, kind, profile);
+  if (kind == ObjectKind::kMask) return verdict;
+  verdict.rules = MatchingPixelRules(dataset, profile.pixel_regions);
+  if (!verdict.rules.empty() && verdict.risk != PixelRisk::kLook) {
+    verdict.risk = PixelRisk::kLook;
+    verdict.reason = "a device that is known to write into its pictures";
+  }
+  return verdict;
+}
+
+absl::Status ExactPixels(DcmDataset& dataset, DeidReport& report) {
   CSL_ASSIGN_OR_RETURN(const PixelShape shape, ShapeOf(dataset));
   const E_TransferSyntax syntax = dataset.getOriginalXfer();
   DcmElement* element = nullptr;
@@ -219,14 +199,8 @@ absl::Status ExactPixels(DcmDataset& dataset, const PatientTokens& tokens, DeidR
     return absl::InvalidArgumentError("no pixel data");
   }
   if (DcmXfer(syntax).isEncapsulated()) {
-    if (syntax == EXS_JPEG2000 || syntax == EXS_JPEG2000LosslessOnly) {
-      return CutFragments(static_cast<DcmPixelData&>(*element), syntax, tokens, report);
-    }
-    // A frame's worth of memory follows from the header; a header that lies is caught here.
-    constexpr uint64_t kDecodedBytesMax = uint64_t{2} << 30;
-    if (shape.bytes > kDecodedBytesMax) return absl::InvalidArgumentError("the image is too large");
-    if (dataset.chooseRepresentation(EXS_LittleEndianExplicit, nullptr).bad() ||
-        dataset.findAndGetElement(DCM_PixelData, element).bad()) {
+    CSL_RETURN_IF_ERROR(Decode(dataset, syntax, shape, report));
+    if (dataset.findAndGetElement(DCM_PixelData, element).bad()) {
       return absl::UnimplementedError("encoded pixels that cannot be decoded");
     }
     dataset.removeAllButCurrentRepresentations();

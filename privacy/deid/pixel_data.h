@@ -4,13 +4,14 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "privacy/deid/deidentifier.h"
 #include "privacy/deid/object_kind.h"
-#include "privacy/deid/patient_tokens.h"
+#include "privacy/deid/pixel_rules.h"
 
 class DcmDataset;
 
@@ -26,18 +27,18 @@ enum class PixelRisk {
 struct PixelVerdict {
   PixelRisk risk = PixelRisk::kNone;
   const char* reason = "";  // for people; no value of the file
+  std::vector<const PixelRule*> rules = {};  // that know where there is text; of the profile or static
 };
 
-// By the header alone. That it sees no risk is no proof; BurnedInAnnotation of NO is none either.
+// By the header alone; `profile` must outlive the verdict. That it sees no risk is no proof; BurnedInAnnotation of NO is none either.
 PixelVerdict JudgePixels(DcmDataset& dataset, ObjectKind kind, const DeidProfile& profile);
 
-// Decodes what DCMTK can decode, so that no comment of a codec stays; cuts native pixels to rows x
-// columns x samples x frames x bits and clears what lies outside the stored bits. JPEG 2000 stays
-// encoded, cut behind its last end marker, with an empty offset table. Counts in
+// Decodes encapsulated pixels, so that no comment of a codec stays; cuts native pixels to rows x
+// columns x samples x frames x bits and clears what lies outside the stored bits. Counts in
 // report.hidden_bytes_dropped.
-// INVALID_ARGUMENT: pixels absent or shorter than the image, or bits that contradict each other.
-// UNIMPLEMENTED: encoding not covered. FAILED_PRECONDITION: a token inside encoded pixels.
-absl::Status ExactPixels(DcmDataset& dataset, const PatientTokens& tokens, DeidReport& report);
+// INVALID_ARGUMENT: pixels absent, broken or shorter than the image, or bits that contradict each
+// other. UNIMPLEMENTED: encoding not covered.
+absl::Status ExactPixels(DcmDataset& dataset, DeidReport& report);
 
 struct PixelShape {
   uint64_t rows = 0, columns = 0, samples = 1, frames = 1;

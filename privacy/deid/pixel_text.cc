@@ -118,39 +118,6 @@ std::vector<PixelBox> Pictures::Text() const {
 
 bool Pictures::ShowText() const { return !Text().empty(); }
 
-std::vector<PixelBox> Pictures::OutsideRegions() const {
-  DcmSequenceOfItems* regions = nullptr;
-  if (dataset_.findAndGetSequence(DCM_SequenceOfUltrasoundRegions, regions).bad() ||
-      regions == nullptr) {
-    return {};
-  }
-  // Row by row what no region covers: regions may overlap.
-  std::vector<PixelBox> boxes;
-  for (int row = 0; row < static_cast<int>(rows_); ++row) {
-    std::vector<bool> covered(columns_, false);
-    for (unsigned long i = 0; i < regions->card(); ++i) {
-      Uint32 left = 0, top = 0, right = 0, bottom = 0;
-      DcmItem& region = *regions->getItem(i);
-      if (region.findAndGetUint32(DCM_RegionLocationMinX0, left).bad() ||
-          region.findAndGetUint32(DCM_RegionLocationMinY0, top).bad() ||
-          region.findAndGetUint32(DCM_RegionLocationMaxX1, right).bad() ||
-          region.findAndGetUint32(DCM_RegionLocationMaxY1, bottom).bad()) {
-        continue;
-      }
-      const auto line = static_cast<Uint32>(row);
-      if (line < top || line > bottom) continue;
-      for (size_t x = left; x <= right && x < columns_; ++x) covered[x] = true;
-    }
-    for (int begin = 0; begin < static_cast<int>(columns_);) {
-      int end = begin;
-      while (end < static_cast<int>(columns_) && !covered[end]) ++end;
-      if (end > begin) boxes.push_back({row, begin, 1, end - begin});
-      begin = end + 1;
-    }
-  }
-  return boxes;
-}
-
 void Pictures::Fill(const PixelBox& box) {
   const size_t pixels = rows_ * columns_;
   for (size_t frame = 0; frame < frames_; ++frame) {
@@ -168,8 +135,17 @@ void Pictures::Fill(const PixelBox& box) {
   }
 }
 
-absl::Status Pictures::BlackOut() {
-  for (const PixelBox& box : OutsideRegions()) Fill(box);
+absl::Status Pictures::BlackOut(const std::vector<const PixelRule*>& rules, DeidReport& report) {
+  const int rows = static_cast<int>(rows_), columns = static_cast<int>(columns_);
+  ++report.pictures_blackened;
+  for (const PixelRule* const rule : rules) {
+    for (const PixelBox& box : BoxesOf(*rule, rows, columns)) Fill(box);
+    ++report.pixel_rules[rule->name];
+  }
+  if (const auto outside = OutsideUltrasoundRegions(dataset_, rows, columns); outside.has_value()) {
+    for (const PixelBox& box : *outside) Fill(box);
+    ++report.pixel_rules[kUltrasoundRegionsRule];
+  }
   for (int round = 0; round < kRoundsMax; ++round) {
     const std::vector<PixelBox> boxes = Text();
     if (boxes.empty()) return Store();

@@ -2,7 +2,11 @@
 #ifndef CONSILIUM_PRIVACY_DEID_PIXEL_TEXT_H_
 #define CONSILIUM_PRIVACY_DEID_PIXEL_TEXT_H_
 
+#include <vector>
+
 #include "absl/status/statusor.h"
+#include "privacy/deid/deidentifier.h"
+#include "privacy/deid/pixel_rules.h"
 #include "privacy/deid/text_regions.h"
 
 class DcmDataset;
@@ -19,10 +23,11 @@ class Pictures {
 
   // In any frame.
   bool ShowText() const;
-  // Blackens lines of text, in all frames where any has them, and what lies outside the regions that
-  // an ultrasound image declares. Repeats until no text is found.
-  // FAILED_PRECONDITION: text is still found afterwards; the data set is then not to be used.
-  absl::Status BlackOut();
+  // Blackens, in all frames, what `rules` say, what lies outside the regions that an ultrasound
+  // image declares, and lines of text where any frame has them. Repeats until no text is found.
+  // Counts the picture, and each rule by its name. FAILED_PRECONDITION: text is still found
+  // afterwards; the data set is then not to be used.
+  absl::Status BlackOut(const std::vector<const PixelRule*>& rules, DeidReport& report);
   // A frame from the middle.
   GreyFrame Middle() const { return Grey(frames_ / 2); }
 
@@ -33,7 +38,6 @@ class Pictures {
   int Luminance(size_t frame, size_t pixel) const;
   uint16_t Sample(size_t frame, size_t pixel, size_t sample) const;
   std::vector<PixelBox> Text() const;
-  std::vector<PixelBox> OutsideRegions() const;
   void Fill(const PixelBox& box);
   absl::Status Store();
 
@@ -42,7 +46,7 @@ class Pictures {
   bool planar_ = false, wide_ = false, is_signed_ = false, ybr_ = false;
   uint16_t mask_ = 0xFFFF;
   uint16_t black_ = 0;
-  std::vector<uint8_t> palette_;   // luminance by index; empty: no palette
+  std::vector<uint8_t> palette_;  // luminance by index; empty: no palette
   std::vector<uint16_t> samples_of_all_;
 };
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "privacy/crypto/sha256.h"
+#include "privacy/deid/pixel_rules_yaml.h"
 #include "proto/base/bytes.h"
 #include "proto/base/status.h"
 #include "proto/yaml/one_document.h"
@@ -19,10 +20,6 @@ constexpr size_t kProfileBytesMax = 64 << 10;
 constexpr size_t kVocabularyMax = 2000;
 constexpr size_t kWordBytesMax = 32;
 
-struct ProfileDocument {
-  static constexpr const char* kName = "profile";
-  static constexpr const char* kNeededBy = "every profile needs it";
-};
 using Yaml = StrictYaml<ProfileDocument>;
 
 template <typename Enum>
@@ -96,6 +93,9 @@ absl::StatusOr<DeidProfile> FromYaml(const YAML::Node& root) {
   yaml.GetWith("vocabulary", [&](const YAML::Node& node, const std::string& path) {
     return ReadVocabulary(node, path, profile);
   });
+  yaml.GetWith("pixel_regions", [&](const YAML::Node& node, const std::string& path) {
+    return ReadPixelRules(node, path, profile.pixel_regions);
+  });
   CSL_RETURN_IF_ERROR(yaml.Finish());
   const bool is_name = !profile.name.empty() && profile.name.size() <= 64 &&
                        std::all_of(profile.name.begin(), profile.name.end(), [](unsigned char c) {
@@ -139,7 +139,8 @@ std::string ProfileToYaml(const DeidProfile& profile) {
       "\nretain_institution_identity: ", Bool(profile.retain_institution_identity),
       "\nretain_uids: ", Bool(profile.retain_uids),
       "\nretain_safe_private: ", Bool(profile.retain_safe_private), "\nvocabulary: [",
-      absl::StrJoin(profile.vocabulary, ", "), "]\n");
+      absl::StrJoin(profile.vocabulary, ", "), "]\npixel_regions:",
+      PixelRulesToYaml(profile.pixel_regions));
 }
 
 std::string ProfileDigest(const DeidProfile& profile) {

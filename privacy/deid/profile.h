@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "privacy/deid/pixel_rules.h"
 
 namespace consilium::privacy {
 
@@ -36,7 +37,7 @@ struct DeidProfile {
   std::string name = "training-store";
   PixelPolicy pixels = PixelPolicy::kHold;
   SecondaryImages secondary_images = SecondaryImages::kInspect;
-  bool hold_faces = false;  // head images from which a face could be rendered are held back
+  bool hold_faces = false;  // images from which a face could be rendered are held back
   bool clean_graphics = false;            // presentation states stay, their texts replaced
   bool clean_structured_content = false;  // reports stay, their texts replaced
   bool clean_descriptors = true;          // descriptions stay, word by word from a vocabulary
@@ -47,6 +48,7 @@ struct DeidProfile {
   bool retain_uids = false;
   bool retain_safe_private = true;
   std::vector<std::string> vocabulary;  // words that descriptions may hold beyond the built-in ones
+  std::vector<PixelRule> pixel_regions;  // places of text of the site's devices, beside the built-in ones
 };
 
 // Reads a profile file; a key that is not there keeps its default.

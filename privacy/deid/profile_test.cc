@@ -25,6 +25,62 @@ TEST(ProfileTest, ReadsBackToTheSameAndItsDigestNamesIt) {
   EXPECT_EQ(ProfileDigest(profile).size(), 64u);
 }
 
+TEST(ProfileTest, PlacesOfTextReadBackToTheSame) {
+  const char* const text = R"(pixel_regions:
+  - name: room-3
+    modality: US
+    manufacturer: ACME*
+    model: Sono 5
+    software: "4.*"
+    image_type: [ORIGINAL, PRIMARY]
+    rows: 600
+    columns: 800
+    top: 60
+    left: 12
+    blacken: [[700, 60, 100, 20]]
+    keep: [[12, 60, 788, 540]]
+  - {name: rear, sop_class: 1.2.840.10008.5.1.4.1.1.7, rows: 100, bottom: 9}
+)";
+  const auto profile = ParseProfile(text);
+  ASSERT_TRUE(profile.ok()) << profile.status();
+  ASSERT_EQ(profile->pixel_regions.size(), 2u);
+  EXPECT_EQ(profile->pixel_regions[0].blacken[0], (PixelBox{60, 700, 20, 100}));
+  EXPECT_EQ(profile->pixel_regions[1].bottom, 9);
+  const auto again = ParseProfile(ProfileToYaml(*profile));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(ProfileToYaml(*again), ProfileToYaml(*profile));
+  EXPECT_NE(ProfileDigest(*profile), ProfileDigest(DeidProfile()));
+}
+
+TEST(ProfileTest, RefusesPlacesOfTextThatCannotBeMeantAndSaysWhy) {
+  for (const auto& [rule, why] : std::vector<std::pair<std::string, std::string>>{
+           {"{name: a, modality: US, row: 5, top: 2}", "pixel_regions[0].row"},
+           {"{name: a, modality: US, row: 5, top: 2}", "use one of"},
+           {"{modality: US, rows: 5, top: 2}", "pixel_regions[0].name"},
+           {"{name: a, rows: 5, top: 2}", "matches every picture"},
+           {"{name: a, modality: US, rows: 5}", "blackens nothing"},
+           {"{name: a, modality: US, top: 2}", "give rows and columns"},
+           {"{name: a, modality: US, rows: 5, left: 2}", "give rows and columns"},
+           {"{name: a, modality: US, rows: 5, blacken: [[0, 0, 1, 1]]}", "give rows and columns"},
+           {"{name: a, modality: US, rows: 5, top: 3, bottom: 3}", "more than the picture"},
+           {"{name: a, modality: US, rows: 5, top: -1}", "0 to 65535"},
+           {"{name: a, modality: US, rows: 4294967301, top: 1}", "0 to 65535"},
+           {"{name: a, modality: US, rows: 5, columns: 5, blacken: [[3, 3, 3, 1]]}",
+            "does not lie"},
+           {"{name: a, modality: US, rows: 5, columns: 5, keep: [[0, 0, 0, 5]]}", "does not lie"},
+           {"{name: a, modality: US, rows: 5, columns: 5, keep: [[0, 0, 5]]}", "[left, top,"},
+           {"{name: \"a b\", modality: US, rows: 5, top: 1}", "letters, digits"},
+           {"{name: a, modality: \"U\\n\", rows: 5, top: 1}", "without quotes"},
+           {"{name: us-philips-cx50-600, modality: US, rows: 5, top: 1}", "another rule has it"},
+           {"{name: ultrasound-regions, modality: US, rows: 5, top: 1}", "another rule has it"}}) {
+    const absl::Status status = ParseProfile("pixel_regions: [" + rule + "]\n").status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << rule;
+    EXPECT_TRUE(absl::StrContains(status.message(), why)) << rule << ": " << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "line 1")) << status;
+  }
+  EXPECT_FALSE(ParseProfile("pixel_regions: {name: a}\n").ok());
+}
+
 TEST(ProfileTest, WhatIsNotThereIsTheTrainingStore) {
   const auto profile = ParseProfile("dates: full\n");
   ASSERT_TRUE(profile.ok()) << profile.status();

@@ -22,6 +22,15 @@ absl::StatusOr<DicomEncoding> EncodingOf(const DcmXfer& syntax) {
   return syntax.isLittleEndian() ? DicomEncoding::kExplicitLittle : DicomEncoding::kExplicitBig;
 }
 
+// DCMTK 3.6.7 has no name for high-throughput JPEG 2000 (PS3.5 A.4.10), whose files are laid out like
+// those of JPEG 2000.
+const char* NameForDcmtk(const std::string& uid) {
+  if (uid == "1.2.840.10008.1.2.4.201" || uid == "1.2.840.10008.1.2.4.202") {
+    return UID_JPEG2000LosslessOnlyTransferSyntax;
+  }
+  return uid == "1.2.840.10008.1.2.4.203" ? UID_JPEG2000TransferSyntax : uid.c_str();
+}
+
 }  // namespace
 
 void PrepareDcmtk() {
@@ -70,7 +79,7 @@ absl::Status SourceFile::Scan() {
 
 absl::StatusOr<DicomEncoding> SourceFile::ReadPreamble() {
   CSL_ASSIGN_OR_RETURN(const DicomPreamble preamble, ScanPreamble(file_.bytes()));
-  const DcmXfer syntax(preamble.transfer_syntax_uid.c_str());
+  const DcmXfer syntax(NameForDcmtk(preamble.transfer_syntax_uid));
   offset_ = preamble.dataset_offset;
   syntax_ = syntax.getXfer();
   return EncodingOf(syntax);

@@ -20,6 +20,7 @@ Json DeidToJson(const privacy::DeidReport& deid) {
           {"private_removed", deid.private_removed},
           {"private_kept", deid.private_kept},
           {"pictures_blackened", deid.pictures_blackened},
+          {"pixel_rules", deid.pixel_rules},
           {"unlisted_removed", deid.unlisted_removed},
           {"texts_scrubbed", deid.texts_scrubbed},
           {"hidden_bytes_dropped", deid.hidden_bytes_dropped}};

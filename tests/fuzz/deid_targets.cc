@@ -5,8 +5,11 @@
 #include "privacy/deid/deidentifier.h"
 #include "privacy/deid/dicom_scan.h"
 #include "privacy/deid/inflate.h"
+#include "privacy/deid/jpeg2000_decode.h"
+#include "privacy/deid/jpeg2000_stream.h"
 #include "privacy/deid/profile.h"
 #include "privacy/deid/text_regions.h"
+#include "proto/base/bytes.h"
 #include "proto/base/check.h"
 #include "proto/base/file.h"
 #include "tests/fuzz/target.h"
@@ -94,6 +97,22 @@ void RunTextRegions(absl::string_view bytes) {
   }
 }
 
+// What the walk lets pass must not bring the decoder down, and fills the frame or is refused.
+void RunJpeg2000(absl::string_view bytes) {
+  const auto stream = privacy::ScanJpeg2000(bytes);
+  if (!stream.ok()) return;
+  CSL_CHECK(stream->begin < stream->end && stream->end <= bytes.size());
+  privacy::PixelShape shape;
+  shape.rows = stream->rows;
+  shape.columns = stream->columns;
+  shape.samples = static_cast<uint64_t>(stream->components);
+  shape.stored = static_cast<uint16_t>(stream->precision);
+  shape.high_bit = static_cast<uint16_t>(stream->precision - 1);
+  shape.allocated = stream->precision > 8 ? 16 : 8;
+  std::string frame(shape.rows * shape.columns * shape.samples * shape.allocated / 8, '\0');
+  (void)privacy::DecodeJpeg2000(bytes, *stream, shape, absl::MakeSpan(frame));
+}
+
 std::string Little(uint32_t value, int bytes) {
   std::string out;
   for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
@@ -137,6 +156,8 @@ std::vector<std::string> ProfileSeeds() {
   return {privacy::ProfileToYaml(privacy::DeidProfile()),
           "dates: full\nvocabulary: [kopf, b1000]\n",
           "pixels: blackout\nhold_faces: true\n",
+          "pixel_regions: [{name: a, modality: US, image_type: [X], rows: 9, columns: 9, top: 2, "
+          "keep: [[1, 2, 3, 4]]}]\n",
           "{}",
           "dates: [modified]\n",
           "&a [*a]\n"};
@@ -149,11 +170,35 @@ std::vector<std::string> FrameSeeds() {
   return {stripes, std::string(200, '\x07'), "\x01"};
 }
 
+// Made with opj_compress: grey; colour, lossy; two tiles, own precincts, markers at each packet.
+std::vector<std::string> Jpeg2000Seeds() {
+  std::vector<std::string> seeds = {""};
+  for (const char* hex :
+       {"ff4fff510029000000000006000000050000000000000000000000060000000500000000000000000001070101"
+        "ff52000c00000001000104040001ff5c00074040484850ff90000a0000000000380001ff93df80600b7fa8ab02"
+        "74783fa52e897dc7da131f682c7e00800989618a8c7ff6fea1105e49915f0726da8effd9",
+        "ff4fff51002f000000000005000000040000000000000000000000050000000400000000000000000003070101"
+        "070101070101ff52000c00000001010104040000ff5c000b42482457d357d35762ff90000a00000000002b0001"
+        "ff93808080c383438300e81f0acd85a1c243c18006f89a7b06431390880fe4ffd9",
+        "ff4fff510029000000000008000000080000000000000000000000040000000800000000000000000001070101"
+        "ff52000f07020001000204040001001122ff5c000a4040484850484850ff90000a00000000008c0001ff93ff91"
+        "00040000cfb408ff92075fff9100040001c7d404ff92049fff9100040002cfc00a1f50147e0040ff9202b302df"
+        "02b7ff9100040003c7da050fa8067e6040ff9208bf09048bff9100040004c3ea0487d4073f3030ff920d6926e0"
+        "0c057f107bb3ff9100040005c7da0b0fa8123f0020ff9204baf1f52f0179815d07bbff90000a00010000008e00"
+        "01ff93ff9100040000c3e702ff9203ff9100040001c07410ff9207ff9100040002cfc00a1f50147e0040ff9207"
+        "1f06bf05fbff9100040003c0f90141f3819f9810ff92043f0206f3ff9100040004cfc01a3ed048fc00c0ff920e"
+        "11d329f57f00e32cbf036787ff9100040005c3ea048fb4167e6060ff920b6f1cb70c5e0454fb0bd60fffd9"}) {
+    seeds.push_back(HexDecode(hex).value());
+  }
+  return seeds;
+}
+
 }  // namespace
 
 std::vector<Target> DeidTargets() {
   return {{"dicom_scan", RunScan, DicomSeeds},
           {"deidentify", RunDeidentify, DicomSeeds},
+          {"jpeg2000", RunJpeg2000, Jpeg2000Seeds},
           {"deid_profile", RunProfile, ProfileSeeds},
           {"text_regions", RunTextRegions, FrameSeeds}};
 }

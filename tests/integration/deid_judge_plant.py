@@ -14,6 +14,7 @@ import zlib
 import numpy
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.encaps import decode_data_sequence, encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -37,13 +38,24 @@ BASES = (
     ("ts/SC_rgb_jpeg_dcmtk.dcm", 1), ("ts/SC_rgb_rle_2frame.dcm", 1),
     ("overlay/examples_overlay.dcm", 1), ("dicomdir/DICOMDIR", 1),
 )
-# Base files into which a banner is drawn: path, the tool that decodes it, the one that encodes it again
+JPEG_2000 = ["gdcmconv", "--j2k"]
+LOSSY_JPEG_2000 = ["gdcmconv", "--lossy", "--j2k", "-r", "10", "--irreversible"]
+# Base files into which a banner is drawn: path, the tool that decodes it, the one that encodes it
+# again, and how many frames are made of it
 BANNERS = (
-    ("us/examples_rgb_color.dcm", None, None), ("us/examples_palette.dcm", None, None),
-    ("us/examples_palette.dcm", None, ["dcmcrle"]), ("cr-dx/RG3_JPLY", ["dcmdjpeg"], None),
-    ("cr-dx/dx_image.dcm", None, None), ("us/examples_rgb_color.dcm", None, ["dcmcjpeg", "+eb"]),
-    ("mr/MR_small.dcm", None, None), ("overlay/examples_overlay.dcm", None, None),
-    ("overlay/examples_overlay.dcm", None, ["dcmcjpeg"]),
+    ("us/examples_rgb_color.dcm", None, None, 1), ("us/examples_palette.dcm", None, None, 1),
+    ("us/examples_palette.dcm", None, ["dcmcrle"], 1), ("cr-dx/RG3_JPLY", ["dcmdjpeg"], None, 1),
+    ("cr-dx/dx_image.dcm", None, None, 1),
+    ("us/examples_rgb_color.dcm", None, ["dcmcjpeg", "+eb"], 1),
+    ("mr/MR_small.dcm", None, None, 1), ("overlay/examples_overlay.dcm", None, None, 1),
+    ("overlay/examples_overlay.dcm", None, ["dcmcjpeg"], 1),
+    ("us/examples_rgb_color.dcm", None, JPEG_2000, 1),
+    ("us/examples_rgb_color.dcm", None, LOSSY_JPEG_2000, 1),
+    ("us/examples_rgb_color.dcm", None, JPEG_2000, 3),
+    ("us/examples_palette.dcm", None, JPEG_2000, 1), ("cr-dx/dx_image.dcm", None, JPEG_2000, 1),
+    ("cr-dx/RG3_JPLY", ["dcmdjpeg"], JPEG_2000, 1),
+    ("overlay/examples_overlay.dcm", None, JPEG_2000, 1),
+    ("overlay/examples_overlay.dcm", None, LOSSY_JPEG_2000, 1),
 )
 # Text attributes in no row of Table E.1-1 (or that a profile may keep): people write names there.
 UNLISTED = ("ManufacturerModelName SoftwareVersions AcquisitionDeviceProcessingCode "
@@ -97,9 +109,9 @@ class Planter:
             who = self.rng.randrange(len(self.archive.people))
             for source in sorted(self.corpus.glob(pattern))[:count]:
                 self.add(source, who)
-        for name, decode, encode in BANNERS:
+        for name, decode, encode, frames in BANNERS:
             if (self.corpus / name).exists():
-                self.add_banner(self.corpus / name, decode, encode)
+                self.add_banner(self.corpus / name, decode, encode, frames)
         self.side_cars()
         return self.archive
 
@@ -272,8 +284,18 @@ class Planter:
 
     @staticmethod
     def pixel_tail(dataset, person):
-        if "PixelData" in dataset and not dataset.file_meta.TransferSyntaxUID.is_compressed:
-            dataset.PixelData += f"tail of {person.family} {person.mrn}".encode().ljust(64, b"\0")
+        if "PixelData" not in dataset:
+            return
+        text = f"tail of {person.family} {person.mrn}".encode()
+        syntax = str(dataset.file_meta.TransferSyntaxUID)
+        if syntax in ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"):
+            # A comment among the marker segments (ISO/IEC 15444-1 A.9.2), and behind the stream.
+            comment = b"\xff\x64" + (4 + len(text)).to_bytes(2, "big") + b"\0\1" + text
+            streams = [stream.replace(b"\xff\x90", comment + b"\xff\x90", 1) + text
+                       for stream in decode_data_sequence(dataset.PixelData)]
+            dataset.PixelData = encapsulate(streams)
+        elif not dataset.file_meta.TransferSyntaxUID.is_compressed:
+            dataset.PixelData += text.ljust(64, b"\0")
 
     @staticmethod
     def carriers(dataset, person):
@@ -325,7 +347,7 @@ class Planter:
         after.unlink()
         return dataset
 
-    def add_banner(self, source, decode, encode):
+    def add_banner(self, source, decode, encode, frames):
         who = self.rng.randrange(len(self.archive.people))
         dataset = self.read(source)
         person = self.archive.people[who]
@@ -345,7 +367,11 @@ class Planter:
         scale = 2 if dataset.Columns >= 200 else 1
         banner = glyphs.burn(pixels, f"{letters} {person.mrn}", 6, 4, scale,
                              top if top - here > here else 0)
-        dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
+        dataset.PixelData = pixels.tobytes() * frames + b"\0" * (pixels.nbytes * frames % 2)
+        if frames > 1:
+            dataset.NumberOfFrames = str(frames)
+            dataset.SOPClassUID = pydicom.uid.UltrasoundMultiFrameImageStorage
+            dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
         dataset.BurnedInAnnotation = self.rng.choice(["NO", "YES"])
         if encode:
             dataset = self.through(encode, dataset)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The coordinator cannot look at a picture: no LibTorch, ITK, GDCM or DCMTK among the libraries that it
-# or the CLI loads, directly or through others.
+# The coordinator cannot look at a picture: no LibTorch, ITK, GDCM, DCMTK or OpenJPEG among the
+# libraries that it or the CLI loads, directly or through others.
 set -euo pipefail
 for binary in "$@"; do
   loaded=$(ldd "$binary")
   grep -q 'librocksdb\|libgrpc' <<<"$loaded" || { echo "$binary: ldd shows no library of ours"; exit 1; }
-  if grep -iE 'libtorch|libc10|libITK|libgdcm|libdcm|libofstd' <<<"$loaded"; then
+  if grep -iE 'libtorch|libc10|libITK|libgdcm|libdcm|libofstd|libopenjp2' <<<"$loaded"; then
     echo "$(basename "$binary") links an imaging or training library"
     exit 1
   fi

@@ -22,6 +22,7 @@ HOMES = (
     ("ITK", r"itk\w*\.h", (r"site_agent/imaging/.*\.cc$", r"tests/bench/sample_bench\.cc$")),
     ("DCMTK", r"dcmtk/", (r"site_agent/imaging/.*\.cc$", r"privacy/deid/(?!deidentifier\.h$)",
                           r"site_agent/intake/.*_test\.cc$", r"site_agent/receive/.*\.cc$", TESTS)),
+    ("OpenJPEG", r"openjpeg\.h", (r"privacy/deid/(jpeg2000_decode|test_jpeg2000)\.cc$",)),
     ("OpenSSL", r"openssl/", (r"privacy/crypto/", r"tests/bench/tls_floor\.cc$")),
     ("libharu", r"hpdf.*\.h", (r"coordinator/audit/pdf.*\.cc$",)),
     ("RocksDB", r"rocksdb/", (r"coordinator/store/",)),
