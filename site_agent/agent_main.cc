@@ -22,6 +22,8 @@
 #include "site_agent/deidentify_commands.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/ingest.h"
+#include "site_agent/intake/inventory.h"
+#include "site_agent/patient_commands.h"
 #include "site_agent/policy/policy_commands.h"
 #include "site_agent/receive/dicomdir.h"
 #include "site_agent/receive/receive_commands.h"
@@ -41,6 +43,7 @@ constexpr const char* kFooter = R"(Examples:
   consilium-agent run --home /var/lib/consilium
   consilium-agent policy check policy.yaml --plan plan.json
   consilium-agent budget --home /var/lib/consilium
+  consilium-agent patient opt-out --home /var/lib/consilium --ids objections.txt
   consilium-agent audit show --home /var/lib/consilium
   consilium-agent deidentify /archive/mr /tmp/shareable --hold /tmp/to-look-at
   consilium-agent held list /tmp/to-look-at
@@ -99,11 +102,13 @@ absl::Status RunEnroll(const Arguments& arguments, StopSignal&) {
 }
 
 absl::Status RunService(const Arguments& arguments, StopSignal& stop) {
+  ResumeForgetting(arguments.home, CONSILIUM_VERSION);
   return RunAgent(arguments.home, CONSILIUM_VERSION, stop);
 }
 
 absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
   CSL_RETURN_IF_ERROR(MakeDirs(arguments.home));
+  ResumeForgetting(arguments.home, CONSILIUM_VERSION);
   CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(arguments.home, CONSILIUM_VERSION));
   CSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths, ExpandDicomdirs(arguments.paths));
   IngestOptions options;
@@ -121,6 +126,7 @@ absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
              &stop.requested()));
   bars = StageBars();
   CSL_RETURN_IF_ERROR(log->Record(IngestEvent(report)));
+  ResumeForgetting(arguments.home, CONSILIUM_VERSION);  // what had to wait for this ingest
   Print(arguments.format, IngestTable(report), IngestToJson(report));
   if (report.cases_added + report.labels_added + report.already_in_store == 0) {
     return absl::NotFoundError("nothing in the given paths could be taken in");
@@ -134,7 +140,16 @@ absl::Status RunCatalog(const Arguments& arguments, StopSignal&) {
     for (const CaseRecord& record : catalog.cases) std::printf("%s\n", CaseToJson(record).c_str());
     return absl::OkStatus();
   }
-  Print(arguments.format, CatalogTable(catalog), CatalogToJson(catalog));
+  CSL_ASSIGN_OR_RETURN(const Inventory inventory, TakeInventory(arguments.home, catalog));
+  if (arguments.format == OutputFormat::kTable) {
+    Print(arguments.format, CatalogTable(catalog), "");
+    const auto rest = InventoryTable(inventory);
+    if (!rest.empty()) std::printf("\nNot used, or not as a whole:\n%s", FormatTable(rest).c_str());
+    return absl::OkStatus();
+  }
+  nlohmann::ordered_json json = nlohmann::ordered_json::parse(CatalogToJson(catalog));
+  json["found"] = nlohmann::ordered_json::parse(InventoryToJson(inventory));
+  Print(arguments.format, {}, json.dump());
   return absl::OkStatus();
 }
 
@@ -275,6 +290,10 @@ absl::Status RecordPolicyEvent(const std::string& home, const std::string& actio
   return log->Record({.action = action, .study = study, .plan = plan_sha256});
 }
 
+absl::Status RecordRemoved(const std::string& home, const PatientHoldings& removed) {
+  return RecordForgotten(home, CONSILIUM_VERSION, removed);
+}
+
 absl::Status RecordReceived(const std::string& home, const PatientOutcome& outcome) {
   CSL_ASSIGN_OR_RETURN(const auto log, OpenSiteLog(home, CONSILIUM_VERSION));
   return log->Record(ReceivedEvent(outcome));
@@ -318,14 +337,17 @@ int Main(int argc, char** argv) {
   AddDeidentifyCommands(app, {Print, OneStageProgress("deidentify", "files")}, deidentify_command);
   PolicyCommand policy_command;
   AddPolicyCommands(app, {Print, RecordPolicyEvent, Clock::System()}, policy_command);
+  PatientCommand patient_command;
+  AddPatientCommands(app, Print, CONSILIUM_VERSION, patient_command);
   ReceiveCommand receive_command;
-  AddReceiveCommands(app, {Print, RecordReceived, Clock::System()}, receive_command);
+  AddReceiveCommands(app, {Print, RecordReceived, RecordRemoved, Clock::System()}, receive_command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
   }
   privacy::SetLogProgram(kProgram);
+  if (patient_command) return ReportAndExitCode(kProgram, patient_command());
   if (policy_command) return ReportAndExitCode(kProgram, policy_command());
   StopSignal stop;
   if (deidentify_command) return ReportAndExitCode(kProgram, deidentify_command(stop.requested()));

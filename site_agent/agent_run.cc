@@ -21,6 +21,7 @@
 #include "site_agent/agent_options.h"
 #include "site_agent/home_lock.h"
 #include "site_agent/intake/catalog.h"
+#include "site_agent/intake/inventory.h"
 #include "site_agent/round/round_driver.h"
 #include "site_agent/round/site_atna.h"
 #include "site_agent/round/site_log.h"
@@ -206,6 +207,10 @@ absl::StatusOr<AgentStatus> ReadStatus(const std::string& home) {
   status.cases = static_cast<int64_t>(catalog.cases.size());
   for (const CaseRecord& record : catalog.cases) status.labelled_cases += record.labelled() ? 1 : 0;
   status.damaged_cases = static_cast<int64_t>(catalog.damaged.size());
+  CSL_ASSIGN_OR_RETURN(Inventory inventory, TakeInventory(home, catalog));
+  status.patient_policy = std::move(inventory.policy);
+  status.patient_marks = std::move(inventory.marks);
+  status.not_used = std::move(inventory.by_reason);
   CSL_ASSIGN_OR_RETURN(const std::vector<FinishedTask> spooled, Spool::ListOf(home));
   for (const FinishedTask& task : spooled) status.spooled.push_back(task.key.task_id);
   status.running = HomeLock::IsHeld(home);
@@ -225,6 +230,9 @@ std::string StatusToJson(const AgentStatus& status) {
   json["cases"] = status.cases;
   json["labelled_cases"] = status.labelled_cases;
   json["damaged_cases"] = status.damaged_cases;
+  json["patient_policy"] = status.patient_policy;
+  json["patient_marks"] = status.patient_marks;
+  json["series_not_used"] = status.not_used;
   json["spooled_tasks"] = status.spooled;
   json["audit_messages_waiting"] = status.audit_waiting;
   json["audit_messages_dropped"] = status.audit_dropped;
@@ -232,18 +240,27 @@ std::string StatusToJson(const AgentStatus& status) {
 }
 
 std::vector<std::vector<std::string>> StatusTable(const AgentStatus& status) {
-  return {{"WHAT", "VALUE"},
-          {"federation", status.federation},
-          {"site", status.site},
-          {"coordinator", status.federation_address},
-          {"certificate until", status.certificate_not_after},
-          {"agent", status.running ? "running" : "not running"},
-          {"cases", absl::StrCat(status.cases)},
-          {"labelled cases", absl::StrCat(status.labelled_cases)},
-          {"damaged cases", absl::StrCat(status.damaged_cases)},
-          {"results kept", absl::StrCat(status.spooled.size())},
-          {"audit messages waiting", absl::StrCat(status.audit_waiting)},
-          {"audit messages dropped", absl::StrCat(status.audit_dropped)}};
+  std::vector<std::vector<std::string>> rows = {
+      {"WHAT", "VALUE"},
+      {"federation", status.federation},
+      {"site", status.site},
+      {"coordinator", status.federation_address},
+      {"certificate until", status.certificate_not_after},
+      {"agent", status.running ? "running" : "not running"},
+      {"cases", absl::StrCat(status.cases)},
+      {"labelled cases", absl::StrCat(status.labelled_cases)},
+      {"damaged cases", absl::StrCat(status.damaged_cases)},
+      {"results kept", absl::StrCat(status.spooled.size())},
+      {"audit messages waiting", absl::StrCat(status.audit_waiting)},
+      {"audit messages dropped", absl::StrCat(status.audit_dropped)},
+      {"patients used", status.patient_policy}};
+  for (const auto& [mark, patients] : status.patient_marks) {
+    rows.push_back({absl::StrCat("patients ", mark), absl::StrCat(patients)});
+  }
+  for (const auto& [reason, series] : status.not_used) {
+    rows.push_back({absl::StrCat("series not used: ", reason), absl::StrCat(series)});
+  }
+  return rows;
 }
 
 }  // namespace consilium::agent

@@ -2,6 +2,7 @@
 #ifndef CONSILIUM_SITE_AGENT_AGENT_RUN_H_
 #define CONSILIUM_SITE_AGENT_AGENT_RUN_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@ struct AgentStatus {
   int64_t cases = 0;
   int64_t labelled_cases = 0;
   int64_t damaged_cases = 0;
+  // What of the patients may be used, and series that are not, by reason (inventory.h).
+  std::string patient_policy;
+  std::map<std::string, int64_t> patient_marks;
+  std::map<std::string, int64_t> not_used;
   std::vector<std::string> spooled;   // results that wait to be delivered, by task id
   bool running = false;
   uint64_t audit_waiting = 0;  // messages for the hospital's audit repository

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "CLI/CLI.hpp"
 #include "privacy/crypto/random.h"
@@ -72,10 +73,16 @@ absl::Status RunDeidentify(const DeidentifyArguments& arguments,
     return absl::InvalidArgumentError("IN and OUT are needed: deidentify IN OUT");
   }
   privacy::SecretBytes key(privacy::RandomBytes(privacy::kSiteKeyBytes));
+  std::optional<PatientRegister> patients;
   if (!arguments.home.empty()) {
     CSL_ASSIGN_OR_RETURN(key, LoadOrCreateSiteKey(arguments.home));
+    CSL_ASSIGN_OR_RETURN(patients, PatientRegister::Read(arguments.home));
+    if (!arguments.hold.empty()) {
+      CSL_RETURN_IF_ERROR(RememberQueue(arguments.home, arguments.hold));
+    }
   }
   DeidentifyOptions options{.site_key = std::move(key), .profile = std::move(profile)};
+  options.patients = std::move(patients);
   options.index.threads = arguments.threads;
   options.hold = arguments.hold;
   CSL_ASSIGN_OR_RETURN(

@@ -90,6 +90,19 @@ absl::Status CaseStore::Publish(absl::string_view case_id) const {
   return absl::OkStatus();
 }
 
+absl::Status CaseStore::Remove(absl::string_view case_id) const {
+  const std::string stage = StagePath(case_id);
+  const std::string folder = CaseFolder(home_, case_id);
+  Abandon(case_id);
+  if (PathExists(folder) && ::rename(folder.c_str(), stage.c_str()) != 0) {
+    return absl::UnavailableError("a case cannot be taken out of the store");
+  }
+  std::error_code error;
+  fs::remove_all(stage, error);
+  if (error) return absl::UnavailableError("a case cannot be removed from the store");
+  return SyncDir(StoreFolder(home_));
+}
+
 void CaseStore::Abandon(absl::string_view case_id) const {
   std::error_code ignored;  // Open removes what stays behind
   fs::remove_all(StagePath(case_id), ignored);

@@ -24,6 +24,9 @@ class CaseStore {
   // Makes the staged folder the case, in the place of one that is there; durable on return.
   absl::Status Publish(absl::string_view case_id) const;
   void Abandon(absl::string_view case_id) const;
+  // Takes the case out, if it is there; it is gone for readers at once, and for good on return. What a
+  // crash leaves of it is removed by the next Open.
+  absl::Status Remove(absl::string_view case_id) const;
   // Where Stage makes the folder.
   std::string StagePath(absl::string_view case_id) const;
 

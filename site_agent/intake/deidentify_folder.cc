@@ -137,6 +137,13 @@ class Folder {
   std::set<std::string> taken_;
 };
 
+std::optional<Withheld> ObjectionTo(const IndexedPatient& patient,
+                                    const DeidentifyOptions& options,
+                                    const privacy::Deidentifier& names) {
+  if (!options.patients.has_value()) return std::nullopt;
+  return options.patients->Objection(PseudonymOf(patient, names));
+}
+
 // Folders in which nothing came to lie would tell of held files.
 void RemoveEmptyFolders(const std::string& out) {
   std::error_code ignored;
@@ -178,7 +185,13 @@ absl::StatusOr<DeidentifyReport> DeidentifyFolder(const std::string& in, const s
   int64_t done = index.files_seen + index.files_unreadable;
   for (const IndexedPatient& patient : index.patients) {
     if (stop != nullptr && stop->load()) return absl::CancelledError("de-identification stopped");
-    CSL_RETURN_IF_ERROR(folder.Take(patient));
+    if (const std::optional<Withheld> why = ObjectionTo(patient, options, deidentifier)) {
+      const auto files = static_cast<int64_t>(patient.paths.size());
+      report.held_back[ReasonOf(*why)] += files;
+      report.details[WithheldText(*why)] += files;
+    } else {
+      CSL_RETURN_IF_ERROR(folder.Take(patient));
+    }
     done += static_cast<int64_t>(patient.paths.size());
     if (progress) progress(done, 2 * index.files_seen);
   }

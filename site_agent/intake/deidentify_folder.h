@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "privacy/deid/deidentifier.h"
 #include "site_agent/intake/held_queue.h"
 #include "site_agent/intake/ingest.h"
+#include "site_agent/intake/patient_register.h"
 #include "site_agent/intake/study_index.h"
 
 namespace consilium::agent {
@@ -39,6 +41,8 @@ struct DeidentifyOptions {
   privacy::DeidProfile profile = {};
   IndexOptions index = {};
   std::string hold = "";  // folder of the queue for held files; empty: they are only counted
+  // Of the site whose key this is; those who may not be used are held back. None: no site, no marks.
+  std::optional<PatientRegister> patients = {};
 };
 
 // Writes every file of `in` that can be de-identified to

@@ -8,6 +8,7 @@
 #include "nlohmann/json.hpp"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "site_agent/imaging/dicom_header.h"
 
 namespace consilium::agent {
 namespace {
@@ -16,6 +17,24 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr uint64_t kRecordBytesMax = 4096;
+constexpr uint64_t kQueuesBytesMax = 2 << 20;
+
+std::string QueuesPath(const std::string& home) { return JoinPath(home, "held_queues.json"); }
+
+absl::StatusOr<std::vector<std::string>> ListedQueues(const std::string& home) {
+  const absl::StatusOr<std::string> text = ReadFile(QueuesPath(home), kQueuesBytesMax);
+  std::vector<std::string> queues;
+  if (absl::IsNotFound(text.status())) return queues;
+  CSL_RETURN_IF_ERROR(text.status());
+  const absl::Status fault = absl::DataLossError("held_queues.json is damaged");
+  const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_array()) return fault;
+  for (const Json& folder : json) {
+    if (!folder.is_string()) return fault;
+    queues.push_back(folder.get<std::string>());
+  }
+  return queues;
+}
 
 Json ToJson(const HeldFile& held) {
   return {
@@ -34,6 +53,13 @@ bool IsPlace(absl::string_view place) {
          place.find("..") == absl::string_view::npos &&
          place.find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyzC/-.") ==
              absl::string_view::npos;
+}
+
+// Of a file whose record is damaged; its header has the pseudonym too.
+std::string PatientInFile(const std::string& folder) {
+  const absl::StatusOr<imaging::DicomHeader> header =
+      imaging::ReadDicomHeader(JoinPath(folder, "image.dcm"));
+  return header.ok() ? header->patient_id : "";
 }
 
 }  // namespace
@@ -107,6 +133,53 @@ absl::Status HeldQueue::Reject(absl::string_view id) const {
   fs::remove_all(Folder(id), error);
   if (error) return absl::UnavailableError("the held file cannot be removed");
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> HeldQueue::OfPatient(absl::string_view patient) const {
+  std::vector<std::string> ids;
+  std::error_code error;
+  fs::directory_iterator entries(folder_, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const std::string id = entries->path().filename().string();
+    if (!IsId(id)) continue;
+    const absl::StatusOr<HeldFile> held = Read(id);
+    if (held.ok() ? held->patient == patient : PatientInFile(Folder(id)) == patient) {
+      ids.push_back(id);
+    }
+  }
+  if (error) return absl::UnavailableError("a queue of held files cannot be read");
+  return ids;
+}
+
+absl::Status HeldQueue::Forget(absl::string_view id) const {
+  std::error_code error;
+  if (IsId(id)) fs::remove_all(Folder(id), error);
+  if (error) return absl::UnavailableError("a held file cannot be removed");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> RememberedQueues(const std::string& home) {
+  CSL_ASSIGN_OR_RETURN(std::vector<std::string> queues, ListedQueues(home));
+  std::erase_if(queues, [](const std::string& folder) {
+    std::error_code ignored;
+    return !fs::is_directory(folder, ignored);
+  });
+  return queues;
+}
+
+absl::Status RememberQueue(const std::string& home, const std::string& folder) {
+  CSL_ASSIGN_OR_RETURN(std::vector<std::string> queues, ListedQueues(home));
+  std::error_code error;
+  const std::string path = fs::absolute(folder, error).lexically_normal().string();
+  if (error) return absl::UnavailableError("the queue's folder cannot be named");
+  if (std::find(queues.begin(), queues.end(), path) != queues.end()) return absl::OkStatus();
+  if (queues.size() >= kHeldQueuesMax) {
+    return absl::ResourceExhaustedError("this home has too many queues of held files");
+  }
+  queues.push_back(path);
+  return WriteFileAtomic(QueuesPath(home),
+                         Json(queues).dump(-1, ' ', false, Json::error_handler_t::replace),
+                         kPrivateFile);
 }
 
 std::vector<std::vector<std::string>> HeldTable(const std::vector<HeldFile>& held) {

@@ -37,12 +37,23 @@ class HeldQueue {
   absl::Status Release(absl::string_view id, const std::string& out) const;
   // Deletes the file. NOT_FOUND: no such id.
   absl::Status Reject(absl::string_view id) const;
+  // Ids of a patient's files, those with a damaged record too. UNAVAILABLE: the folder cannot be read.
+  absl::StatusOr<std::vector<std::string>> OfPatient(absl::string_view patient) const;
+  // Deletes what is there of `id`, if anything is.
+  absl::Status Forget(absl::string_view id) const;
 
  private:
   absl::StatusOr<HeldFile> Read(absl::string_view id) const;
   std::string Folder(absl::string_view id) const;
   std::string folder_;
 };
+
+// HOME/held_queues.json: the folders of queues whose files have the home's pseudonyms, so that a patient
+// can be deleted from them. At most kHeldQueuesMax; RESOURCE_EXHAUSTED after that.
+absl::Status RememberQueue(const std::string& home, const std::string& folder);
+// Those of them that are there. DATA_LOSS: the file is damaged.
+absl::StatusOr<std::vector<std::string>> RememberedQueues(const std::string& home);
+inline constexpr size_t kHeldQueuesMax = 256;
 
 std::vector<std::vector<std::string>> HeldTable(const std::vector<HeldFile>& held);
 std::string HeldToJson(const std::vector<HeldFile>& held);

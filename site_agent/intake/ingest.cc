@@ -21,8 +21,10 @@
 #include "site_agent/imaging/dicom_series.h"
 #include "site_agent/intake/case_store.h"
 #include "site_agent/intake/catalog.h"
+#include "site_agent/intake/findings.h"
 #include "site_agent/intake/label_source.h"
 #include "site_agent/intake/nifti_folder.h"
+#include "site_agent/intake/patient_register.h"
 #include "site_agent/intake/sop_class.h"
 
 namespace consilium::agent {
@@ -79,12 +81,14 @@ class Intake {
  public:
   Intake(const std::string& home, const IngestOptions& options, const CaseStore& store,
          const privacy::Deidentifier& deidentifier,
-         const std::map<std::string, std::string>& nifti_labels, IngestReport& report)
+         const std::map<std::string, std::string>& nifti_labels, RegisterView& patients,
+         IngestReport& report)
       : home_(home),
         options_(options),
         store_(store),
         deidentifier_(deidentifier),
         nifti_labels_(nifti_labels),
+        patients_(patients),
         report_(report),
         pool_(std::max(1, options.index.threads)) {}
 
@@ -92,6 +96,12 @@ class Intake {
                     const std::atomic<bool>* stop) {
     patient_ = &patient;
     tokens_.reset();
+    findings_ = PatientFindings();
+    findings_.patient = PseudonymOf(patient, deidentifier_);
+    finding_ = nullptr;
+    CSL_ASSIGN_OR_RETURN(const std::optional<Withheld> withheld,
+                         patients_.Objection(findings_.patient));
+    if (withheld.has_value()) return Withhold(*withheld, files_done);
     patient_nifti_ = NiftiOfPatient();
     std::map<std::string, std::vector<const DicomHeader*>> labels;
     for (const DicomHeader& seg : patient.segmentations) {
@@ -110,10 +120,11 @@ class Intake {
       CSL_RETURN_IF_ERROR(TakeLabelsAlone(series_uid, own));
       files_done(static_cast<int64_t>(own.size()));
     }
+    finding_ = nullptr;
     if (patient_nifti_.has_value() && !patient_nifti_->is_used) {
       Count({RejectReason::kLabelNotReadable, patient_nifti_->words}, 0, 1);
     }
-    return absl::OkStatus();
+    return KeepFindings(home_, findings_);
   }
 
  private:
@@ -132,12 +143,35 @@ class Intake {
     return PatientNifti{found->second};
   }
 
+  // Nothing of the files is read beyond the headers that named the patient.
+  absl::Status Withhold(Withheld why, const std::function<void(int64_t)>& files_done) {
+    const auto series = static_cast<int64_t>(patient_->series.size());
+    const auto files = static_cast<int64_t>(patient_->paths.size());
+    Count({ReasonOf(why), ""}, series, files);
+    files_done(files);
+    if (why == Withheld::kForgotten) return absl::OkStatus();
+    findings_.withheld = RejectName(ReasonOf(why));
+    findings_.withheld_series = series;
+    findings_.withheld_files = files;
+    return KeepFindings(home_, findings_);
+  }
+
+  // What is counted from now on is of this series; `images` 0: only labels of it are here.
+  void BeginFinding(const std::string& series_uid, const DicomHeader& any, size_t images) {
+    finding_ = &findings_.series[deidentifier_.Pseudonym("series", series_uid)];
+    finding_->study = deidentifier_.Pseudonym("study", any.study_uid);
+    finding_->modality = PlainModality(any.modality);
+    finding_->files = static_cast<int64_t>(images);
+  }
+
   absl::Status TakeSeries(const IndexedSeries& series, const Labels& labels) {
+    BeginFinding(series.series_uid, series.files.front(), series.files.size());
     Verdict verdict = JudgeHeaders(series);
     const std::string case_id = deidentifier_.Pseudonym("series", series.series_uid);
     if (!verdict.has_value()) {
       if (store_.Has(case_id)) {
         ++report_.already_in_store;
+        finding_->is_used = true;
         return AddLabelIfMissing(case_id, series.series_uid, labels);
       }
       CSL_ASSIGN_OR_RETURN(verdict, BuildCase(case_id, series, labels));
@@ -198,6 +232,7 @@ class Intake {
       readable.push_back(*std::move(read));
     }
     report_.deid.Add(deid);
+    finding_->is_used = true;
     CSL_RETURN_IF_ERROR(TakeVolumes(case_id, series.series_uid, readable, labels));
     return Verdict();
   }
@@ -402,11 +437,13 @@ class Intake {
   }
 
   absl::Status TakeLabelsAlone(const std::string& series_uid, const Labels& labels) {
+    BeginFinding(series_uid, *labels.front(), 0);
     const std::string case_id = deidentifier_.Pseudonym("series", series_uid);
     if (case_id.empty() || !store_.Has(case_id)) {
       Count({RejectReason::kLabelWithoutImage, ""}, 0, static_cast<int64_t>(labels.size()));
       return absl::OkStatus();
     }
+    finding_->is_used = true;
     CSL_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(JoinPath(CaseFolder(home_, case_id), "case.json"), 1 << 20));
     CSL_ASSIGN_OR_RETURN(const CaseRecord record, CaseFromJson(text));
@@ -429,6 +466,10 @@ class Intake {
     RejectCount& count = report_.rejected[rejection.reason];
     count.series += series;
     count.files += files;
+    if (finding_ != nullptr) {
+      AddNote(series > 0 ? finding_->images : finding_->labels,
+              {RejectName(rejection.reason), rejection.detail, files});
+    }
     if (rejection.detail.empty()) return;
     const bool room = count.details.size() < kDetailsMax || count.details.contains(rejection.detail);
     ++count.details[room ? rejection.detail : std::string("other")];
@@ -439,9 +480,12 @@ class Intake {
   const CaseStore& store_;
   const privacy::Deidentifier& deidentifier_;
   const std::map<std::string, std::string>& nifti_labels_;  // by series UID or patient ID
+  RegisterView& patients_;
   IngestReport& report_;
   ThreadPool pool_;
   const IndexedPatient* patient_ = nullptr;
+  PatientFindings findings_;           // of the patient in work
+  SeriesFinding* finding_ = nullptr;   // of the series in work
   std::optional<privacy::PatientTokens> tokens_;
   std::optional<PatientNifti> patient_nifti_;
 };
@@ -476,6 +520,7 @@ absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<s
   CSL_ASSIGN_OR_RETURN(
       const privacy::Deidentifier deidentifier,
       privacy::Deidentifier::Create({.site_key = std::move(key), .profile = std::move(profile)}));
+  CSL_ASSIGN_OR_RETURN(RegisterView patients, RegisterView::Open(home));
   CSL_ASSIGN_OR_RETURN(const auto nifti_labels, ListNiftiLabels(options.nifti_folder));
   CSL_ASSIGN_OR_RETURN(const CaseStore store, CaseStore::Open(home));
   const IntakeProgress reading = [&](int64_t done, int64_t total) {
@@ -492,7 +537,7 @@ absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<s
     report.rejected[RejectReason::kUnreadable].files = index.files_unreadable;
   }
   int64_t done = index.files_seen + index.files_unreadable;
-  Intake intake(home, options, store, deidentifier, nifti_labels, report);
+  Intake intake(home, options, store, deidentifier, nifti_labels, patients, report);
   for (const IndexedPatient& patient : index.patients) {
     const auto files_done = [&](int64_t files) {
       done += files;

@@ -12,6 +12,7 @@
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/deid/deidentifier.h"
 #include "site_agent/intake/label_vocabulary.h"
+#include "site_agent/intake/patient_register.h"
 #include "site_agent/intake/study_index.h"
 
 namespace consilium::agent {
@@ -29,9 +30,13 @@ enum class RejectReason {
   kLabelWithoutImage,  // a label whose series is neither here nor in the store
   kLabelNotReadable,   // a label that does not fit its series; the series stays, unlabelled
   kLabelSurplus,       // a further label of a series that has one, or one of another patient
+  kOptedOut,           // the patient has opted out
+  kNoConsent,          // the site takes consented patients only
+  kForgotten,          // the patient was deleted here
 };
 const char* RejectName(RejectReason reason);  // "too_few_slices"; stable, for JSON
 const char* RejectText(RejectReason reason);  // for people
+RejectReason ReasonOf(Withheld withheld);
 
 struct RejectCount {
   int64_t series = 0;
@@ -75,7 +80,10 @@ absl::StatusOr<privacy::SecretBytes> LoadOrCreateSiteKey(const std::string& home
 // what a crash left over is removed at the next call. Doing it twice adds nothing the second time.
 // FAILED_PRECONDITION: another ingest of this home is running. NOT_FOUND: as BuildStudyIndex, or no
 // folder of NIfTI labels.
-// A file or series that does not fit is counted in the report and is never an error.
+// A file or series that does not fit is counted in the report and is never an error; so are those of
+// patients who may not be used (patient_register.h), of whom only headers are read.
+// What was found is kept too, by pseudonym (findings.h). DATA_LOSS, FAILED_PRECONDITION: as
+// PatientRegister::Read.
 // Progress counts files twice: once read, once taken in.
 absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<std::string>& paths,
                                     const IngestOptions& options, const IntakeProgress& progress,

@@ -2,6 +2,7 @@
 #include "nlohmann/json.hpp"
 #include "site_agent/intake/deidentify_folder.h"
 #include "site_agent/intake/ingest.h"
+#include "site_agent/intake/patient_register.h"
 
 namespace consilium::agent {
 namespace {
@@ -45,8 +46,20 @@ const char* RejectName(RejectReason reason) {
     case RejectReason::kLabelWithoutImage: return "label_without_image";
     case RejectReason::kLabelNotReadable: return "label_not_readable";
     case RejectReason::kLabelSurplus: return "label_surplus";
+    case RejectReason::kOptedOut: return "opted_out";
+    case RejectReason::kNoConsent: return "no_consent";
+    case RejectReason::kForgotten: return "forgotten";
   }
   return "unknown";
+}
+
+RejectReason ReasonOf(Withheld withheld) {
+  switch (withheld) {
+    case Withheld::kOptedOut: return RejectReason::kOptedOut;
+    case Withheld::kNoConsent: return RejectReason::kNoConsent;
+    case Withheld::kForgotten: break;
+  }
+  return RejectReason::kForgotten;
 }
 
 const char* RejectText(RejectReason reason) {
@@ -62,6 +75,9 @@ const char* RejectText(RejectReason reason) {
     case RejectReason::kLabelWithoutImage: return "label without its series";
     case RejectReason::kLabelNotReadable: return "label that does not fit its series";
     case RejectReason::kLabelSurplus: return "further label, or another patient's";
+    case RejectReason::kOptedOut: return WithheldText(Withheld::kOptedOut);
+    case RejectReason::kNoConsent: return WithheldText(Withheld::kNoConsent);
+    case RejectReason::kForgotten: return WithheldText(Withheld::kForgotten);
   }
   return "unknown";
 }

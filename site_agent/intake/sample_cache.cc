@@ -218,6 +218,9 @@ void SampleCache::Store(const PreparedCase& prepared, const std::string& path,
   const std::string file = Encode(prepared, origin);
   if (!MakeRoom(JoinPath(options_.home, "cache"), file.size(), options_.bytes_max)) return;
   (void)WriteFileAtomic(path, file, kPrivateFile);
+  // Its patient may have been deleted meanwhile, cases first: who looks afterwards leaves nothing.
+  std::error_code ignored;
+  if (!PathExists(CaseFolder(options_.home, prepared.case_id))) fs::remove(path, ignored);
 }
 
 absl::Status SampleCache::Prepare(const Cohort& cohort, const IntakeProgress& progress,

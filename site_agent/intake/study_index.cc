@@ -129,6 +129,15 @@ class Grouper {
 
 }  // namespace
 
+std::string PseudonymOf(const IndexedPatient& patient, const privacy::Deidentifier& names) {
+  if (!patient.patient_id.empty()) return names.PatientPseudonym(patient.patient_id);
+  if (!patient.series.empty()) {
+    return names.PatientPseudonym(patient.series.front().files.front().study_uid);
+  }
+  if (patient.segmentations.empty()) return "";
+  return names.PatientPseudonym(patient.segmentations.front().study_uid);
+}
+
 absl::StatusOr<StudyIndex> BuildStudyIndex(const std::vector<std::string>& paths,
                                            const IndexOptions& options,
                                            const IntakeProgress& progress,

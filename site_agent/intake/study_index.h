@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "privacy/deid/deidentifier.h"
 #include "site_agent/imaging/dicom_header.h"
 
 namespace consilium::agent {
@@ -34,6 +35,10 @@ struct IndexedPatient {
   std::vector<IndexedSeries> series;      // by series UID; labels not among them
   std::vector<imaging::DicomHeader> segmentations;  // and label maps, RT structure sets
 };
+
+// The pseudonym that the patient's files get (Deidentifier::PatientPseudonym): of the patient ID, or of
+// the study where there is none. Empty where there is neither.
+std::string PseudonymOf(const IndexedPatient& patient, const privacy::Deidentifier& names);
 
 struct StudyIndex {
   std::vector<IndexedPatient> patients;  // by patient ID

@@ -24,9 +24,9 @@ absl::Status DiskFault() {
   return absl::UnavailableError("the quarantine's disk cannot be written");
 }
 
-// As intake groups them: files without a patient ID are kept apart by study.
-std::string PatientKey(const imaging::DicomHeader& header) {
-  return header.patient_id.empty() ? absl::StrCat("\x01", header.study_uid) : header.patient_id;
+// As the de-identifier names them: files without a patient ID are kept apart by study.
+const std::string& PatientKey(const imaging::DicomHeader& header) {
+  return header.patient_id.empty() ? header.study_uid : header.patient_id;
 }
 
 uint64_t SizeOf(const std::string& path) {

@@ -188,6 +188,11 @@ absl::Status Quarantine::FinishTaking(const std::string& patient) {
   return Remove(TakingFolder(patient));
 }
 
+absl::Status Quarantine::DropPatient(const std::string& patient) {
+  CSL_RETURN_IF_ERROR(Remove(JoinPath(JoinPath(home_, kPatients), patient)));
+  return Remove(TakingFolder(patient));
+}
+
 absl::Status Quarantine::DropStudy(const std::string& study_uid) {
   const std::string patients = JoinPath(home_, kPatients);
   CSL_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(patients));

@@ -4,7 +4,8 @@
 //                /patients/<P>/<S>/<I>.dcm         whole objects, checked
 //                /taking/<P>/...                   handed to intake
 // P, S and I are keyed pseudonyms of patient, study and instance: nothing that a sender wrote
-// becomes a name on our disk. An instance that comes again replaces the one that is there.
+// becomes a name on our disk. P is the pseudonym that the patient's files get, without its first
+// letter. An instance that comes again replaces the one that is there.
 //
 // Use of the disk is counted in memory that forked processes share, so that all of them together
 // stay below the limit.
@@ -53,6 +54,8 @@ class Quarantine {
   // Removes a patient's objects that intake has taken.
   absl::Status FinishTaking(const std::string& patient);
 
+  // Removes what is there of a patient, waiting or being taken.
+  absl::Status DropPatient(const std::string& patient);
   // Removes what is waiting of a study, of whichever patient.
   absl::Status DropStudy(const std::string& study_uid);
 

@@ -65,12 +65,16 @@ absl::Status RunListen(const ReceiveArguments& arguments, const ReceiveHooks& ho
        {LogField::Key::kTotal, static_cast<int64_t>(config.peers.size())}});
   NotifySupervisor(kSupervisorReady);
   const OutcomeSink sink = Recorded(arguments.home, hooks);
+  const ForgottenSink forgotten = [&](const PatientHoldings& removed) {
+    return hooks.forgotten(arguments.home, removed);
+  };
   std::vector<WatchFolder> watched(config.watch.begin(), config.watch.end());
   absl::Duration wait = kLook;
   while (stop.sleep(wait)) {
     if (!listener.Running()) return absl::InternalError("the listener's process has died");
     const absl::Time before = hooks.clock.Now() - config.quarantine.settle;
-    absl::Status taken = TakeSettled(arguments.home, quarantine, before, sink, &stop.requested);
+    absl::Status taken = FinishForgetting(arguments.home, &quarantine, forgotten);
+    taken.Update(TakeSettled(arguments.home, quarantine, before, sink, &stop.requested));
     for (WatchFolder& folder : watched) {
       taken.Update(folder.TakeSettled(arguments.home, before, sink, &stop.requested));
     }

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "proto/base/cli.h"
 #include "proto/base/clock.h"
+#include "site_agent/receive/forget_patient.h"
 #include "site_agent/receive/intake_feed.h"
 
 namespace CLI {
@@ -25,6 +26,8 @@ struct ReceiveHooks {
       print;
   // Puts what became of a patient's objects into the site's own log, durably.
   std::function<absl::Status(const std::string& home, const PatientOutcome& outcome)> record;
+  // The same of what was removed of a patient whose deletion was waiting for this process.
+  std::function<absl::Status(const std::string& home, const PatientHoldings& removed)> forgotten;
   const Clock& clock;  // borrowed
 };
 

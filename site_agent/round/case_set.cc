@@ -8,6 +8,7 @@
 #include "site_agent/imaging/label_reader.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/fingerprint.h"
+#include "site_agent/intake/inventory.h"
 
 namespace consilium::agent {
 namespace {
@@ -52,7 +53,12 @@ Cohort Filter(const Cohort& cohort, Keep keep) {
 }  // namespace
 
 absl::StatusOr<Cohort> SiteCohort(const std::string& home, const wire::Plan& plan) {
-  CSL_ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(home));
+  CSL_ASSIGN_OR_RETURN(Catalog catalog, LoadCatalog(home));
+  CSL_ASSIGN_OR_RETURN(const int64_t withheld, RemoveWithheld(home, catalog));
+  if (withheld > 0) {
+    Log(LogLevel::kInfo, "cases set aside: their patients may not be used",
+        {LogField(Key::kCount, withheld)});
+  }
   return SelectCohort(catalog, plan);
 }
 

@@ -17,7 +17,8 @@
 
 namespace consilium::agent {
 
-// The store's cases under the plan's rules.
+// The store's cases under the plan's rules, without those of patients who may not be used: nobody
+// outside the site learns that there are such patients. Errors of PatientRegister::Read.
 absl::StatusOr<Cohort> SiteCohort(const std::string& home, const wire::Plan& plan);
 
 // Those that may be trained on: everything but the held-out part.
