@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "nlohmann/json.hpp"
 #include "privacy/log/log.h"
 #include "proto/base/cli.h"
 #include "proto/base/clock.h"
