@@ -17,27 +17,6 @@ void Put(DcmItem& item, const DcmTagKey& key, const char* value) {
   CSL_CHECK(item.putAndInsertString(key, value).good());
 }
 
-// 70 kg, 350 MBq of F-18 an hour before the scan.
-void MakePet(DcmDataset& dataset, int64_t slice) {
-  Put(dataset, DCM_SOPClassUID, UID_PositronEmissionTomographyImageStorage);
-  Put(dataset, DCM_Modality, "PT");
-  Put(dataset, DCM_Units, "BQML");
-  Put(dataset, DCM_CorrectedImage, "DECY\\ATTN\\SCAT");
-  Put(dataset, DCM_DecayCorrection, "START");
-  Put(dataset, DCM_PatientWeight, "70");
-  Put(dataset, DCM_SeriesDate, "20200304");
-  Put(dataset, DCM_SeriesTime, "113000.00");
-  Put(dataset, DCM_AcquisitionDate, "20200304");
-  Put(dataset, DCM_AcquisitionTime, slice < 3 ? "113000" : "113245.5");
-  DcmItem* given = nullptr;
-  CSL_CHECK(
-      dataset.findOrCreateSequenceItem(DCM_RadiopharmaceuticalInformationSequence, given).good());
-  Put(*given, DCM_RadionuclideTotalDose, "350000000");
-  Put(*given, DCM_RadionuclideHalfLife, "6586.2");
-  Put(*given, DCM_RadiopharmaceuticalStartTime, "103000");
-  Put(*given, DCM_RadiopharmaceuticalStartDateTime, "20200304103000.000000");
-}
-
 DcmItem& Given(DcmDataset& dataset) {
   DcmItem* item = nullptr;
   CSL_CHECK(
@@ -49,7 +28,7 @@ PetFacts FactsWith(const std::function<void(DcmDataset&, int64_t)>& change = {})
   const TempDir folder = TempDir::Create("pet").value();
   TestSeries series;
   series.change = [&](DcmDataset& dataset, int64_t slice) {
-    MakePet(dataset, slice);
+    PutPet(dataset, slice);
     if (change) change(dataset, slice);
   };
   return ReadPetFacts(WriteTestSeries(series, folder.path())).value();

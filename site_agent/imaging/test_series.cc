@@ -97,6 +97,26 @@ std::vector<std::string> WriteTestSeries(const TestSeries& series, const std::st
   return paths;
 }
 
+void PutPet(DcmDataset& dataset, int64_t slice) {
+  Put(dataset, DCM_SOPClassUID, UID_PositronEmissionTomographyImageStorage);
+  Put(dataset, DCM_Modality, "PT");
+  Put(dataset, DCM_Units, "BQML");
+  Put(dataset, DCM_CorrectedImage, "DECY\\ATTN\\SCAT");
+  Put(dataset, DCM_DecayCorrection, "START");
+  Put(dataset, DCM_PatientWeight, "70");
+  Put(dataset, DCM_SeriesDate, "20200304");
+  Put(dataset, DCM_SeriesTime, "113000.00");
+  Put(dataset, DCM_AcquisitionDate, "20200304");
+  Put(dataset, DCM_AcquisitionTime, slice < 3 ? "113000" : "113245.5");
+  DcmItem* given = nullptr;
+  CSL_CHECK(
+      dataset.findOrCreateSequenceItem(DCM_RadiopharmaceuticalInformationSequence, given).good());
+  Put(*given, DCM_RadionuclideTotalDose, "350000000");
+  Put(*given, DCM_RadionuclideHalfLife, "6586.2");
+  Put(*given, DCM_RadiopharmaceuticalStartTime, "103000");
+  Put(*given, DCM_RadiopharmaceuticalStartDateTime, "20200304103000.000000");
+}
+
 std::vector<std::string> FilesBelow(const std::string& folder) {
   std::vector<std::string> files;
   std::error_code error;

@@ -34,6 +34,9 @@ inline int16_t TestVoxel(int64_t column, int64_t row, int64_t slice) {
 // Writes the slices to `folder`, which exists; paths in slice order.
 std::vector<std::string> WriteTestSeries(const TestSeries& series, const std::string& folder);
 
+// Makes a slice one of a PET series in BQML: 70 kg, 350 MBq of F-18 an hour before the scan.
+void PutPet(DcmDataset& dataset, int64_t slice);
+
 // All files below `folder`, in the order of their names.
 std::vector<std::string> FilesBelow(const std::string& folder);
 

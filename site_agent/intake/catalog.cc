@@ -80,6 +80,18 @@ imaging::SeriesReport ReportFrom(const Json& json) {
   return report;
 }
 
+Json ToJson(const imaging::PetFacts& pet) {
+  return {{"units", pet.units}, {"suv_factor", pet.suv_factor}, {"suv_refusal", pet.suv_refusal}};
+}
+
+imaging::PetFacts PetFrom(const Json& json) {
+  imaging::PetFacts pet;
+  json.at("units").get_to(pet.units);
+  json.at("suv_factor").get_to(pet.suv_factor);
+  json.at("suv_refusal").get_to(pet.suv_refusal);
+  return pet;
+}
+
 Json ToJson(const CaseRecord& record) {
   Json json = {{"format", kFormat},
           {"case_id", record.case_id},
@@ -93,6 +105,9 @@ Json ToJson(const CaseRecord& record) {
   // Only where there is something, so that records of before keep their text, which the cache of
   // prepared cases goes by.
   if (!record.segment_ml.empty()) json["segment_ml"] = record.segment_ml;
+  if (!record.study.empty()) json["study"] = record.study;
+  if (!record.frame_of_reference.empty()) json["frame_of_reference"] = record.frame_of_reference;
+  if (!(record.pet == imaging::PetFacts())) json["pet"] = ToJson(record.pet);
   if (record.assembly.images_in > 0) json["assembly"] = ToJson(record.assembly);
   return json;
 }
@@ -127,6 +142,9 @@ absl::StatusOr<CaseRecord> CaseFromJson(absl::string_view text) {
     json.at("segment_labels").get_to(record.segment_labels);
     json.at("table_edition").get_to(record.table_edition);
     if (json.contains("segment_ml")) json["segment_ml"].get_to(record.segment_ml);
+    record.study = json.value("study", "");
+    record.frame_of_reference = json.value("frame_of_reference", "");
+    if (json.contains("pet")) record.pet = PetFrom(json["pet"]);
     if (json.contains("assembly")) record.assembly = ReportFrom(json["assembly"]);
   } catch (const Json::exception&) {
     return fault;

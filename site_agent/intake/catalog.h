@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "site_agent/imaging/pet_facts.h"
 #include "site_agent/imaging/series_report.h"
 #include "site_agent/imaging/volume.h"
 
@@ -23,6 +24,10 @@ namespace consilium::agent {
 struct CaseRecord {
   std::string case_id;   // 12 hex digits, keyed pseudonym of the series
   std::string patient;   // keyed pseudonym of the patient; equal for a patient's cases
+  // UIDs of the store, keyed as all of them, so that equal ones stay equal; empty: not known.
+  std::string study;
+  std::string frame_of_reference;
+  imaging::PetFacts pet;  // modality PT
   std::string modality;
   std::map<std::string, std::vector<std::string>> attributes;  // by DICOM keyword, see DicomHeader
   imaging::Geometry geometry;

@@ -306,6 +306,8 @@ class Intake {
     CaseRecord record;
     record.case_id = case_id;
     record.patient = header->patient_id;
+    record.study = header->study_uid;
+    record.frame_of_reference = series.frame_of_reference_uid;
     record.modality = header->modality;
     record.attributes = header->attributes;
     record.geometry = series.volume.geometry;
@@ -313,6 +315,10 @@ class Intake {
         std::set<std::string>(series.slice_paths.begin(), series.slice_paths.end()).size());
     record.assembly = series.report;
     record.table_edition = privacy::kTableEdition;
+    if (record.modality == "PT") {
+      // Of what de-identification has left: no more is known to the store.
+      CSL_ASSIGN_OR_RETURN(record.pet, imaging::ReadPetFacts(series.slice_paths));
+    }
     return record;
   }
 

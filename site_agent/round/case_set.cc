@@ -6,6 +6,7 @@
 #include "privacy/log/log.h"
 #include "proto/base/status.h"
 #include "site_agent/imaging/label_reader.h"
+#include "site_agent/intake/case_channels.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/fingerprint.h"
 
@@ -52,7 +53,8 @@ Cohort Filter(const Cohort& cohort, Keep keep) {
 }  // namespace
 
 absl::StatusOr<Cohort> SiteCohort(const std::string& home, const wire::Plan& plan) {
-  CSL_ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(home));
+  CSL_ASSIGN_OR_RETURN(Catalog catalog, LoadCatalog(home));
+  if (!plan.channels.empty()) CompleteRecords(home, catalog);
   return SelectCohort(catalog, plan);
 }
 
