@@ -586,6 +586,8 @@ absl::StatusOr<Plan> PlanFromJson(absl::string_view text) {
   if (json.is_object() && json.contains("channels")) {
     reader.GetList("channels", kChannelsMax - 1, plan.channels, ReadChannel);
     reader.Get("coverage_min", plan.coverage_min);
+    // Left out where there are none, so that a plan has one text.
+    if (json["channels"].empty()) return Refuse("channels", "must not be empty");
   }
   CSL_RETURN_IF_ERROR(reader.Finish());
   CSL_RETURN_IF_ERROR(CheckPlan(plan));

@@ -214,6 +214,9 @@ TEST(PlanTest, FurtherChannelsAreInTheTextAndComeBack) {
   json.erase("coverage_min");
   EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr("coverage_min"));
   json = nlohmann::json::parse(PlanToJson(plan));
+  json["channels"] = nlohmann::json::array();
+  EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr("channels: must not be empty"));
+  json = nlohmann::json::parse(PlanToJson(plan));
   json["channels"][0]["moda"] = 1;
   EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr("channels[0].moda"));
 }

@@ -147,12 +147,13 @@ absl::StatusOr<ChannelMatches> MatchChannels(const Catalog& catalog, const wire:
 
 void CompleteRecords(const std::string& home, Catalog& catalog) {
   for (CaseRecord& record : catalog.cases) {
-    if (!record.frame_of_reference.empty()) continue;
+    if (!record.series.empty()) continue;
     const absl::StatusOr<std::vector<std::string>> paths = CaseImagePaths(home, record.case_id);
     if (!paths.ok()) continue;
     const absl::StatusOr<imaging::DicomHeader> header = imaging::ReadDicomHeader(paths->front());
     if (!header.ok()) continue;
     record.study = header->study_uid;
+    record.series = header->series_uid;
     record.frame_of_reference = header->frame_of_reference_uid;
   }
 }

@@ -3,9 +3,6 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "dcmtk/config/osconfig.h"
-#include "dcmtk/dcmdata/dctk.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/base/check.h"
@@ -160,10 +157,8 @@ class ChannelIngestTest : public testing::Test {
     pet.first_position = {-15, 17, 29};
     pet.change = [](DcmDataset& dataset, int64_t slice) {
       imaging::PutPet(dataset, slice);
-      CSL_CHECK(dataset.putAndInsertString(DCM_SeriesInstanceUID, "2.25.77").good());
-      CSL_CHECK(
-          dataset.putAndInsertString(DCM_SOPInstanceUID, absl::StrCat("2.25.7700", slice).c_str())
-              .good());
+      imaging::PutText(dataset, "SeriesInstanceUID", "2.25.77");
+      imaging::PutText(dataset, "SOPInstanceUID", absl::StrCat("2.25.7700", slice));
     };
     CSL_CHECK(MakeDirs(Path("archive/pet")).ok());
     imaging::WriteTestSeries(pet, Path("archive/pet"));
@@ -268,10 +263,13 @@ TEST_F(ChannelIngestTest, ASeriesThatCannotGiveSuvIsSetAsideWithItsReason) {
 TEST_F(ChannelIngestTest, RecordsOfBeforeAreCompletedFromTheirImages) {
   Catalog catalog = Take();
   const Catalog taken = catalog;
-  for (CaseRecord& record : catalog.cases) record.study = record.frame_of_reference = "";
+  for (CaseRecord& record : catalog.cases) {
+    record.study = record.series = record.frame_of_reference = "";
+  }
   CompleteRecords(Path("home"), catalog);
   for (size_t i = 0; i < taken.cases.size(); ++i) {
     EXPECT_EQ(catalog.cases[i].study, taken.cases[i].study);
+    EXPECT_EQ(catalog.cases[i].series, taken.cases[i].series);
     EXPECT_EQ(catalog.cases[i].frame_of_reference, taken.cases[i].frame_of_reference);
   }
 }

@@ -26,6 +26,7 @@ struct CaseRecord {
   std::string patient;   // keyed pseudonym of the patient; equal for a patient's cases
   // UIDs of the store, keyed as all of them, so that equal ones stay equal; empty: not known.
   std::string study;
+  std::string series;
   std::string frame_of_reference;
   imaging::PetFacts pet;  // modality PT
   std::string modality;
@@ -33,6 +34,8 @@ struct CaseRecord {
   imaging::Geometry geometry;
   int64_t image_files = 0;
   std::vector<std::string> segment_labels;  // empty: no segmentation
+  // Image-level labels: whether the image shows it; what is not there is not known.
+  std::map<std::string, bool> image_labels;
   // Millilitres by segment label: as its source describes it, and on the image's grid. Records of
   // before have none.
   std::map<std::string, std::array<double, 2>> segment_ml;

@@ -53,10 +53,16 @@ std::string PreparationDigest(const wire::Plan& plan) {
   return privacy::Sha256Hex(json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
+// A record as far as the arrays depend on it: image-level labels may change without them.
+std::string TextOf(CaseRecord record) {
+  record.image_labels.clear();
+  return CaseToJson(record);
+}
+
 // What the cached arrays were made from.
 std::string Origin(const CohortCase& item) {
-  std::string text = absl::StrCat(CaseToJson(item.record), item.labelled ? "1" : "0");
-  for (const CaseRecord& channel : item.channels) absl::StrAppend(&text, CaseToJson(channel));
+  std::string text = absl::StrCat(TextOf(item.record), item.labelled ? "1" : "0");
+  for (const CaseRecord& channel : item.channels) absl::StrAppend(&text, TextOf(channel));
   return privacy::Sha256Hex(text);
 }
 
