@@ -69,6 +69,7 @@ struct Arguments {
   std::string model;
   std::string nifti_folder;
   std::string label_names;
+  std::string image_labels;
   std::string to;
   uint64_t last = 50;
   std::optional<int64_t> rounds;
@@ -114,6 +115,7 @@ absl::Status RunIngest(const Arguments& arguments, StopSignal& stop) {
   CSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths, ExpandDicomdirs(arguments.paths));
   IngestOptions options;
   options.nifti_folder = arguments.nifti_folder;
+  options.image_labels = arguments.image_labels;
   if (!arguments.label_names.empty()) {
     CSL_ASSIGN_OR_RETURN(const std::string text,
                          ReadFile(arguments.label_names, kLabelVocabularyBytesMax));
@@ -261,6 +263,9 @@ void AddSiteCommands(CLI::App& app, Arguments& arguments, Command& chosen) {
                      "a folder of NIfTI labels, named by series UID or patient ID");
   ingest->add_option("--label-names", arguments.label_names,
                      "labels.yaml: what this house calls its labels, in the study's words");
+  ingest->add_option("--image-labels", arguments.image_labels,
+                     "a CSV of what is in whole images: PatientID, StudyInstanceUID or "
+                     "SeriesInstanceUID, and a column of 0 and 1 for each label");
   AddFormat(*ingest, arguments);
   AddFormat(*add("catalog", "list the cases taken in", RunCatalog), arguments);
   AddFormat(*add("status", "what this site stands at", RunStatus), arguments);

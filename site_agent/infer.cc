@@ -14,6 +14,7 @@
 #include "nlohmann/json.hpp"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "site_agent/imaging/channels.h"
 #include "site_agent/imaging/dicom_series.h"
 #include "site_agent/imaging/seg_writer.h"
 #include "site_agent/intake/cohort.h"
@@ -46,10 +47,14 @@ bool IsUid(const std::string& uid) {
                      [](char c) { return c == '.' || (c >= '0' && c <= '9'); });
 }
 
-// A series with the number under which the plan's rules were asked about it.
 struct Candidate {
   const IndexedSeries* series = nullptr;
+  std::string patient;
   std::optional<std::string> refused;  // why it is not taken
+  // Its further input series and what is known of each channel's unit, the first included.
+  std::vector<const IndexedSeries*> channels = {};
+  std::vector<imaging::PetFacts> pets = {};
+  bool is_channel = false;  // of another candidate
 };
 
 bool IsLocalizer(const imaging::DicomHeader& header) {
@@ -81,40 +86,72 @@ std::optional<std::string> IntakeObjection(const IndexedSeries& series) {
 
 std::string NumberedId(size_t number) { return absl::StrFormat("%012d", number); }
 
+std::vector<std::string> PathsOf(const IndexedSeries& series) {
+  std::vector<std::string> paths;
+  for (const imaging::DicomHeader& header : series.files) paths.push_back(header.path);
+  return paths;
+}
+
+// What selection goes by, from the headers alone.
+CaseRecord RecordOf(const Candidate& candidate, size_t number) {
+  const imaging::DicomHeader& header = candidate.series->files.front();
+  CaseRecord record;
+  record.case_id = NumberedId(number);
+  record.patient = candidate.patient;
+  record.study = header.study_uid;
+  record.frame_of_reference = header.frame_of_reference_uid;
+  record.image_files = static_cast<int64_t>(candidate.series->files.size());
+  record.modality = header.modality;
+  record.attributes = header.attributes;
+  if (record.modality == "PT") {
+    const auto pet = imaging::ReadPetFacts(PathsOf(*candidate.series));
+    record.pet = pet.ok() ? *pet : imaging::PetFacts{"", 0, "its headers cannot be read"};
+  }
+  return record;
+}
+
+// What the plan's rules say of the series that intake would take.
+absl::Status Select(const wire::Plan& plan, std::vector<Candidate>& candidates) {
+  Catalog catalog;
+  std::map<std::string, Candidate*> by_id;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].refused) continue;
+    CaseRecord record = RecordOf(candidates[i], i);
+    by_id[record.case_id] = &candidates[i];
+    catalog.cases.push_back(std::move(record));
+  }
+  CSL_ASSIGN_OR_RETURN(const Cohort cohort, SelectCohort(catalog, plan));
+  for (const RejectedCase& item : cohort.rejected) by_id[item.case_id]->refused = item.reason;
+  for (const CohortCase& item : cohort.cases) {
+    Candidate& candidate = *by_id[item.record.case_id];
+    candidate.pets.push_back(item.record.pet);
+    for (const CaseRecord& channel : item.channels) {
+      Candidate& further = *by_id[channel.case_id];
+      further.is_channel = true;
+      candidate.channels.push_back(further.series);
+      candidate.pets.push_back(channel.pet);
+    }
+  }
+  return absl::OkStatus();
+}
+
 // By series UID. Applies the same rules as the training's cohort.
 absl::StatusOr<std::vector<Candidate>> Candidates(const StudyIndex& index,
                                                   const wire::Plan& plan) {
   std::vector<Candidate> candidates;
-  for (const IndexedPatient& patient : index.patients) {
-    for (const IndexedSeries& series : patient.series) {
-      candidates.push_back({&series, IntakeObjection(series)});
+  for (size_t p = 0; p < index.patients.size(); ++p) {
+    for (const IndexedSeries& series : index.patients[p].series) {
+      candidates.push_back({&series, NumberedId(p), IntakeObjection(series)});
     }
   }
   std::stable_sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
     return a.series->series_uid < b.series->series_uid;
   });
-  Catalog catalog;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    const IndexedSeries& series = *candidates[i].series;
-    CaseRecord record;
-    record.case_id = record.patient = NumberedId(i);
-    record.image_files = static_cast<int64_t>(series.files.size());
-    record.modality = series.files.front().modality;
-    record.attributes = series.files.front().attributes;
-    catalog.cases.push_back(std::move(record));
-  }
-  CSL_ASSIGN_OR_RETURN(const Cohort cohort, SelectCohort(catalog, plan));
-  std::map<std::string, std::string> rejected;
-  for (const RejectedCase& item : cohort.rejected) rejected[item.case_id] = item.reason;
+  CSL_RETURN_IF_ERROR(Select(plan, candidates));
   std::set<std::string> seen;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    const std::string& uid = candidates[i].series->series_uid;
-    if (candidates[i].refused) continue;
-    const auto found = rejected.find(NumberedId(i));
-    if (found != rejected.end()) {
-      candidates[i].refused = found->second;
-    } else if (!seen.insert(uid).second) {
-      candidates[i].refused = "another patient's series has the same UID";
+  for (Candidate& candidate : candidates) {
+    if (!candidate.refused && !seen.insert(candidate.series->series_uid).second) {
+      candidate.refused = "another patient's series has the same UID";
     }
   }
   return candidates;
@@ -134,12 +171,6 @@ std::vector<StructureFound> Structures(const imaging::LabelVolume& mask,
   return found;
 }
 
-std::vector<std::string> PathsOf(const IndexedSeries& series) {
-  std::vector<std::string> paths;
-  for (const imaging::DicomHeader& header : series.files) paths.push_back(header.path);
-  return paths;
-}
-
 // As a word: the file "1" is not meant by "12 mm".
 bool Names(absl::string_view text, absl::string_view name) {
   const auto inside = [&](size_t at) {
@@ -151,12 +182,33 @@ bool Names(absl::string_view text, absl::string_view name) {
   return false;
 }
 
-absl::StatusOr<std::vector<StructureFound>> SegmentSeries(const IndexedSeries& series,
+// Of the first series everything but its voxels; `volumes` gets those of every channel.
+absl::StatusOr<imaging::AssembledSeries> ReadChannels(const Candidate& candidate,
+                                                      const wire::Plan& plan,
+                                                      std::vector<imaging::Volume>& volumes) {
+  CSL_ASSIGN_OR_RETURN(imaging::AssembledSeries first,
+                       imaging::AssembleSeries(PathsOf(*candidate.series)));
+  volumes.push_back(std::move(first.volume));
+  first.volume = {volumes[0].geometry, {}};
+  for (const IndexedSeries* series : candidate.channels) {
+    CSL_ASSIGN_OR_RETURN(imaging::AssembledSeries further,
+                         imaging::AssembleSeries(PathsOf(*series)));
+    volumes.push_back(std::move(further.volume));
+  }
+  for (size_t c = 0; c < volumes.size(); ++c) {
+    CSL_RETURN_IF_ERROR(imaging::ConvertUnit(plan, c, candidate.pets[c], volumes[c]));
+  }
+  return first;
+}
+
+absl::StatusOr<std::vector<StructureFound>> SegmentSeries(const Candidate& candidate,
                                                           const std::string& output,
                                                           Segmenter& model) {
+  const IndexedSeries& series = *candidate.series;
+  std::vector<imaging::Volume> volumes;
   CSL_ASSIGN_OR_RETURN(const imaging::AssembledSeries source,
-                       imaging::AssembleSeries(PathsOf(series)));
-  CSL_ASSIGN_OR_RETURN(const imaging::LabelVolume mask, model.Segment(source.volume));
+                       ReadChannels(candidate, model.plan(), volumes));
+  CSL_ASSIGN_OR_RETURN(const imaging::LabelVolume mask, model.Segment(volumes));
   const std::string folder = JoinPath(output, series.series_uid);
   std::error_code error;
   fs::create_directories(folder, error);  // by the umask: whoever runs us may want to delete it
@@ -185,15 +237,23 @@ SeriesReport ReportOn(const Candidate& candidate, const std::string& output, Seg
     report.reason = *candidate.refused;
     return report;
   }
+  if (candidate.is_channel) {
+    report.status = SeriesStatus::kUsed;
+    return report;
+  }
+  std::vector<std::string> paths = PathsOf(*candidate.series);
+  for (const IndexedSeries* channel : candidate.channels) {
+    report.channel_uids.push_back(IsUid(channel->series_uid) ? channel->series_uid : "");
+    for (std::string& path : PathsOf(*channel)) paths.push_back(std::move(path));
+  }
   const absl::Duration started = clock.Monotonic();
-  auto structures = SegmentSeries(*candidate.series, output, model);
+  auto structures = SegmentSeries(candidate, output, model);
   report.seconds = absl::ToDoubleSeconds(clock.Monotonic() - started);
   if (structures.ok()) {
     report.status = SeriesStatus::kSegmented;
     report.structures = *std::move(structures);
   } else {
-    report.reason =
-        ReasonWithoutFileNames(structures.status().message(), PathsOf(*candidate.series));
+    report.reason = ReasonWithoutFileNames(structures.status().message(), paths);
   }
   return report;
 }
@@ -203,6 +263,7 @@ Json SeriesJson(const SeriesReport& series, Timings timings) {
   json["series_uid"] = series.series_uid;
   json["status"] = SeriesStatusName(series.status);
   if (!series.reason.empty()) json["reason"] = series.reason;
+  if (!series.channel_uids.empty()) json["channels"] = series.channel_uids;
   if (series.status == SeriesStatus::kSegmented) {
     json["file"] = absl::StrCat(series.series_uid, "/", kSegFileName);
     json["structures"] = Json::array();
@@ -225,6 +286,8 @@ const char* SeriesStatusName(SeriesStatus status) {
       return "segmented";
     case SeriesStatus::kNotEligible:
       return "not-eligible";
+    case SeriesStatus::kUsed:
+      return "used-as-channel";
     case SeriesStatus::kFailed:
       break;
   }

@@ -1,6 +1,7 @@
 // DICOM in, DICOM SEG and a report out: what consilium-infer does.
 //
-// OUTPUT/<series UID>/consilium.seg.dcm   one a segmented series
+// OUTPUT/<series UID>/consilium.seg.dcm   one a segmented series; with several input channels it is
+//                                         the first one's
 // OUTPUT/report.json                      what was found, and why a series was not taken
 //
 // The same input gives the same bytes: no times, no order of the file system, no random UIDs.
@@ -31,7 +32,8 @@ struct InferOptions {
 enum class SeriesStatus {
   kSegmented,
   kNotEligible,  // the model is not for such a series: by its plan
-  kFailed,       // it is, but cannot be read, segmented or written
+  kUsed,         // a further input channel of a series that was segmented, or failed
+  kFailed,       // it is for it, but cannot be read, segmented or written
 };
 const char* SeriesStatusName(SeriesStatus status);
 
@@ -46,6 +48,7 @@ struct SeriesReport {
   std::string series_uid;
   SeriesStatus status = SeriesStatus::kFailed;
   std::string reason;  // when not segmented; no value of an attribute, no name of a file
+  std::vector<std::string> channel_uids;  // of the further input series, in the plan's order
   std::vector<StructureFound> structures;
   double seconds = 0;
 };

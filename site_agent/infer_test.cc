@@ -176,6 +176,69 @@ TEST_F(InferTest, StopEndsBetweenSeries) {
   EXPECT_TRUE(absl::IsCancelled(RunInto("out").status()));
 }
 
+class ChannelInferTest : public InferTest {
+ protected:
+  void SetUp() override {
+    WriteTinyModel(TinyPlanWithPet(), options_.model);
+    ASSERT_TRUE(MakeDirs(At("in/mr")).ok());
+    mr_ = imaging::WriteTestSeries(SmallSeries(), At("in/mr"));
+  }
+  std::vector<std::string> mr_;
+};
+
+TEST_F(ChannelInferTest, TwoSeriesGiveOneSegmentationOnTheFirstsGrid) {
+  WritePetSeries(At("in/pet"));
+  const auto report = RunInto("out");
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->series.size(), 2u);
+  EXPECT_EQ(report->series[0].status, SeriesStatus::kSegmented) << report->series[0].reason;
+  EXPECT_EQ(report->series[0].series_uid, kSeriesUid);
+  EXPECT_EQ(report->series[0].channel_uids, std::vector<std::string>{kPetSeriesUid});
+  EXPECT_EQ(report->series[1].status, SeriesStatus::kUsed);
+  EXPECT_FALSE(fs::exists(At("out") + "/" + kPetSeriesUid));
+  const auto json = nlohmann::json::parse(InferReportToJson(*report, Timings::kLeaveOut));
+  EXPECT_EQ(json["series"][0]["channels"][0], kPetSeriesUid);
+  EXPECT_EQ(json["series"][1]["status"], "used-as-channel");
+  const auto source = imaging::AssembleSeries(mr_);
+  EXPECT_TRUE(
+      imaging::ReadSegmentation(Seg("out"), source->volume.geometry, TinyPlan().labels).ok());
+}
+
+TEST_F(ChannelInferTest, TheSecondSeriesCounts) {
+  const auto paths = WritePetSeries(At("in/pet"));
+  ASSERT_TRUE(RunInto("one").ok());
+  for (const std::string& path : paths) {  // four times the dose: a quarter of the SUV
+    std::string bytes = Bytes(path);
+    const size_t at = bytes.find("350000000");
+    ASSERT_NE(at, std::string::npos);
+    ASSERT_TRUE(WriteFileAtomic(path, bytes.replace(at, 9, "14E8     ")).ok());
+  }
+  ASSERT_TRUE(RunInto("other").ok());
+  EXPECT_NE(Bytes(Seg("one")), Bytes(Seg("other")));
+}
+
+TEST_F(ChannelInferTest, AnotherFrameOfReferenceIsNotRegistered) {
+  WritePetSeries(At("in/pet"), "2.25.14");
+  const auto report = RunInto("out");
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->count(SeriesStatus::kSegmented), 0);
+  EXPECT_EQ(report->series[0].status, SeriesStatus::kNotEligible);
+  EXPECT_EQ(report->series[0].reason,
+            "channel 2 (PT): no series in the frame of reference of channel 1");
+  EXPECT_EQ(report->series[1].reason, "channel 2 (PT) of no case");
+}
+
+TEST_F(ChannelInferTest, TooLittleCoverageIsSaidWithoutNamesOfFiles) {
+  WritePetSeries(At("in/pet"));
+  for (int slice = 0; slice < 9; ++slice) {
+    fs::remove(At("in/pet/slice" + std::to_string(slice) + ".dcm"));
+  }
+  const auto report = RunInto("out");
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->series[0].status, SeriesStatus::kFailed);
+  EXPECT_EQ(report->series[0].reason, "channel 2: covers less than 0.5 of channel 1");
+}
+
 TEST_F(InferTest, HospitalArchivesAreSegmentedAndLocalizersLeftOut) {
   const std::string data = CONSILIUM_SHARED_DIR "/data/hippocampus";
   const std::string tool = CONSILIUM_SHARED_DIR "/tools/make_hospitals.py";

@@ -5,6 +5,8 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/file.h"
+#include "site_agent/imaging/label_reader.h"
+#include "site_agent/infer.h"
 #include "site_agent/tiny_model.h"
 
 namespace consilium::agent {
@@ -60,6 +62,38 @@ TEST_F(StandaloneTest, AnyExportedModelCanBeMeasured) {
   EXPECT_EQ(evaluation->model_version, "tiny/1");
   ASSERT_EQ(evaluation->cases.size(), 1u);
   EXPECT_EQ(evaluation->structures, (std::vector<std::string>{"Low part", "High part"}));
+}
+
+// Training, evaluation on the store and inference on the archive see the same two channels.
+TEST_F(StandaloneTest, TwoChannelsFromTrainingToTheSegmentation) {
+  WritePetSeries(At("data/pet"));
+  wire::Plan plan = TinyPlanWithPet();
+  plan.training.steps_per_round = 60;
+  plan.training.learning_rate = 0.02;
+  TrainAloneOptions options{{At("data")}, At("out"), plan, {At("data")}};
+  const auto result = TrainAlone(options, Env());
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->training_cases, 1);
+  ASSERT_EQ(result->evaluation.cases.size(), 1u);
+  const std::vector<double>& dice = result->evaluation.cases[0].dice;
+  EXPECT_GT((dice[0] + dice[1]) / 2, 0.8);
+
+  InferOptions infer{At("data"), At("found"), At("out/model.safetensors"), {1, "cpu"}};
+  const auto report = Infer(infer, Clock::System(), {}, stop_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->count(SeriesStatus::kSegmented), 1);
+  imaging::TestSeries series;
+  series.rows = 20;
+  series.columns = 24;
+  series.slices = 12;
+  ASSERT_TRUE(MakeDirs(At("grid")).ok());
+  const auto grid =
+      imaging::AssembleSeries(imaging::WriteTestSeries(series, At("grid")))->volume.geometry;
+  const auto truth = imaging::ReadSegmentation(At("data/seg.dcm"), grid, plan.labels);
+  const auto found =
+      imaging::ReadSegmentation(At("found/2.25.12/consilium.seg.dcm"), grid, plan.labels);
+  ASSERT_TRUE(truth.ok() && found.ok()) << truth.status() << found.status();
+  EXPECT_EQ(DiceByLabel(found->voxels, truth->voxels, 3).value(), dice);
 }
 
 TEST_F(StandaloneTest, DataThatFitsNothingIsNotFound) {

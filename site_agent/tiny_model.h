@@ -4,7 +4,9 @@
 #define CONSILIUM_SITE_AGENT_TINY_MODEL_H_
 
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "proto/base/file.h"
 #include "proto/wire/plan.h"
@@ -29,6 +31,14 @@ inline wire::Plan TinyPlan() {
   plan.training.rounds = 1;
   plan.training.steps_per_round = 3;
   plan.training.seed = 5;
+  return plan;
+}
+
+// TinyPlan with a PET as the second input channel.
+inline wire::Plan TinyPlanWithPet() {
+  wire::Plan plan = TinyPlan();
+  plan.channels = {{"PT", {}, "suv window 0 1"}};
+  plan.network.in_channels = 2;
   return plan;
 }
 
@@ -63,6 +73,29 @@ inline void WriteLabelledSeries(const std::string& folder, const wire::Plan& pla
   description.uid_seed = "test";
   ASSERT_TRUE(
       imaging::WriteSegmentation(*source, mask, description, JoinPath(folder, "seg.dcm")).ok());
+}
+
+inline constexpr const char* kPetSeriesUid = "2.25.77";
+
+// A PET around WriteLabelledSeries', of its patient, study and frame of reference, on another grid.
+// `frame_of_reference`: another one than it has.
+inline std::vector<std::string> WritePetSeries(const std::string& folder,
+                                               const char* frame_of_reference = "2.25.13") {
+  EXPECT_TRUE(MakeDirs(folder).ok());
+  imaging::TestSeries series;
+  series.rows = 12;
+  series.columns = 14;
+  series.slices = 14;
+  series.row_spacing_mm = 3;
+  series.column_spacing_mm = 2;
+  series.first_position = {-13, 18, 28};
+  series.change = [=](DcmDataset& dataset, int64_t slice) {
+    imaging::PutPet(dataset, slice);
+    imaging::PutText(dataset, "SeriesInstanceUID", kPetSeriesUid);
+    imaging::PutText(dataset, "SOPInstanceUID", absl::StrCat("2.25.7700", slice));
+    imaging::PutText(dataset, "FrameOfReferenceUID", frame_of_reference);
+  };
+  return imaging::WriteTestSeries(series, folder);
 }
 
 }  // namespace consilium::agent

@@ -18,7 +18,8 @@ constexpr struct {
               {kCanFedProx, "fedprox"},
               {kCanScaffold, "scaffold"},
               {kCanLocalLayers, "local-layers"},
-              {kCanPersonalModel, "personal-model"}};
+              {kCanPersonalModel, "personal-model"},
+              {kCanChannels, "channels"}};
 
 }  // namespace
 
@@ -44,6 +45,7 @@ uint32_t CapabilitiesNeeded(const StudySpec& spec) {
   if (spec.algorithm.kind == "scaffold") bits |= kCanScaffold;
   if (!spec.algorithm.local_layers.empty()) bits |= kCanLocalLayers;
   if (spec.algorithm.personal_lambda > 0) bits |= kCanPersonalModel;
+  if (!spec.channels.empty()) bits |= kCanChannels;
   return bits;
 }
 

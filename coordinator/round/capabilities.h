@@ -23,6 +23,7 @@ inline constexpr uint32_t kCanFedProx = 64;          // "fedprox"
 inline constexpr uint32_t kCanScaffold = 128;        // "scaffold"
 inline constexpr uint32_t kCanLocalLayers = 256;     // "local-layers"
 inline constexpr uint32_t kCanPersonalModel = 512;   // "personal-model"
+inline constexpr uint32_t kCanChannels = 1024;       // "channels"
 // Of the first release.
 inline constexpr uint32_t kEveryCapability = kCanSeal | kCanUnet | kCanMeanTeacher;
 

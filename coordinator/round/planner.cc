@@ -130,6 +130,9 @@ wire::Plan FixedPart(const StudySpec& spec) {
   plan.modality = spec.modality;
   plan.series_rules = spec.rules;
   plan.network.kind = spec.network;
+  plan.network.in_channels = 1 + static_cast<int64_t>(spec.channels.size());
+  plan.channels = spec.channels;
+  plan.coverage_min = spec.coverage_min;
   plan.normalisation = spec.plan.normalisation;
   plan.training = spec.plan.training;
   plan.training.rounds = spec.rounds;

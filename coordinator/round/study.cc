@@ -10,11 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/round/planner.h"
 #include "coordinator/round/study_checks.h"
+#include "coordinator/round/study_series.h"
 #include "coordinator/round/study_terms.h"
 #include "coordinator/round/yaml_reader.h"
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
-#include "proto/wire/normalisation.h"
 
 namespace consilium::coordinator {
 namespace {
@@ -91,28 +91,6 @@ absl::Status ReadTask(const YAML::Node& node, const std::string& path, StudySpec
   return absl::OkStatus();
 }
 
-absl::Status ReadSeries(const YAML::Node& node, const std::string& path, StudySpec& spec) {
-  YamlReader reader(node, path);
-  reader.Get("modality", spec.modality);
-  reader.GetWith("rules", [&](const YAML::Node& rules, const std::string& key) {
-    constexpr const char* kForm = "must be a list such as [{SliceThickness: \"<= 3\"}]";
-    if (!rules.IsSequence()) return Refuse(rules, key, kForm);
-    for (const YAML::Node& rule : rules) {
-      if (!rule.IsMap()) return Refuse(rule, key, kForm);
-      for (const auto& entry : rule) {
-        wire::SeriesRule out;
-        if (!YamlReader::Read(entry.first, out.keyword) ||
-            !YamlReader::Read(entry.second, out.condition)) {
-          return Refuse(rule, key, kForm);
-        }
-        spec.rules.push_back(std::move(out));
-      }
-    }
-    return absl::OkStatus();
-  });
-  return reader.Finish();
-}
-
 // Reads a value, or leaves `out` empty for "auto".
 template <typename T>
 void GetOrAuto(YamlReader& reader, const char* key, std::optional<T>& out) {
@@ -136,13 +114,7 @@ absl::Status ReadPlan(const YAML::Node& node, const std::string& path, StudySpec
   GetOrAuto(reader, "features", spec.plan.features);
   GetOrAuto(reader, "strides_xyz", spec.plan.strides_xyz);
   GetOrAuto(reader, "steps_per_round", spec.plan.steps_per_round);
-  reader.GetWith("normalisation", [&](const YAML::Node& value, const std::string& key) {
-    if (!YamlReader::Read(value, spec.plan.normalisation)) {
-      return Refuse(value, key, "must be a text");
-    }
-    const auto parsed = wire::ParseNormalisation(spec.plan.normalisation);
-    return parsed.ok() ? absl::OkStatus() : Refuse(value, key, parsed.status().message());
-  });
+  ReadChannelKeys(reader, spec);
   wire::PlanTraining& t = spec.plan.training;
   reader.Get("batch", t.batch);
   reader.Get("learning_rate", t.learning_rate);
@@ -342,7 +314,8 @@ void EmitOrAuto(YAML::Emitter& out, const char* key, const std::optional<T>& val
   }
 }
 
-void EmitPlan(YAML::Emitter& out, const PlanSpec& plan) {
+void EmitPlan(YAML::Emitter& out, const StudySpec& spec) {
+  const PlanSpec& plan = spec.plan;
   const auto list = [&](const auto& values) { EmitList(out, values); };
   out << YAML::Key << "plan" << YAML::Value << YAML::BeginMap;
   EmitOrAuto(out, "spacing_xyz_mm", plan.spacing_xyz_mm, list);
@@ -358,7 +331,7 @@ void EmitPlan(YAML::Emitter& out, const PlanSpec& plan) {
   const auto number = [&](const char* key, double value) {
     out << YAML::Key << key << YAML::Value << NumberText(value);
   };
-  out << YAML::Key << "normalisation" << YAML::Value << plan.normalisation;
+  EmitChannelKeys(out, spec);
   out << YAML::Key << "batch" << YAML::Value << t.batch;
   number("learning_rate", t.learning_rate);
   number("weight_decay", t.weight_decay);
@@ -387,14 +360,6 @@ void EmitTask(YAML::Emitter& out, const StudySpec& spec) {
     }
   }
   out << YAML::EndMap << YAML::EndMap;
-  out << YAML::Key << "series" << YAML::Value << YAML::BeginMap;
-  out << YAML::Key << "modality" << YAML::Value << spec.modality;
-  out << YAML::Key << "rules" << YAML::Value << YAML::BeginSeq;
-  for (const wire::SeriesRule& rule : spec.rules) {
-    out << YAML::Flow << YAML::BeginMap << YAML::Key << rule.keyword << YAML::Value
-        << YAML::DoubleQuoted << rule.condition << YAML::EndMap;
-  }
-  out << YAML::EndSeq << YAML::EndMap;
 }
 
 }  // namespace
@@ -427,7 +392,8 @@ std::string StudyToYaml(const StudySpec& spec) {
   out << YAML::BeginMap;
   key("name") << YAML::DoubleQuoted << spec.name;
   EmitTask(out, spec);
-  EmitPlan(out, spec.plan);
+  EmitSeries(out, spec);
+  EmitPlan(out, spec);
   key("network") << spec.network;
   key("semi_supervised") << spec.semi_supervised;
   key("aggregation") << YAML::BeginMap;

@@ -64,6 +64,8 @@ struct StudySpec {
   std::vector<wire::PlanLabel> labels;
   std::string modality = "MR";
   std::vector<wire::SeriesRule> rules;
+  std::vector<wire::PlanChannel> channels;  // after the first, which is the two above
+  double coverage_min = wire::Plan().coverage_min;
   PlanSpec plan;
   std::string network = "unet";
   std::string semi_supervised = "mean_teacher";

@@ -2,6 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "coordinator/round/capabilities.h"
+#include "coordinator/round/planner.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -70,6 +72,61 @@ TEST(StudyTest, NormalisationIsReadWrittenAndJudged) {
   EXPECT_EQ(again->plan.normalisation, "window brain z-score");
   EXPECT_THAT(ErrorOf(Replaced("plan: auto", "plan: {normalisation: window liver}")),
               AllOf(HasSubstr("plan.normalisation (line 4)"), HasSubstr("soft-tissue")));
+}
+
+constexpr const char* kSeries =
+    "series: {modality: MR, rules: [{ImageType: \"!LOCALIZER\"}, {SliceThickness: \"<= 3\"}]}";
+constexpr const char* kTwoSeries =
+    "series: [{modality: CT, rules: [{SliceThickness: \"<= 3\"}], normalisation: window lung}, "
+    "{modality: PT, normalisation: suv window 5 10}]";
+
+TEST(StudyTest, ListOfSeriesIsTheInputChannels) {
+  const auto spec = ParseStudy(Replaced(kSeries, kTwoSeries));
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  const wire::Plan plan = ProvisionalPlan(*spec);
+  EXPECT_EQ(plan.modality, "CT");
+  EXPECT_EQ(plan.normalisation, "window lung");
+  EXPECT_EQ(plan.series_rules.size(), 1u);
+  EXPECT_EQ(plan.channels, (std::vector<wire::PlanChannel>{{"PT", {}, "suv window 5 10"}}));
+  EXPECT_EQ(plan.network.in_channels, 2);
+  EXPECT_EQ(plan.coverage_min, 0.5);
+  EXPECT_EQ(CapabilitiesNeeded(*spec) & kCanChannels, kCanChannels);
+  EXPECT_EQ(CapabilitiesNeeded(*ParseStudy(kStudy)) & kCanChannels, 0u);
+  EXPECT_EQ(StudyToYaml(*ParseStudy(StudyToYaml(*spec))), StudyToYaml(*spec));
+  EXPECT_EQ(ProvisionalPlan(*ParseStudy(StudyToYaml(*spec))), plan);
+  // A list of one is the mapping.
+  const auto one = ParseStudy(Replaced(kSeries, "series: [{modality: CT, normalisation: range}]"));
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_TRUE(one->channels.empty());
+  EXPECT_EQ(one->plan.normalisation, "range");
+}
+
+TEST(StudyTest, ChannelsThatCannotWorkAreRefusedByName) {
+  const struct {
+    const char *series, *plan;
+    const char* says;
+  } cases[] = {
+      {"series: []", "plan: auto", "series (line 3): must be a mapping"},
+      {"series: CT", "plan: auto", "series (line 3): must be a mapping"},
+      {"series: [CT]", "plan: auto", "series[0] (line 3)"},
+      {"series: [{modality: CT}, {modalty: PT}]", "plan: auto", "series[1].modalty (line 3)"},
+      {"series: [{modality: CT}, {modality: PT, normalisation: suv}]", "plan: auto",
+       "series[1].normalisation (line 3)"},
+      {"series: [{modality: CT}, {modality: MR, normalisation: suv range}]", "plan: auto",
+       "channels[0].normalisation: suv is for modality PT"},
+      {"series: [{modality: CT}, {rules: [{Rows: 5}]}]", "plan: auto",
+       "channels[0].series_rules: Rows"},
+      {"series: [{modality: CT}, {modality: PT}]", "plan: {normalisation: range}",
+       "plan.normalisation (line 4): with several channels"},
+      {"series: [{modality: CT}, {modality: PT}]", "plan: {coverage_min: 2}", "coverage_min"},
+      {"series: {modality: CT}", "plan: {coverage_min: 0.5}", "plan.coverage_min (line 4)"},
+      {"series: [{}, {}, {}, {}, {}, {}, {}, {}, {}]", "plan: auto", "at most 8"},
+  };
+  for (const auto& c : cases) {
+    const std::string yaml =
+        absl::StrReplaceAll(kStudy, {{kSeries, c.series}, {"plan: auto", c.plan}});
+    EXPECT_THAT(ErrorOf(yaml), HasSubstr(c.says)) << c.series << " " << c.plan;
+  }
 }
 
 TEST(StudyTest, UnknownKeyIsNamedWithItsLineAndTheKnownOnes) {

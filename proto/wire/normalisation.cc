@@ -21,7 +21,7 @@ constexpr double kIntensityMax = 1e9;
 absl::Status Refuse() {
   return absl::InvalidArgumentError(
       "must be z-score, range, percentile or percentile LOW HIGH, with window NAME (lung, bone, "
-      "soft-tissue, brain) or window CENTRE WIDTH before it or alone");
+      "soft-tissue, brain) or window CENTRE WIDTH before it or alone, and for PT suv before it all");
 }
 
 // The words of the text, taken from the front.
@@ -69,6 +69,7 @@ bool TakeWindow(Words& words, std::optional<std::array<double, 2>>& window) {
 absl::StatusOr<Normalisation> ParseNormalisation(absl::string_view text) {
   Words words(text);
   Normalisation normalisation;
+  if (words.Take("suv")) normalisation.unit = Normalisation::Unit::kSuvBodyWeight;
   if (words.Take("window")) {
     if (!TakeWindow(words, normalisation.window)) return Refuse();
     normalisation.scale = Normalisation::Scale::kRange;

@@ -18,6 +18,9 @@ TEST(NormalisationTest, WhatMayBeWritten) {
       {"window soft-tissue", {.scale = Scale::kRange, .window = {{-160, 240}}}},
       {"window brain z-score", {.scale = Scale::kZScore, .window = {{0, 80}}}},
       {"window 50 350.5 range", {.scale = Scale::kRange, .window = {{-125.25, 225.25}}}},
+      {"suv window 5 10",
+       {.unit = Normalisation::Unit::kSuvBodyWeight, .scale = Scale::kRange, .window = {{0, 10}}}},
+      {"suv z-score", {.unit = Normalisation::Unit::kSuvBodyWeight, .window = {}}},
       {"window 40 400 percentile 0 90",
        {.scale = Scale::kPercentile, .percentiles = {0, 90}, .window = {{-160, 240}}}}};
   for (const auto& [text, wanted] : good) {
@@ -31,7 +34,7 @@ TEST(NormalisationTest, WhatMayNot) {
   for (const char* text :
        {"", "zscore", "z-score ", "window", "window liver", "window 40", "window 40 0",
         "window 40 -1", "window nan 3", "window 40 1e300", "percentile 99 1", "percentile -1 50",
-        "percentile 1 101", "percentile 1", "range range", "z-score window lung"}) {
+        "percentile 1 101", "percentile 1", "range range", "suv", "suv suv range", "range suv", "z-score window lung"}) {
     EXPECT_EQ(ParseNormalisation(text).status().code(), absl::StatusCode::kInvalidArgument) << text;
   }
 }

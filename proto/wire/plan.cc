@@ -174,6 +174,14 @@ absl::Status ReadRule(const Json& json, const std::string& path, SeriesRule& out
   return reader.Finish();
 }
 
+absl::Status ReadChannel(const Json& json, const std::string& path, PlanChannel& out) {
+  Reader reader(json, path);
+  reader.Get("modality", out.modality);
+  reader.GetList("series_rules", kRulesMax, out.series_rules, ReadRule);
+  reader.Get("normalisation", out.normalisation);
+  return reader.Finish();
+}
+
 absl::Status ReadCount(const Json& json, const std::string& path, int64_t& out) {
   if (!json.is_number_integer()) return Refuse(path, "must be a whole number");
   out = json.get<int64_t>();
@@ -286,32 +294,62 @@ absl::Status CheckLabels(const std::vector<PlanLabel>& labels) {
   return absl::OkStatus();
 }
 
-absl::Status CheckRule(const SeriesRule& rule) {
-  CSL_RETURN_IF_ERROR(CheckText("series_rules.keyword", rule.keyword, false));
-  CSL_RETURN_IF_ERROR(CheckText("series_rules.condition", rule.condition, false));
+// `path`: of the list that the rule is in.
+absl::Status CheckRule(const std::string& path, const SeriesRule& rule) {
+  CSL_RETURN_IF_ERROR(CheckText(absl::StrCat(path, ".keyword"), rule.keyword, false));
+  CSL_RETURN_IF_ERROR(CheckText(absl::StrCat(path, ".condition"), rule.condition, false));
   if (std::find(std::begin(kRuleKeywords), std::end(kRuleKeywords), rule.keyword) ==
       std::end(kRuleKeywords)) {
-    return Refuse("series_rules", absl::StrCat(rule.keyword, " is not one of ",
-                                               absl::StrJoin(kRuleKeywords, ", ")));
+    return Refuse(path, absl::StrCat(rule.keyword, " is not one of ",
+                                     absl::StrJoin(kRuleKeywords, ", ")));
   }
   absl::string_view text = absl::StripAsciiWhitespace(rule.condition);
   for (const absl::string_view sign : {"<=", ">=", "<", ">"}) {  // "<=" before "<"
     if (!absl::ConsumePrefix(&text, sign)) continue;
     double number = 0;
     if (absl::SimpleAtod(text, &number) && std::isfinite(number)) return absl::OkStatus();
-    return Refuse("series_rules",
-                  absl::StrCat(rule.keyword, ": '", rule.condition, "' needs a number"));
+    return Refuse(path, absl::StrCat(rule.keyword, ": '", rule.condition, "' needs a number"));
   }
   absl::ConsumePrefix(&text, "!");
   if (absl::StripAsciiWhitespace(text).empty()) {
-    return Refuse("series_rules", absl::StrCat(rule.keyword, ": the condition is empty"));
+    return Refuse(path, absl::StrCat(rule.keyword, ": the condition is empty"));
   }
   return absl::OkStatus();
 }
 
+// `path`: "" of the plan's own series, "channels[0]." of the first further one.
+absl::Status CheckChannel(const std::string& path, const PlanChannel& channel) {
+  CSL_RETURN_IF_ERROR(CheckText(path + "modality", channel.modality, false));
+  const std::string rules = path + "series_rules", normalisation = path + "normalisation";
+  if (channel.series_rules.size() > kRulesMax) return Refuse(rules, "too many");
+  for (const SeriesRule& rule : channel.series_rules) CSL_RETURN_IF_ERROR(CheckRule(rules, rule));
+  const absl::StatusOr<Normalisation> parsed = ParseNormalisation(channel.normalisation);
+  if (!parsed.ok()) return Refuse(normalisation, parsed.status().message());
+  if (parsed->unit == Normalisation::Unit::kSuvBodyWeight && channel.modality != "PT") {
+    return Refuse(normalisation, "suv is for modality PT alone");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckChannels(const Plan& plan) {
+  CSL_RETURN_IF_ERROR(CheckChannel("", {plan.modality, plan.series_rules, plan.normalisation}));
+  const size_t channels = plan.channels.size() + 1;
+  if (channels > kChannelsMax) {
+    return Refuse("channels", absl::StrCat("at most ", kChannelsMax, " with the first"));
+  }
+  for (size_t i = 0; i < plan.channels.size(); ++i) {
+    CSL_RETURN_IF_ERROR(CheckChannel(absl::StrCat("channels[", i, "]."), plan.channels[i]));
+  }
+  if (plan.network.in_channels != static_cast<int64_t>(channels)) {
+    return Refuse("network.in_channels",
+                  absl::StrCat("must be ", channels, ", the number of the plan's channels"));
+  }
+  if (plan.coverage_min >= 0 && plan.coverage_min <= 1) return absl::OkStatus();
+  return Refuse("coverage_min", "must be between 0 and 1");
+}
+
 absl::Status CheckNetwork(const PlanNetwork& network) {
   if (network.kind != "unet") return Refuse("network.kind", "must be unet");
-  CSL_RETURN_IF_ERROR(InRange("network.in_channels", static_cast<double>(network.in_channels), 1, 8));
   if (network.features.size() < 2 || network.features.size() > kLevelsMax) {
     return Refuse("network.features", absl::StrCat("needs 2 to ", kLevelsMax, " levels"));
   }
@@ -414,6 +452,24 @@ absl::Status CheckAlgorithm(const PlanAlgorithm& a) {
   return absl::OkStatus();
 }
 
+Json ToJson(const std::vector<SeriesRule>& rules) {
+  Json json = Json::array();
+  for (const SeriesRule& rule : rules) {
+    json.push_back({{"keyword", rule.keyword}, {"condition", rule.condition}});
+  }
+  return json;
+}
+
+Json ToJson(const std::vector<PlanChannel>& channels) {
+  Json json = Json::array();
+  for (const PlanChannel& channel : channels) {
+    json.push_back({{"modality", channel.modality},
+                    {"series_rules", ToJson(channel.series_rules)},
+                    {"normalisation", channel.normalisation}});
+  }
+  return json;
+}
+
 Json ToJson(const PlanProtection& p) {
   return {{"kind", p.kind}, {"norm_max", p.norm_max},     {"bits", p.bits},
           {"clip", p.clip}, {"min_cohort", p.min_cohort}, {"group", p.group}};
@@ -437,14 +493,9 @@ Json ToJson(const PlanAlgorithm& a) {
 absl::Status CheckPlan(const Plan& plan) {
   CSL_RETURN_IF_ERROR(CheckName("plan: study", plan.study));
   CSL_RETURN_IF_ERROR(CheckLabels(plan.labels));
-  CSL_RETURN_IF_ERROR(CheckText("modality", plan.modality, false));
-  if (plan.series_rules.size() > kRulesMax) return Refuse("series_rules", "too many");
-  for (const SeriesRule& rule : plan.series_rules) CSL_RETURN_IF_ERROR(CheckRule(rule));
+  CSL_RETURN_IF_ERROR(CheckChannels(plan));
   for (const double spacing : plan.spacing_xyz_mm) {
     CSL_RETURN_IF_ERROR(InRange("spacing_xyz_mm", spacing, 0.05, 50));
-  }
-  if (const auto parsed = ParseNormalisation(plan.normalisation); !parsed.ok()) {
-    return Refuse("normalisation", parsed.status().message());
   }
   CSL_RETURN_IF_ERROR(CheckNetwork(plan.network));
   CSL_RETURN_IF_ERROR(CheckTraining(plan.training));
@@ -460,16 +511,12 @@ std::string PlanToJson(const Plan& plan) {
   for (const PlanLabel& label : plan.labels) {
     labels.push_back({{"value", label.value}, {"name", label.name}, {"code", label.code}});
   }
-  Json rules = Json::array();
-  for (const SeriesRule& rule : plan.series_rules) {
-    rules.push_back({{"keyword", rule.keyword}, {"condition", rule.condition}});
-  }
   const PlanTraining& t = plan.training;
   Json json = {
       {"study", plan.study},
       {"labels", labels},
       {"modality", plan.modality},
-      {"series_rules", rules},
+      {"series_rules", ToJson(plan.series_rules)},
       {"spacing_xyz_mm", plan.spacing_xyz_mm},
       {"normalisation", plan.normalisation},
       {"network",
@@ -497,6 +544,10 @@ std::string PlanToJson(const Plan& plan) {
   if (!(plan.protection == PlanProtection())) json["protection"] = ToJson(plan.protection);
   if (!(plan.privacy == PlanPrivacy())) json["privacy"] = ToJson(plan.privacy);
   if (!(plan.algorithm == PlanAlgorithm())) json["algorithm"] = ToJson(plan.algorithm);
+  if (!plan.channels.empty()) {
+    json["channels"] = ToJson(plan.channels);
+    json["coverage_min"] = plan.coverage_min;
+  }
   // "replace": text that is not UTF-8 must not throw here; CheckPlan's callers see the difference.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -532,6 +583,12 @@ absl::StatusOr<Plan> PlanFromJson(absl::string_view text) {
   reader.GetObjectIfThere("algorithm", [&](const Json& j, const std::string& path) {
     return ReadAlgorithm(j, path, plan.algorithm);
   });
+  if (json.is_object() && json.contains("channels")) {
+    reader.GetList("channels", kChannelsMax - 1, plan.channels, ReadChannel);
+    reader.Get("coverage_min", plan.coverage_min);
+    // Left out where there are none, so that a plan has one text.
+    if (json["channels"].empty()) return Refuse("channels", "must not be empty");
+  }
   CSL_RETURN_IF_ERROR(reader.Finish());
   CSL_RETURN_IF_ERROR(CheckPlan(plan));
   return plan;

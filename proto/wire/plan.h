@@ -35,6 +35,15 @@ struct SeriesRule {
   friend bool operator==(const SeriesRule&, const SeriesRule&) = default;
 };
 
+// A further image of a case, brought onto the grid of the plan's own series (docs/imaging.md).
+struct PlanChannel {
+  std::string modality = "MR";
+  std::vector<SeriesRule> series_rules;
+  std::string normalisation = "z-score";
+  friend bool operator==(const PlanChannel&, const PlanChannel&) = default;
+};
+inline constexpr size_t kChannelsMax = 8;  // of a network, the first included
+
 struct PlanNetwork {
   std::string kind = "unet";
   int64_t in_channels = 1;
@@ -109,6 +118,11 @@ struct Plan {
   PlanProtection protection;
   PlanPrivacy privacy;
   PlanAlgorithm algorithm;
+  // Input channels after the first, which is modality, series_rules and normalisation above; in the
+  // network's order. network.in_channels counts them all.
+  std::vector<PlanChannel> channels;
+  // Part of the first one's volume that each of them has to cover, 0 to 1; else the case is set aside.
+  double coverage_min = 0.5;
   int64_t classes() const { return static_cast<int64_t>(labels.size()) + 1; }
   friend bool operator==(const Plan&, const Plan&) = default;
 };

@@ -193,6 +193,56 @@ TEST(PlanTest, TermsOutOfRangeAreRefusedByName) {
   }
 }
 
+Plan PlanOfTwoChannels() {
+  Plan plan = ValidPlan();
+  plan.modality = "CT";
+  plan.normalisation = "window soft-tissue";
+  plan.channels = {{"PT", {{"ImageType", "!DERIVED"}}, "suv window 5 10"}};
+  plan.coverage_min = 0.8;
+  plan.network.in_channels = 2;
+  return plan;
+}
+
+TEST(PlanTest, FurtherChannelsAreInTheTextAndComeBack) {
+  const Plan plan = PlanOfTwoChannels();
+  EXPECT_THAT(PlanToJson(plan),
+              HasSubstr(R"("channels":[{"modality":"PT","normalisation":"suv window 5 10",)"
+                        R"("series_rules":[{"condition":"!DERIVED","keyword":"ImageType"}]}],)"
+                        R"("coverage_min":0.8,)"));
+  EXPECT_EQ(PlanFromJson(PlanToJson(plan)).value(), plan);
+  auto json = nlohmann::json::parse(PlanToJson(plan));
+  json.erase("coverage_min");
+  EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr("coverage_min"));
+  json = nlohmann::json::parse(PlanToJson(plan));
+  json["channels"] = nlohmann::json::array();
+  EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr("channels: must not be empty"));
+  json = nlohmann::json::parse(PlanToJson(plan));
+  json["channels"][0]["moda"] = 1;
+  EXPECT_THAT(Message(PlanFromJson(json.dump())), HasSubstr("channels[0].moda"));
+}
+
+TEST(PlanTest, ChannelsThatCannotWorkAreRefusedByName) {
+  const struct {
+    const char* key;
+    void (*spoil)(Plan&);
+  } cases[] = {
+      {"network.in_channels", [](Plan& p) { p.network.in_channels = 1; }},
+      {"network.in_channels", [](Plan& p) { p.channels.clear(); }},
+      {"channels[0].modality", [](Plan& p) { p.channels[0].modality = ""; }},
+      {"channels[0].series_rules", [](Plan& p) { p.channels[0].series_rules = {{"Rows", "1"}}; }},
+      {"channels[0].normalisation", [](Plan& p) { p.channels[0].normalisation = "suv"; }},
+      {"channels[0].normalisation", [](Plan& p) { p.channels[0].modality = "NM"; }},
+      {"plan: normalisation", [](Plan& p) { p.normalisation = "suv range"; }},
+      {"plan: channels: at most", [](Plan& p) { p.channels.resize(8, p.channels[0]); }},
+      {"coverage_min", [](Plan& p) { p.coverage_min = 1.1; }},
+  };
+  for (const auto& c : cases) {
+    Plan plan = PlanOfTwoChannels();
+    c.spoil(plan);
+    EXPECT_THAT(std::string(CheckPlan(plan).message()), HasSubstr(c.key));
+  }
+}
+
 TEST(PlanTest, RefusesWhatIsNotAPlan) {
   EXPECT_FALSE(PlanFromJson("").ok());
   EXPECT_FALSE(PlanFromJson("[]").ok());

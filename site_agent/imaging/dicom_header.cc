@@ -100,6 +100,7 @@ absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path) {
   }
   header.study_uid = Text(*dataset, DCM_StudyInstanceUID);
   header.series_uid = Text(*dataset, DCM_SeriesInstanceUID);
+  header.frame_of_reference_uid = Text(*dataset, DCM_FrameOfReferenceUID);
   header.patient_id = Text(*dataset, DCM_PatientID);
   header.modality = Text(*dataset, DCM_Modality);
   for (const auto& [keyword, key] : kListed) {

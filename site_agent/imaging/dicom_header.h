@@ -18,6 +18,7 @@ struct DicomHeader {
   std::string sop_instance_uid;
   std::string study_uid;
   std::string series_uid;
+  std::string frame_of_reference_uid;
   std::string transfer_syntax_uid;
   std::string patient_id;
   std::string modality;

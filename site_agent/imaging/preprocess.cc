@@ -8,6 +8,7 @@
 #include "proto/base/check.h"
 #include "proto/base/status.h"
 #include "proto/wire/normalisation.h"
+#include "site_agent/imaging/intensity.h"
 
 namespace consilium::imaging {
 namespace {
@@ -22,15 +23,18 @@ struct Between {
   int64_t low = 0;
   int64_t high = 0;
   float weight_high = 0;
+  bool inside = true;  // of the source's extent, which reaches half a voxel beyond the last centre
 };
 
 Between Locate(double at, int64_t size, int64_t stride) {
   const double nearest = std::round(at);
   if (std::abs(at - nearest) < kSnapVoxels) at = nearest;
+  constexpr double kEdge = 0.5 + kSnapVoxels;
+  const bool inside = at >= -kEdge && at <= static_cast<double>(size - 1) + kEdge;
   at = std::clamp(at, 0.0, static_cast<double>(size - 1));
   const auto low = static_cast<int64_t>(at);
   const int64_t high = std::min(low + 1, size - 1);
-  return {low * stride, high * stride, static_cast<float>(at - static_cast<double>(low))};
+  return {low * stride, high * stride, static_cast<float>(at - static_cast<double>(low)), inside};
 }
 
 // Where the voxels of `target` lie in `source`. Axis-parallel grids, which is all that PlanGrid
@@ -206,64 +210,9 @@ std::array<int, 3> NearestAxes(const std::array<double, 9>& direction) {
   return best;
 }
 
-constexpr const char* kAllEqual = "all voxels are equal";
-
-absl::Status ScaleZScore(std::vector<float>& voxels) {
-  double sum = 0;
-  for (float voxel : voxels) sum += voxel;
-  const double mean = sum / static_cast<double>(voxels.size());
-  double squares = 0;
-  for (float voxel : voxels) squares += (voxel - mean) * (voxel - mean);
-  const double deviation = std::sqrt(squares / static_cast<double>(voxels.size()));
-  if (!(deviation > 1e-12 * std::max(1.0, std::abs(mean)))) {
-    return absl::InvalidArgumentError(kAllEqual);
-  }
-  for (float& voxel : voxels) voxel = static_cast<float>((voxel - mean) / deviation);
-  return absl::OkStatus();
-}
-
-// `low` to 0 and `high` to 1; beyond them cut off.
-absl::Status ScaleBetween(double low, double high, std::vector<float>& voxels) {
-  if (!(high - low > 1e-12 * std::max(1.0, std::abs(low)))) {
-    return absl::InvalidArgumentError(kAllEqual);
-  }
-  for (float& voxel : voxels) {
-    voxel = static_cast<float>(std::clamp((voxel - low) / (high - low), 0.0, 1.0));
-  }
-  return absl::OkStatus();
-}
-
-// Linear between the two nearest ranks, as numpy.percentile.
-double Percentile(std::vector<float> voxels, double percent) {
-  const double rank = percent / 100 * static_cast<double>(voxels.size() - 1);
-  const auto low = static_cast<std::ptrdiff_t>(rank);
-  std::nth_element(voxels.begin(), voxels.begin() + low, voxels.end());
-  const double at_low = voxels[static_cast<size_t>(low)];
-  if (low + 1 == static_cast<std::ptrdiff_t>(voxels.size())) return at_low;
-  const double at_high = *std::min_element(voxels.begin() + low + 1, voxels.end());
-  return at_low + (rank - static_cast<double>(low)) * (at_high - at_low);
-}
-
-absl::Status Normalise(const wire::Normalisation& how, std::vector<float>& voxels) {
-  using Scale = wire::Normalisation::Scale;
-  if (how.window) {
-    for (float& voxel : voxels) {
-      voxel = std::clamp(voxel, static_cast<float>((*how.window)[0]),
-                         static_cast<float>((*how.window)[1]));
-    }
-  }
-  switch (how.scale) {
-    case Scale::kZScore:
-      return ScaleZScore(voxels);
-    case Scale::kPercentile:
-      return ScaleBetween(Percentile(voxels, how.percentiles[0]),
-                          Percentile(voxels, how.percentiles[1]), voxels);
-    case Scale::kRange:
-      break;
-  }
-  if (how.window) return ScaleBetween((*how.window)[0], (*how.window)[1], voxels);
-  const auto [low, high] = std::minmax_element(voxels.begin(), voxels.end());
-  return ScaleBetween(*low, *high, voxels);
+// Whether `at` lies in the box of a voxel, and not only beside the outermost.
+bool IsInside(const std::array<Between, 3>& between) {
+  return between[0].inside && between[1].inside && between[2].inside;
 }
 
 }  // namespace
@@ -317,15 +266,57 @@ LabelVolume ResampleLabel(const LabelVolume& source, const Geometry& target) {
   return out;
 }
 
-absl::StatusOr<Volume> PrepareImage(const Volume& source, const wire::Plan& plan) {
-  CSL_ASSIGN_OR_RETURN(const wire::Normalisation normalisation,
-                       wire::ParseNormalisation(plan.normalisation));
+Volume ResampleCovered(const Volume& source, const Geometry& target, float outside,
+                       std::vector<uint8_t>& covered) {
+  CSL_CHECK(static_cast<int64_t>(source.voxels.size()) == source.geometry.voxels());
+  Volume out{target, std::vector<float>(static_cast<size_t>(target.voxels()), outside)};
+  covered.assign(out.voxels.size(), 0);
+  ForEachVoxel(source.geometry, target, [&](size_t index, const std::array<Between, 3>& between) {
+    if (!IsInside(between)) return;
+    out.voxels[index] = Interpolate(source.voxels.data(), between);
+    covered[index] = 1;
+  });
+  return out;
+}
+
+double CoveredPart(const Geometry& source, const Geometry& target) {
+  if (source.voxels() == 0 || target.voxels() == 0) return 0;
+  // The target's box again, in few cells: their centres are asked.
+  constexpr int64_t kCells = 32;
+  Geometry coarse = target;
+  for (int a = 0; a < 3; ++a) {
+    const double extent = target.spacing_xyz_mm[a] * static_cast<double>(target.size_xyz[a]);
+    coarse.size_xyz[a] = kCells;
+    coarse.spacing_xyz_mm[a] = extent / kCells;
+    const double shift = 0.5 * (coarse.spacing_xyz_mm[a] - target.spacing_xyz_mm[a]);
+    for (int row = 0; row < 3; ++row) {
+      coarse.origin_lps_mm[row] += target.direction[3 * row + a] * shift;
+    }
+  }
+  int64_t inside = 0;
+  ForEachVoxel(source, coarse, [&](size_t, const std::array<Between, 3>& between) {
+    inside += IsInside(between) ? 1 : 0;
+  });
+  return static_cast<double>(inside) / static_cast<double>(coarse.voxels());
+}
+
+absl::Status CheckVoxels(const Volume& source) {
   if (source.voxels.empty()) return absl::InvalidArgumentError("a volume without voxels");
   for (float voxel : source.voxels) {
     if (!std::isfinite(voxel)) return absl::InvalidArgumentError("a voxel is not a number");
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Volume> PrepareImage(const Volume& source, const wire::Plan& plan) {
+  CSL_ASSIGN_OR_RETURN(const wire::Normalisation normalisation,
+                       wire::ParseNormalisation(plan.normalisation));
+  CSL_RETURN_IF_ERROR(CheckVoxels(source));
   Volume prepared = ResampleImage(source, PlanGrid(source.geometry, plan.spacing_xyz_mm));
-  CSL_RETURN_IF_ERROR(Normalise(normalisation, prepared.voxels));
+  CutToWindow(normalisation, prepared.voxels);
+  CSL_ASSIGN_OR_RETURN(const IntensityScale scale,
+                       IntensityScale::Fit(normalisation, prepared.voxels));
+  scale.Apply(prepared.voxels);
   return prepared;
 }
 

@@ -24,6 +24,16 @@ Volume ResampleImage(const Volume& source, const Geometry& target);
 // Linear interpolation of each label's indicator, then the largest (ties: the lower label).
 LabelVolume ResampleLabel(const LabelVolume& source, const Geometry& target);
 
+// As ResampleImage, where the target's voxel centres lie in the source's box; the other voxels are
+// `outside`. `covered` becomes 1 or 0 by voxel.
+Volume ResampleCovered(const Volume& source, const Geometry& target, float outside,
+                       std::vector<uint8_t>& covered);
+// How much of the target's box the source's covers, 0 to 1, measured at 32 x 32 x 32 points.
+double CoveredPart(const Geometry& source, const Geometry& target);
+
+// INVALID_ARGUMENT: none, or one that is not finite.
+absl::Status CheckVoxels(const Volume& source);
+
 // PlanGrid, ResampleImage, and the plan's normalisation (proto/wire/normalisation.h) over all voxels.
 // INVALID_ARGUMENT: a voxel is not finite, or all are equal.
 absl::StatusOr<Volume> PrepareImage(const Volume& source, const wire::Plan& plan);

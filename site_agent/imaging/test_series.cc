@@ -97,6 +97,87 @@ std::vector<std::string> WriteTestSeries(const TestSeries& series, const std::st
   return paths;
 }
 
+void PutPet(DcmDataset& dataset, int64_t slice) {
+  Put(dataset, DCM_SOPClassUID, UID_PositronEmissionTomographyImageStorage);
+  Put(dataset, DCM_Modality, "PT");
+  Put(dataset, DCM_Units, "BQML");
+  Put(dataset, DCM_CorrectedImage, "DECY\\ATTN\\SCAT");
+  Put(dataset, DCM_DecayCorrection, "START");
+  Put(dataset, DCM_PatientWeight, "70");
+  Put(dataset, DCM_SeriesDate, "20200304");
+  Put(dataset, DCM_SeriesTime, "113000.00");
+  Put(dataset, DCM_AcquisitionDate, "20200304");
+  Put(dataset, DCM_AcquisitionTime, slice < 3 ? "113000" : "113245.5");
+  DcmItem* given = nullptr;
+  CSL_CHECK(
+      dataset.findOrCreateSequenceItem(DCM_RadiopharmaceuticalInformationSequence, given).good());
+  Put(*given, DCM_RadionuclideTotalDose, "350000000");
+  Put(*given, DCM_RadionuclideHalfLife, "6586.2");
+  Put(*given, DCM_RadiopharmaceuticalStartTime, "103000");
+  Put(*given, DCM_RadiopharmaceuticalStartDateTime, "20200304103000.000000");
+}
+
+void PutText(DcmDataset& dataset, const std::string& keyword, const std::string& value) {
+  DcmTag tag;
+  CSL_CHECK(DcmTag::findTagFromName(keyword.c_str(), tag).good());
+  Put(dataset, tag, value);
+}
+
+namespace {
+
+DcmItem& NewItem(DcmItem& parent, const DcmTagKey& sequence) {
+  DcmItem* item = nullptr;
+  CSL_CHECK(parent.findOrCreateSequenceItem(sequence, item, -2).good());  // -2: one more
+  return *item;
+}
+
+void PutCode(DcmItem& parent, const DcmTagKey& sequence, const std::string& code) {
+  DcmItem& item = NewItem(parent, sequence);
+  const size_t colon = code.find(':');
+  Put(item, DCM_CodingSchemeDesignator, code.substr(0, colon));
+  Put(item, DCM_CodeValue, code.substr(colon + 1));
+  Put(item, DCM_CodeMeaning, "meaning");
+}
+
+DcmItem& NewContent(DcmItem& parent, const char* relationship, const char* type,
+                    const std::string& concept_code) {
+  DcmItem& item = NewItem(parent, DCM_ContentSequence);
+  Put(item, DCM_RelationshipType, relationship);
+  Put(item, DCM_ValueType, type);
+  PutCode(item, DCM_ConceptNameCodeSequence, concept_code);
+  return item;
+}
+
+}  // namespace
+
+void WriteTestReport(const std::vector<TestFinding>& findings, const std::string& path,
+                     const std::function<void(DcmDataset&)>& change) {
+  DcmFileFormat file;
+  DcmDataset& dataset = *file.getDataset();
+  PutIdentity(dataset, 5000);
+  Put(dataset, DCM_SOPClassUID, UID_EnhancedSRStorage);
+  Put(dataset, DCM_SeriesInstanceUID, "2.25.88");
+  Put(dataset, DCM_Modality, "SR");
+  Put(dataset, DCM_CompletionFlag, "COMPLETE");
+  Put(dataset, DCM_VerificationFlag, "VERIFIED");
+  Put(NewItem(dataset, DCM_CurrentRequestedProcedureEvidenceSequence), DCM_StudyInstanceUID,
+      "2.25.11");
+  Put(dataset, DCM_ValueType, "CONTAINER");
+  PutCode(dataset, DCM_ConceptNameCodeSequence, "DCM:126000");
+  for (const TestFinding& finding : findings) {
+    DcmItem& parent = finding.container.empty()
+                          ? dataset
+                          : NewContent(dataset, "CONTAINS", "CONTAINER", finding.container);
+    DcmItem& item = NewContent(parent, "CONTAINS", "CODE", finding.concept_code);
+    PutCode(item, DCM_ConceptCodeSequence, finding.value);
+    if (finding.modifier.empty()) continue;
+    DcmItem& modifier = NewContent(item, "HAS CONCEPT MOD", "CODE", "SCT:106233006");
+    PutCode(modifier, DCM_ConceptCodeSequence, finding.modifier);
+  }
+  if (change) change(dataset);
+  CSL_CHECK(file.saveFile(path.c_str(), EXS_LittleEndianExplicit).good());
+}
+
 std::vector<std::string> FilesBelow(const std::string& folder) {
   std::vector<std::string> files;
   std::error_code error;

@@ -34,6 +34,23 @@ inline int16_t TestVoxel(int64_t column, int64_t row, int64_t slice) {
 // Writes the slices to `folder`, which exists; paths in slice order.
 std::vector<std::string> WriteTestSeries(const TestSeries& series, const std::string& folder);
 
+// Makes a slice one of a PET series in BQML: 70 kg, 350 MBq of F-18 an hour before the scan.
+void PutPet(DcmDataset& dataset, int64_t slice);
+
+// Sets a text attribute by its DICOM keyword, for tests that have no DCMTK of their own.
+void PutText(DcmDataset& dataset, const std::string& keyword, const std::string& value);
+
+// A code item of a structured report; codes are "SCHEME:VALUE".
+struct TestFinding {
+  std::string concept_code;
+  std::string value;
+  std::string container = "";  // the code of a container around it; empty: below the root
+  std::string modifier = "";   // the code of what modifies it; empty: nothing
+};
+// Writes a complete and verified report of WriteTestSeries' study.
+void WriteTestReport(const std::vector<TestFinding>& findings, const std::string& path,
+                     const std::function<void(DcmDataset&)>& change = {});
+
 // All files below `folder`, in the order of their names.
 std::vector<std::string> FilesBelow(const std::string& folder);
 

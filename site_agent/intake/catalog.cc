@@ -80,6 +80,18 @@ imaging::SeriesReport ReportFrom(const Json& json) {
   return report;
 }
 
+Json ToJson(const imaging::PetFacts& pet) {
+  return {{"units", pet.units}, {"suv_factor", pet.suv_factor}, {"suv_refusal", pet.suv_refusal}};
+}
+
+imaging::PetFacts PetFrom(const Json& json) {
+  imaging::PetFacts pet;
+  json.at("units").get_to(pet.units);
+  json.at("suv_factor").get_to(pet.suv_factor);
+  json.at("suv_refusal").get_to(pet.suv_refusal);
+  return pet;
+}
+
 Json ToJson(const CaseRecord& record) {
   Json json = {{"format", kFormat},
           {"case_id", record.case_id},
@@ -93,8 +105,22 @@ Json ToJson(const CaseRecord& record) {
   // Only where there is something, so that records of before keep their text, which the cache of
   // prepared cases goes by.
   if (!record.segment_ml.empty()) json["segment_ml"] = record.segment_ml;
+  if (!record.study.empty()) json["study"] = record.study;
+  if (!record.series.empty()) json["series"] = record.series;
+  if (!record.frame_of_reference.empty()) json["frame_of_reference"] = record.frame_of_reference;
+  if (!record.image_labels.empty()) json["image_labels"] = record.image_labels;
+  if (!(record.pet == imaging::PetFacts())) json["pet"] = ToJson(record.pet);
   if (record.assembly.images_in > 0) json["assembly"] = ToJson(record.assembly);
   return json;
+}
+
+// "Cyst, no Tumour"
+std::string ImageLabelText(const CaseRecord& record) {
+  std::vector<std::string> words;
+  for (const auto& [name, present] : record.image_labels) {
+    words.push_back(absl::StrCat(present ? "" : "no ", name));
+  }
+  return absl::StrJoin(words, ", ");
 }
 
 std::string Dump(const Json& json) {
@@ -127,6 +153,11 @@ absl::StatusOr<CaseRecord> CaseFromJson(absl::string_view text) {
     json.at("segment_labels").get_to(record.segment_labels);
     json.at("table_edition").get_to(record.table_edition);
     if (json.contains("segment_ml")) json["segment_ml"].get_to(record.segment_ml);
+    record.study = json.value("study", "");
+    record.series = json.value("series", "");
+    record.frame_of_reference = json.value("frame_of_reference", "");
+    if (json.contains("image_labels")) json["image_labels"].get_to(record.image_labels);
+    if (json.contains("pet")) record.pet = PetFrom(json["pet"]);
     if (json.contains("assembly")) record.assembly = ReportFrom(json["assembly"]);
   } catch (const Json::exception&) {
     return fault;
@@ -189,17 +220,18 @@ std::string CaseLabelPath(const std::string& home, absl::string_view case_id) {
 
 std::vector<std::vector<std::string>> CatalogTable(const Catalog& catalog) {
   std::vector<std::vector<std::string>> rows = {
-      {"case", "patient", "modality", "size", "spacing mm", "labels"}};
+      {"case", "patient", "modality", "size", "spacing mm", "labels", "image labels"}};
   for (const CaseRecord& record : catalog.cases) {
     const auto& g = record.geometry;
     rows.push_back({record.case_id, record.patient, record.modality,
                     absl::StrJoin(g.size_xyz, "x"),
                     absl::StrFormat("%.3gx%.3gx%.3g", g.spacing_xyz_mm[0], g.spacing_xyz_mm[1],
                                     g.spacing_xyz_mm[2]),
-                    record.labelled() ? absl::StrJoin(record.segment_labels, ", ") : "none"});
+                    record.labelled() ? absl::StrJoin(record.segment_labels, ", ") : "none",
+                    ImageLabelText(record)});
   }
   for (const std::string& case_id : catalog.damaged) {
-    rows.push_back({case_id, "", "", "", "", "damaged"});
+    rows.push_back({case_id, "", "", "", "", "damaged", ""});
   }
   return rows;
 }

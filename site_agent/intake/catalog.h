@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "site_agent/imaging/pet_facts.h"
 #include "site_agent/imaging/series_report.h"
 #include "site_agent/imaging/volume.h"
 
@@ -23,11 +24,18 @@ namespace consilium::agent {
 struct CaseRecord {
   std::string case_id;   // 12 hex digits, keyed pseudonym of the series
   std::string patient;   // keyed pseudonym of the patient; equal for a patient's cases
+  // UIDs of the store, keyed as all of them, so that equal ones stay equal; empty: not known.
+  std::string study;
+  std::string series;
+  std::string frame_of_reference;
+  imaging::PetFacts pet;  // modality PT
   std::string modality;
   std::map<std::string, std::vector<std::string>> attributes;  // by DICOM keyword, see DicomHeader
   imaging::Geometry geometry;
   int64_t image_files = 0;
   std::vector<std::string> segment_labels;  // empty: no segmentation
+  // Image-level labels: whether the image shows it; what is not there is not known.
+  std::map<std::string, bool> image_labels;
   // Millilitres by segment label: as its source describes it, and on the image's grid. Records of
   // before have none.
   std::map<std::string, std::array<double, 2>> segment_ml;

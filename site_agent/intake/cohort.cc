@@ -2,97 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/sha256.h"
 #include "proto/base/bytes.h"
 #include "proto/base/status.h"
+#include "site_agent/intake/case_channels.h"
 
 namespace consilium::agent {
 namespace {
-
-struct Condition {
-  enum class Kind { kEquals, kNotEquals, kAtMost, kAtLeast, kBelow, kAbove };
-  Kind kind = Kind::kEquals;
-  std::string text;
-  double number = 0;
-};
-
-// wire::CheckPlan holds a plan to the same grammar, and to the keywords that a header delivers.
-absl::StatusOr<Condition> ParseCondition(const wire::SeriesRule& rule) {
-  struct Operator {
-    absl::string_view sign;
-    Condition::Kind kind;
-  };
-  // "<=" before "<".
-  constexpr Operator operators[] = {{"<=", Condition::Kind::kAtMost},
-                                    {">=", Condition::Kind::kAtLeast},
-                                    {"<", Condition::Kind::kBelow},
-                                    {">", Condition::Kind::kAbove}};
-  Condition condition;
-  const absl::string_view text = absl::StripAsciiWhitespace(rule.condition);
-  for (const Operator& op : operators) {
-    if (!absl::StartsWith(text, op.sign)) continue;
-    condition.kind = op.kind;
-    const absl::string_view number = absl::StripAsciiWhitespace(text.substr(op.sign.size()));
-    if (!absl::SimpleAtod(number, &condition.number) || !std::isfinite(condition.number)) {
-      return absl::InvalidArgumentError(absl::StrCat("plan: series_rules: ", rule.keyword, ": '",
-                                                     rule.condition, "' needs a number"));
-    }
-    return condition;
-  }
-  const bool negated = absl::StartsWith(text, "!");
-  condition.kind = negated ? Condition::Kind::kNotEquals : Condition::Kind::kEquals;
-  condition.text = std::string(absl::StripAsciiWhitespace(text.substr(negated ? 1 : 0)));
-  if (condition.text.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("plan: series_rules: ", rule.keyword, ": the condition is empty"));
-  }
-  return condition;
-}
-
-bool Compare(const Condition& condition, double value) {
-  switch (condition.kind) {
-    case Condition::Kind::kAtMost: return value <= condition.number;
-    case Condition::Kind::kAtLeast: return value >= condition.number;
-    case Condition::Kind::kBelow: return value < condition.number;
-    case Condition::Kind::kAbove: return value > condition.number;
-    default: return false;
-  }
-}
-
-bool Meets(const Condition& condition, const std::vector<std::string>& values) {
-  const bool has = std::find(values.begin(), values.end(), condition.text) != values.end();
-  if (condition.kind == Condition::Kind::kEquals) return has;
-  if (condition.kind == Condition::Kind::kNotEquals) return !has;
-  // Every value has to hold: EchoTime 5\90 does not meet "<= 20".
-  return !values.empty() &&
-         std::all_of(values.begin(), values.end(), [&](const std::string& value) {
-           double number = 0;
-           return absl::SimpleAtod(value, &number) && Compare(condition, number);
-         });
-}
-
-using Rules = std::vector<std::pair<wire::SeriesRule, Condition>>;
-
-// What is wrong with the case, or nothing.
-std::optional<std::string> Objection(const CaseRecord& record, const wire::Plan& plan,
-                                     const Rules& rules) {
-  if (record.modality != plan.modality) return absl::StrCat("modality is not ", plan.modality);
-  for (const auto& [rule, condition] : rules) {
-    const auto found = record.attributes.find(rule.keyword);
-    const bool known = found != record.attributes.end() && !found->second.empty();
-    if (Meets(condition, known ? found->second : std::vector<std::string>())) continue;
-    return absl::StrCat(rule.keyword, ": ", known ? "is not " : "not known, must be ",
-                        rule.condition);
-  }
-  return std::nullopt;
-}
 
 bool HasEveryLabel(const CaseRecord& record, const wire::Plan& plan) {
   std::set<std::string> present;
@@ -140,18 +61,13 @@ int64_t Cohort::validation() const {
 }
 
 absl::StatusOr<Cohort> SelectCohort(const Catalog& catalog, const wire::Plan& plan) {
-  Rules rules;
-  for (const wire::SeriesRule& rule : plan.series_rules) {
-    CSL_ASSIGN_OR_RETURN(Condition condition, ParseCondition(rule));
-    rules.emplace_back(rule, std::move(condition));
-  }
+  CSL_ASSIGN_OR_RETURN(ChannelMatches matches, MatchChannels(catalog, plan));
   Cohort cohort;
-  for (const CaseRecord& record : catalog.cases) {
-    if (std::optional<std::string> objection = Objection(record, plan, rules)) {
-      cohort.rejected.push_back({record.case_id, *std::move(objection)});
-    } else {
-      cohort.cases.push_back({record, HasEveryLabel(record, plan), CaseRole::kTraining});
-    }
+  cohort.rejected = std::move(matches.rejected);
+  for (ChannelMatch& match : matches.cases) {
+    const bool labelled = HasEveryLabel(match.reference, plan);
+    cohort.cases.push_back({std::move(match.reference), labelled, CaseRole::kTraining,
+                            std::move(match.channels)});
   }
   for (const std::string& case_id : catalog.damaged) {
     cohort.rejected.push_back({case_id, "its record in the store is damaged"});
@@ -168,6 +84,12 @@ std::vector<std::vector<std::string>> CohortTable(const Cohort& cohort) {
     rows.push_back({item.record.case_id,
                     item.role == CaseRole::kValidation ? "validation" : "training",
                     item.labelled ? "yes" : "no", ""});
+  }
+  for (const CohortCase& item : cohort.cases) {
+    for (size_t c = 0; c < item.channels.size(); ++c) {
+      rows.push_back({item.channels[c].case_id,
+                      absl::StrCat("channel ", c + 2, " of ", item.record.case_id), "", ""});
+    }
   }
   for (const RejectedCase& item : cohort.rejected) {
     rows.push_back({item.case_id, "nothing", "", item.reason});

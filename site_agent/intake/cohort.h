@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "proto/wire/plan.h"
+#include "site_agent/intake/case_channels.h"
 #include "site_agent/intake/catalog.h"
 
 namespace consilium::agent {
@@ -17,12 +18,9 @@ struct CohortCase {
   CaseRecord record;
   bool labelled = false;  // has a segment for every label of the plan
   CaseRole role = CaseRole::kTraining;
+  std::vector<CaseRecord> channels = {};  // the further input channels, in the plan's order
 };
 
-struct RejectedCase {
-  std::string case_id;
-  std::string reason;  // the rule that the case does not meet: of the plan, without values
-};
 
 struct Cohort {
   std::vector<CohortCase> cases;       // by case id
@@ -31,7 +29,8 @@ struct Cohort {
   int64_t validation() const;
 };
 
-// Applies the plan's modality and series rules. A case whose segmentation lacks a label of the plan
+// Applies the plan's modality and series rules, and finds the further channels (MatchChannels). A
+// case whose segmentation lacks a label of the plan
 // stays in, unlabelled. Of the patients with a labelled case about
 // plan.training.local_validation_fraction become local validation, with all their cases: those whose
 // hash of pseudonym and plan seed is below the fraction, so that a patient stays on one side when

@@ -334,6 +334,9 @@ class Intake {
     CaseRecord record;
     record.case_id = case_id;
     record.patient = header->patient_id;
+    record.study = header->study_uid;
+    record.series = header->series_uid;
+    record.frame_of_reference = series.frame_of_reference_uid;
     record.modality = header->modality;
     record.attributes = header->attributes;
     record.geometry = series.volume.geometry;
@@ -341,6 +344,10 @@ class Intake {
         std::set<std::string>(series.slice_paths.begin(), series.slice_paths.end()).size());
     record.assembly = series.report;
     record.table_edition = privacy::kTableEdition;
+    if (record.modality == "PT") {
+      // Of what de-identification has left: no more is known to the store.
+      CSL_ASSIGN_OR_RETURN(record.pet, imaging::ReadPetFacts(series.slice_paths));
+    }
     return record;
   }
 
@@ -511,6 +518,20 @@ absl::StatusOr<privacy::SecretBytes> LoadOrCreateSiteKey(const std::string& home
   return privacy::SecretBytes(bytes);
 }
 
+namespace {
+
+// None where no file is named.
+absl::StatusOr<std::optional<ImageLabelTable>> ReadImageLabels(
+    const IngestOptions& options, const privacy::Deidentifier& deidentifier) {
+  if (options.image_labels.empty()) return std::optional<ImageLabelTable>();
+  CSL_ASSIGN_OR_RETURN(const std::string csv, ReadFile(options.image_labels, kImageLabelBytesMax));
+  CSL_ASSIGN_OR_RETURN(ImageLabelTable table,
+                       ParseImageLabels(csv, options.vocabulary, deidentifier));
+  return std::make_optional(std::move(table));
+}
+
+}  // namespace
+
 absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<std::string>& paths,
                                     const IngestOptions& options, const IntakeProgress& progress,
                                     const std::atomic<bool>* stop) {
@@ -522,6 +543,7 @@ absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<s
       privacy::Deidentifier::Create({.site_key = std::move(key), .profile = std::move(profile)}));
   CSL_ASSIGN_OR_RETURN(RegisterView patients, RegisterView::Open(home));
   CSL_ASSIGN_OR_RETURN(const auto nifti_labels, ListNiftiLabels(options.nifti_folder));
+  CSL_ASSIGN_OR_RETURN(const auto image_labels, ReadImageLabels(options, deidentifier));
   CSL_ASSIGN_OR_RETURN(const CaseStore store, CaseStore::Open(home));
   const IntakeProgress reading = [&](int64_t done, int64_t total) {
     if (progress) progress(done, 2 * total);
@@ -544,6 +566,14 @@ absl::StatusOr<IngestReport> Ingest(const std::string& home, const std::vector<s
       if (progress) progress(done, 2 * index.files_seen);
     };
     CSL_RETURN_IF_ERROR(intake.Take(patient, files_done, stop));
+  }
+  if (!options.vocabulary.findings.empty()) {
+    const ImageLabelTable said =
+        ReadReportLabels(index, options.vocabulary, deidentifier, report.reports);
+    CSL_ASSIGN_OR_RETURN(report.report_labels, PutImageLabels(home, said));
+  }
+  if (image_labels) {  // after the reports: what people wrote for this counts more
+    CSL_ASSIGN_OR_RETURN(report.image_labels, PutImageLabels(home, *image_labels));
   }
   return report;
 }

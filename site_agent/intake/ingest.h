@@ -5,14 +5,17 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "privacy/crypto/secret_bytes.h"
 #include "privacy/deid/deidentifier.h"
+#include "site_agent/intake/image_labels.h"
 #include "site_agent/intake/label_vocabulary.h"
 #include "site_agent/intake/patient_register.h"
+#include "site_agent/intake/report_labels.h"
 #include "site_agent/intake/study_index.h"
 
 namespace consilium::agent {
@@ -56,6 +59,10 @@ struct IngestReport {
   int64_t already_in_store = 0;
   std::map<RejectReason, RejectCount> rejected;
   privacy::DeidReport deid;
+  std::optional<ImageLabelReport> image_labels;  // where there was a table
+  // Where the vocabulary has findings: what structured reports said.
+  std::optional<ImageLabelReport> report_labels;
+  ReportCount reports;
 };
 // Rows for FormatTable: outcome, series, files, why.
 std::vector<std::vector<std::string>> IngestTable(const IngestReport& report);
@@ -69,6 +76,7 @@ struct IngestOptions {
   // A folder of NIfTI labels, one a series (SERIES-INSTANCE-UID.nii.gz) or a patient
   // (PATIENT-ID.nii.gz, for those series of the patient that it lies on); empty: none.
   std::string nifti_folder = {};
+  std::string image_labels = {};  // a CSV file (image_labels.h); empty: none
   privacy::SecondaryImages secondary_images = privacy::SecondaryImages::kHoldBack;
 };
 
@@ -79,7 +87,7 @@ absl::StatusOr<privacy::SecretBytes> LoadOrCreateSiteKey(const std::string& home
 // Takes the archive's eligible series into HOME/store. A case appears there whole or not at all;
 // what a crash left over is removed at the next call. Doing it twice adds nothing the second time.
 // FAILED_PRECONDITION: another ingest of this home is running. NOT_FOUND: as BuildStudyIndex, or no
-// folder of NIfTI labels.
+// folder of NIfTI labels or file of image-level ones. INVALID_ARGUMENT: ParseImageLabels.
 // A file or series that does not fit is counted in the report and is never an error; so are those of
 // patients who may not be used (patient_register.h), of whom only headers are read.
 // What was found is kept too, by pseudonym (findings.h). DATA_LOSS, FAILED_PRECONDITION: as

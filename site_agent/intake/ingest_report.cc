@@ -27,6 +27,36 @@ Json DeidToJson(const privacy::DeidReport& deid) {
           {"hidden_bytes_dropped", deid.hidden_bytes_dropped}};
 }
 
+Json ImageLabelsToJson(const ImageLabelReport& labels) {
+  Json by_label = Json::object();
+  for (const auto& [name, count] : labels.by_label) {
+    by_label[name] = {{"absent", count[0]}, {"present", count[1]}};
+  }
+  return {{"rows", labels.rows},           {"unknown", labels.unknown},
+          {"repeated", labels.repeated},   {"conflicts", labels.conflicts},
+          {"cases", labels.cases},         {"changed", labels.changed},
+          {"labels", std::move(by_label)}};
+}
+
+void AddReports(const ReportCount& count, Rows& rows) {
+  rows.push_back({"structured reports", "", absl::StrCat(count.reports),
+                  absl::StrCat(count.not_plain, " findings that say more than yes or no")});
+  for (const auto& [reason, reports] : count.set_aside) {
+    rows.push_back({"", "", absl::StrCat(reports), absl::StrCat("  ", reason)});
+  }
+}
+
+void AddImageLabels(const char* from, const ImageLabelReport& labels, Rows& rows) {
+  rows.push_back({from, absl::StrCat(labels.cases), "",
+                  absl::StrCat("of ", labels.rows, " rows, ", labels.unknown, " without a case, ",
+                               labels.repeated, " repeated, ", labels.conflicts,
+                               " contradictions, ", labels.changed, " cases changed")});
+  for (const auto& [name, count] : labels.by_label) {
+    rows.push_back({"", absl::StrCat(count[0] + count[1]), "",
+                    absl::StrCat("  ", name, ": ", count[1], " present, ", count[0], " absent")});
+  }
+}
+
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -97,6 +127,11 @@ Rows IngestTable(const IngestReport& report) {
       rows.push_back({"", absl::StrCat(times), "", absl::StrCat("  ", detail)});
     }
   }
+  if (report.report_labels) {
+    AddReports(report.reports, rows);
+    AddImageLabels("labels of reports", *report.report_labels, rows);
+  }
+  if (report.image_labels) AddImageLabels("image labels", *report.image_labels, rows);
   if (report.files_skipped > 0) {
     rows.push_back({"skipped", "", absl::StrCat(report.files_skipped), "links and special files"});
   }
@@ -110,7 +145,7 @@ std::string IngestToJson(const IngestReport& report) {
     rejected[RejectName(reason)] = {
         {"series", count.series}, {"files", count.files}, {"details", count.details}};
   }
-  return Dump({{"files_seen", report.files_seen},
+  Json json = {{"files_seen", report.files_seen},
                {"files_skipped", report.files_skipped},
                {"truncated", report.truncated},
                {"patients", report.patients},
@@ -119,7 +154,15 @@ std::string IngestToJson(const IngestReport& report) {
                {"labels_added", report.labels_added},
                {"already_in_store", report.already_in_store},
                {"rejected", rejected},
-               {"deidentification", DeidToJson(report.deid)}});
+               {"deidentification", DeidToJson(report.deid)}};
+  if (report.report_labels) {
+    json["report_labels"] = ImageLabelsToJson(*report.report_labels);
+    json["reports"] = {{"read", report.reports.reports},
+                       {"not_plain", report.reports.not_plain},
+                       {"set_aside", report.reports.set_aside}};
+  }
+  if (report.image_labels) json["image_labels"] = ImageLabelsToJson(*report.image_labels);
+  return Dump(json);
 }
 
 Rows DeidentifyTable(const DeidentifyReport& report) {

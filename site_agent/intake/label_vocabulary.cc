@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "proto/base/status.h"
 #include "proto/yaml/strict_yaml.h"
 
@@ -61,6 +62,16 @@ absl::StatusOr<LabelVocabulary> Read(const YAML::Node& root) {
       }
       const bool added = vocabulary.nifti.emplace(value, name).second;
       return added ? absl::OkStatus() : Reader::Refuse(key, path, "a value is there twice");
+    });
+  });
+  reader.GetWith("findings", [&](const YAML::Node& node, const std::string& path) {
+    return ReadNames(node, path, [&](const YAML::Node& key, const std::string& name) {
+      std::string code;
+      if (!Reader::Read(key, code) || !IsName(code) || !absl::StrContains(code, ':')) {
+        return Reader::Refuse(key, path, "a code must be written as \"SCHEME:CODE\"");
+      }
+      const bool added = vocabulary.findings.emplace(code, name).second;
+      return added ? absl::OkStatus() : Reader::Refuse(key, path, "a code is there twice");
     });
   });
   CSL_RETURN_IF_ERROR(reader.Finish());

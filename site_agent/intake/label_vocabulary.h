@@ -14,9 +14,11 @@ namespace consilium::agent {
 // labels.yaml:
 //   names: {ant_hip: Anterior hippocampus, "HC ant": Anterior hippocampus}
 //   nifti: {1: Anterior hippocampus, 2: Posterior hippocampus}
+//   findings: {"SCT:126851005": Tumour}
 struct LabelVocabulary {
   std::map<std::string, std::string> names;  // by the site's name in lower case
   std::map<int64_t, std::string> nifti;      // by value
+  std::map<std::string, std::string> findings;  // by scheme designator and code of a report
 
   // The study's name for one of the site's, letter case ignored; itself where there is none.
   std::string Canonical(absl::string_view name) const;

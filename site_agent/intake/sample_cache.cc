@@ -16,6 +16,7 @@
 #include "proto/base/bytes.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
+#include "site_agent/imaging/channels.h"
 #include "site_agent/imaging/dicom_series.h"
 #include "site_agent/imaging/label_reader.h"
 #include "site_agent/imaging/preprocess.h"
@@ -40,16 +41,29 @@ std::string PreparationDigest(const wire::Plan& plan) {
   for (const wire::PlanLabel& label : plan.labels) {
     labels.push_back({label.value, label.name, label.code});
   }
-  const Json json = {{"format", kMagic},
-                     {"labels", labels},
-                     {"spacing_xyz_mm", plan.spacing_xyz_mm},
-                     {"normalisation", plan.normalisation}};
+  Json json = {{"format", kMagic},
+               {"labels", labels},
+               {"spacing_xyz_mm", plan.spacing_xyz_mm},
+               {"normalisation", plan.normalisation}};
+  // Only where there are some, so that what was prepared before them is still found. Which series
+  // they are is in the origin of each case.
+  for (const wire::PlanChannel& channel : plan.channels) {
+    json["channels"].push_back(channel.normalisation);
+  }
   return privacy::Sha256Hex(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+// A record as far as the arrays depend on it: image-level labels may change without them.
+std::string TextOf(CaseRecord record) {
+  record.image_labels.clear();
+  return CaseToJson(record);
 }
 
 // What the cached arrays were made from.
 std::string Origin(const CohortCase& item) {
-  return privacy::Sha256Hex(absl::StrCat(CaseToJson(item.record), item.labelled ? "1" : "0"));
+  std::string text = absl::StrCat(TextOf(item.record), item.labelled ? "1" : "0");
+  for (const CaseRecord& channel : item.channels) absl::StrAppend(&text, TextOf(channel));
+  return privacy::Sha256Hex(text);
 }
 
 Json ToJson(const imaging::Geometry& g) {
@@ -66,12 +80,13 @@ imaging::Geometry GeometryFrom(const Json& json) {
 }
 
 std::string Encode(const PreparedCase& prepared, absl::string_view origin) {
-  const std::string header = Json({{"case_id", prepared.case_id},
-                                   {"origin", std::string(origin)},
-                                   {"grid", ToJson(prepared.grid)},
-                                   {"source", ToJson(prepared.source)},
-                                   {"labelled", !prepared.label.empty()}})
-                                 .dump();
+  Json described = {{"case_id", prepared.case_id},
+                    {"origin", std::string(origin)},
+                    {"grid", ToJson(prepared.grid)},
+                    {"source", ToJson(prepared.source)},
+                    {"labelled", !prepared.label.empty()}};
+  if (prepared.channels() > 1) described["channels"] = prepared.channels();
+  const std::string header = described.dump();
   std::string file(kMagic);
   file.resize(kPrefixBytes);
   StoreLe64(header.size(), file.data() + kMagic.size());
@@ -97,6 +112,7 @@ absl::StatusOr<PreparedCase> Decode(const std::string& file, absl::string_view o
   if (header_bytes > kHeaderBytesMax || header_bytes > body_end - kPrefixBytes) return fault;
   PreparedCase prepared;
   bool labelled = false;
+  uint64_t channels = 1;
   try {
     const Json header = Json::parse(file.begin() + kPrefixBytes,
                                     file.begin() + kPrefixBytes + static_cast<int64_t>(header_bytes));
@@ -107,6 +123,7 @@ absl::StatusOr<PreparedCase> Decode(const std::string& file, absl::string_view o
     prepared.grid = GeometryFrom(header.at("grid"));
     prepared.source = GeometryFrom(header.at("source"));
     labelled = header.at("labelled").get<bool>();
+    channels = header.value("channels", channels);
   } catch (const Json::exception&) {
     return fault;
   }
@@ -115,13 +132,17 @@ absl::StatusOr<PreparedCase> Decode(const std::string& file, absl::string_view o
   for (const int64_t s : size) {
     if (s < 1 || s > kAxisMax) return fault;
   }
+  if (channels < 1 || channels > wire::kChannelsMax) return fault;
   const uint64_t voxels = static_cast<uint64_t>(size[0]) * static_cast<uint64_t>(size[1]) *
                           static_cast<uint64_t>(size[2]);
   const char* data = file.data() + kPrefixBytes + header_bytes;
-  if (body_end - kPrefixBytes - header_bytes != voxels * (labelled ? 5 : 4)) return fault;
-  prepared.image.resize(voxels);
-  std::memcpy(prepared.image.data(), data, voxels * sizeof(float));
-  if (labelled) prepared.label.assign(data + voxels * 4, data + voxels * 5);
+  if (body_end - kPrefixBytes - header_bytes != voxels * (4 * channels + (labelled ? 1 : 0))) {
+    return fault;
+  }
+  prepared.image.resize(channels * voxels);
+  const uint64_t image_bytes = prepared.image.size() * sizeof(float);
+  std::memcpy(prepared.image.data(), data, image_bytes);
+  if (labelled) prepared.label.assign(data + image_bytes, data + image_bytes + voxels);
   return prepared;
 }
 
@@ -188,22 +209,37 @@ absl::StatusOr<PreparedCase> SampleCache::Load(const CohortCase& item) {
   return built;
 }
 
-absl::StatusOr<PreparedCase> SampleCache::Build(const CohortCase& item) const {
-  const std::string& case_id = item.record.case_id;
+absl::StatusOr<imaging::Volume> SampleCache::ReadChannel(const CaseRecord& record,
+                                                         size_t channel) const {
   CSL_ASSIGN_OR_RETURN(const std::vector<std::string> paths,
-                       CaseImagePaths(options_.home, case_id));
-  CSL_ASSIGN_OR_RETURN(const imaging::AssembledSeries series, imaging::AssembleSeries(paths, item.record.assembly.part));
-  if (!imaging::SameGrid(series.volume.geometry, item.record.geometry)) {
+                       CaseImagePaths(options_.home, record.case_id));
+  CSL_ASSIGN_OR_RETURN(imaging::AssembledSeries series,
+                       imaging::AssembleSeries(paths, record.assembly.part));
+  if (!imaging::SameGrid(series.volume.geometry, record.geometry)) {
     return absl::DataLossError("its images are not those of its record");
   }
-  CSL_ASSIGN_OR_RETURN(imaging::Volume image, imaging::PrepareImage(series.volume, options_.plan));
+  CSL_RETURN_IF_ERROR(
+      imaging::ConvertUnit(options_.plan, channel, record.pet, series.volume));
+  return std::move(series.volume);
+}
+
+absl::StatusOr<PreparedCase> SampleCache::Build(const CohortCase& item) const {
+  std::vector<imaging::Volume> volumes;
+  CSL_ASSIGN_OR_RETURN(imaging::Volume reference, ReadChannel(item.record, 0));
+  volumes.push_back(std::move(reference));
+  for (const CaseRecord& channel : item.channels) {
+    CSL_ASSIGN_OR_RETURN(imaging::Volume volume, ReadChannel(channel, volumes.size()));
+    volumes.push_back(std::move(volume));
+  }
+  CSL_ASSIGN_OR_RETURN(imaging::PreparedImage image,
+                       imaging::PrepareChannels(volumes, options_.plan));
   PreparedCase prepared;
-  prepared.case_id = case_id;
-  prepared.source = series.volume.geometry;
-  prepared.grid = image.geometry;
+  prepared.case_id = item.record.case_id;
+  prepared.source = volumes[0].geometry;
+  prepared.grid = image.grid;
   prepared.image = std::move(image.voxels);
   if (item.labelled) {
-    prepared.label_path = CaseLabelPath(options_.home, case_id);
+    prepared.label_path = CaseLabelPath(options_.home, prepared.case_id);
     CSL_ASSIGN_OR_RETURN(const imaging::LabelVolume label,
                          imaging::ReadSegmentation(prepared.label_path, prepared.source,
                                                    options_.plan.labels));

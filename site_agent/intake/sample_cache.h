@@ -1,7 +1,7 @@
 // Prepared cases: read, resampled and normalised once, then loaded in milliseconds at every step.
 //
 // HOME/cache/<first 16 hex digits of the preparation's digest>/<case id>.bin. The digest covers what
-// of a plan changes the arrays (labels, spacing, normalisation), so a new learning rate keeps the
+// of a plan changes the arrays (labels, spacing, normalisation of each channel), so a new learning rate keeps the
 // cache. A file that is damaged, or older than its case, is rebuilt without a word.
 #ifndef CONSILIUM_SITE_AGENT_INTAKE_SAMPLE_CACHE_H_
 #define CONSILIUM_SITE_AGENT_INTAKE_SAMPLE_CACHE_H_
@@ -19,17 +19,18 @@
 
 namespace consilium::agent {
 
-// One case as the network sees it. image and label are [D][H][W] on `grid` (W = x fastest).
+// One case as the network sees it. image is [C][D][H][W], label [D][H][W] on `grid` (W = x fastest).
 struct PreparedCase {
   std::string case_id;
   imaging::Geometry grid;    // the plan's spacing, nearest patient axes
-  imaging::Geometry source;  // of the assembled series, before resampling
+  imaging::Geometry source;  // of the first channel's series, before resampling
   std::vector<float> image;
   std::vector<uint8_t> label;  // empty: unlabelled
   std::string label_path;      // the SEG in the store, for evaluation on `source`; empty: unlabelled
   std::array<int64_t, 3> size_dhw() const {
     return {grid.size_xyz[2], grid.size_xyz[1], grid.size_xyz[0]};
   }
+  int64_t channels() const { return static_cast<int64_t>(image.size()) / grid.voxels(); }
 };
 
 // Thread-compatible; two caches on one folder are safe (files are replaced whole).
@@ -55,6 +56,8 @@ class SampleCache {
  private:
   SampleCache(Options options, std::string folder)
       : options_(std::move(options)), folder_(std::move(folder)) {}
+  // In the unit that the plan's channel asks for.
+  absl::StatusOr<imaging::Volume> ReadChannel(const CaseRecord& record, size_t channel) const;
   absl::StatusOr<PreparedCase> Build(const CohortCase& item) const;
   void Store(const PreparedCase& prepared, const std::string& path, absl::string_view origin);
 

@@ -9,9 +9,9 @@ SopKind SopKindOf(absl::string_view sop_class_uid) {
   constexpr absl::string_view kStorage = "1.2.840.10008.5.1.4.1.1.";
   if (!absl::StartsWith(sop_class_uid, kStorage)) return SopKind::kNoImage;
   const absl::string_view kind = sop_class_uid.substr(kStorage.size());
-  if (kind == "2" || kind == "4") return SopKind::kVolumeSlice;
-  // Enhanced CT, legacy converted CT, enhanced MR, legacy converted MR.
-  for (const absl::string_view enhanced : {"2.1", "2.2", "4.1", "4.4"}) {
+  if (kind == "2" || kind == "4" || kind == "128") return SopKind::kVolumeSlice;
+  // Enhanced and legacy converted CT, MR and PET.
+  for (const absl::string_view enhanced : {"2.1", "2.2", "4.1", "4.4", "130", "128.1"}) {
     if (kind == enhanced) return SopKind::kMultiFrame;
   }
   // PS3.4 B.5: waveforms, presentation states, raw data and registrations, real world values,

@@ -7,8 +7,8 @@
 namespace consilium::agent {
 
 enum class SopKind {
-  kVolumeSlice,  // MR or CT image, one slice a file
-  kMultiFrame,   // enhanced or legacy-converted MR or CT, many slices a file
+  kVolumeSlice,  // MR, CT or PET image, one slice a file
+  kMultiFrame,   // enhanced or legacy-converted MR, CT or PET, many slices a file
   kOtherImage,
   kNoImage,  // reports, plans, presentation states, waveforms, DICOMDIR
 };

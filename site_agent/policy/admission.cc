@@ -109,8 +109,11 @@ absl::StatusOr<LoadedPolicy> AdmitTask(const std::string& home, const TaskTerms&
 }
 
 wire::Plan ApplyToPlan(const SitePolicy& policy, wire::Plan plan) {
-  plan.series_rules.insert(plan.series_rules.end(), policy.series_rules.begin(),
-                           policy.series_rules.end());
+  const auto add = [&](std::vector<wire::SeriesRule>& rules) {
+    rules.insert(rules.end(), policy.series_rules.begin(), policy.series_rules.end());
+  };
+  add(plan.series_rules);
+  for (wire::PlanChannel& channel : plan.channels) add(channel.series_rules);
   return plan;
 }
 

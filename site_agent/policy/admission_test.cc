@@ -131,7 +131,9 @@ TEST_F(AdmissionTest, CasesAreSelectedByTheSitesRulesToo) {
   policy.series_rules = {{"BodyPartExamined", "!HEAD"}};
   wire::Plan plan;
   plan.series_rules = {{"ImageType", "!LOCALIZER"}};
+  plan.channels = {{"PT", {}, "z-score"}};
   EXPECT_THAT(ApplyToPlan(policy, plan).series_rules, SizeIs(2));
+  EXPECT_THAT(ApplyToPlan(policy, plan).channels[0].series_rules, SizeIs(1));
 }
 
 }  // namespace

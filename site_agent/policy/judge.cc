@@ -101,7 +101,10 @@ class Bench {
   }
 
   void Series() {
-    Among("series.modalities", policy_.modalities, terms_.modality);
+    if (terms_.modalities.empty()) Among("series.modalities", policy_.modalities, "");
+    for (const std::string& modality : terms_.modalities) {
+      Among("series.modalities", policy_.modalities, modality);
+    }
     std::string bad_keyword, against;
     for (const wire::SeriesRule& rule : terms_.series_rules) {
       const auto& deny = policy_.keywords_deny;

@@ -25,7 +25,7 @@ TaskTerms Good() {
   terms.purpose = "research";
   terms.algorithms = {"fedavg"};
   terms.plan_sha256 = std::string(64, 'a');
-  terms.modality = "MR";
+  terms.modalities = {"MR"};
   terms.series_rules = {{"ImageType", "!LOCALIZER"}};
   terms.protection = Protection::kSecureAggregation;
   terms.min_cohort = 5;
@@ -143,6 +143,7 @@ TEST(PlanTermsTest, APlanSaysWhatThePolicyJudges) {
   plan.purpose = "research";
   plan.labels = {{1, "A", ""}};
   plan.series_rules = {{"ImageType", "!LOCALIZER"}};
+  plan.channels = {{"PT", {{"ProtocolName", "WB"}}, "z-score"}};
   plan.protection = {.kind = "secure-aggregation",
                      .norm_max = 7,
                      .bits = 16,
@@ -201,6 +202,9 @@ TEST(JudgeTest, StudiesAndPurposesAreNamed) {
 TEST(JudgeTest, SeriesThatTheSiteKeepsOutAreNotAskedFor) {
   EXPECT_EQ(TextOf("series: {modalities: [CT]}", Good()),
             "site policy (series.modalities): wants CT; got MR");
+  EXPECT_EQ(TextOf("series: {modalities: [MR]}",
+                   Good([](TaskTerms& t) { t.modalities = {"MR", "PT"}; })),
+            "site policy (series.modalities): wants MR; got PT");
   EXPECT_EQ(TextOf("series: {keywords_deny: [ImageType]}", Good()),
             "site policy (series.keywords_deny): wants no rule on it; got a rule on ImageType");
   const char* no_heads = "series: {rules: [{BodyPartExamined: \"!HEAD\"}]}";

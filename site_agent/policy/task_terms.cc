@@ -13,8 +13,13 @@ TaskTerms PlanTerms(const wire::Plan& plan) {
   terms.algorithms = {plan.algorithm.kind};
   if (!plan.algorithm.local_layers.empty()) terms.algorithms.emplace_back("fedbn");
   if (plan.algorithm.personal_lambda > 0) terms.algorithms.emplace_back("ditto");
-  terms.modality = plan.modality;
+  terms.modalities = {plan.modality};
   terms.series_rules = plan.series_rules;
+  for (const wire::PlanChannel& channel : plan.channels) {
+    terms.modalities.push_back(channel.modality);
+    terms.series_rules.insert(terms.series_rules.end(), channel.series_rules.begin(),
+                              channel.series_rules.end());
+  }
   terms.protection = ProtectionOf(plan.protection.kind);
   terms.bits = plan.protection.bits;
   terms.min_cohort = plan.protection.min_cohort;

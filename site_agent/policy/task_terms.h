@@ -48,8 +48,8 @@ struct TaskTerms {
   // False for a site that only evaluates, and for an evaluation: then no clause on updates counts.
   bool sends_update = true;
 
-  std::string modality;
-  std::vector<wire::SeriesRule> series_rules;
+  std::vector<std::string> modalities;          // by channel
+  std::vector<wire::SeriesRule> series_rules;  // of all channels
 
   std::optional<Protection> protection;
   int64_t bits = 32;             // of the masked lanes

@@ -6,6 +6,7 @@
 #include "privacy/log/log.h"
 #include "proto/base/status.h"
 #include "site_agent/imaging/label_reader.h"
+#include "site_agent/intake/case_channels.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/fingerprint.h"
 #include "site_agent/intake/inventory.h"
@@ -59,6 +60,7 @@ absl::StatusOr<Cohort> SiteCohort(const std::string& home, const wire::Plan& pla
     Log(LogLevel::kInfo, "cases set aside: their patients may not be used",
         {LogField(Key::kCount, withheld)});
   }
+  if (!plan.channels.empty()) CompleteRecords(home, catalog);
   return SelectCohort(catalog, plan);
 }
 

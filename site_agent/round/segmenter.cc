@@ -4,6 +4,7 @@
 #include "privacy/crypto/sha256.h"
 #include "proto/base/status.h"
 #include "proto/wire/safetensors.h"
+#include "site_agent/imaging/channels.h"
 #include "site_agent/imaging/preprocess.h"
 #include "site_agent/plan_config.h"
 #include "site_agent/round/train_step.h"
@@ -45,9 +46,6 @@ absl::StatusOr<Segmenter> Segmenter::Load(const std::string& model_path,
 absl::StatusOr<Segmenter> Segmenter::LoadWithPlan(
     const std::string& model_path, const wire::Plan& plan, const ComputeOptions& compute,
     const std::vector<training::NamedArray>& own) {
-  if (plan.network.in_channels != 1) {
-    return absl::InvalidArgumentError("plans with more than one input channel are not supported");
-  }
   CSL_ASSIGN_OR_RETURN(std::string sha256, privacy::Sha256HexOfFile(model_path));
   CSL_ASSIGN_OR_RETURN(wire::SafetensorsFile file, wire::ReadSafetensors(model_path));
   CSL_RETURN_IF_ERROR(wire::CheckFinite(file.map));
@@ -68,9 +66,10 @@ absl::StatusOr<Segmenter> Segmenter::FromWeights(std::vector<training::NamedArra
   return Segmenter(std::move(session), plan);
 }
 
-absl::StatusOr<imaging::LabelVolume> Segmenter::Segment(const imaging::Volume& source) {
-  CSL_ASSIGN_OR_RETURN(imaging::Volume prepared, imaging::PrepareImage(source, plan_));
-  return SegmentPrepared(std::move(prepared.voxels), prepared.geometry, source.geometry);
+absl::StatusOr<imaging::LabelVolume> Segmenter::Segment(
+    const std::vector<imaging::Volume>& channels) {
+  CSL_ASSIGN_OR_RETURN(imaging::PreparedImage prepared, imaging::PrepareChannels(channels, plan_));
+  return SegmentPrepared(std::move(prepared.voxels), prepared.grid, channels[0].geometry);
 }
 
 absl::StatusOr<imaging::LabelVolume> Segmenter::SegmentPrepared(std::vector<float> prepared,

@@ -34,9 +34,10 @@ class Segmenter {
                                                const wire::Plan& plan,
                                                const ComputeOptions& compute);
 
-  // Labels on the grid of `source`.
-  absl::StatusOr<imaging::LabelVolume> Segment(const imaging::Volume& source);
-  // For an image that is already prepared: `prepared` lies on `grid`, the result on `source`.
+  // Labels on the grid of the first volume. `channels`: as PrepareChannels.
+  absl::StatusOr<imaging::LabelVolume> Segment(const std::vector<imaging::Volume>& channels);
+  // For an image that is already prepared: `prepared` lies on `grid`, channel after
+  // channel, the result on `source`.
   absl::StatusOr<imaging::LabelVolume> SegmentPrepared(std::vector<float> prepared,
                                                        const imaging::Geometry& grid,
                                                        const imaging::Geometry& source);

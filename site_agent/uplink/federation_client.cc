@@ -21,7 +21,8 @@ namespace {
 constexpr uint32_t kProtocolVersion = 1;
 constexpr const char* kCapabilities[] = {
     "sealed",  "unet",    "mean_teacher", "secure-aggregation", "dp-sgd",
-    "dp-site", "fedprox", "scaffold",     "local-layers",       "personal-model"};
+    "dp-site", "fedprox", "scaffold",     "local-layers",       "personal-model",
+    "channels"};
 constexpr const char* kWitnessCapability = "witness";
 constexpr size_t kIncarnationBytes = 16;
 constexpr absl::Duration kAskWaitMax = absl::Seconds(60);  // of the protocol

@@ -33,6 +33,9 @@ std::vector<std::string> StudySeeds() {
       "protection: {kind: secure-aggregation, bits: 32, clip: 1, min_cohort: 3, group: 4}\n"
       "privacy: {level: sample, epsilon: 8, delta: 1e-4, clip: 1, patients_per_step: 8}\n"
       "algorithm: {kind: fedprox, proximal_mu: 0.1, local_layers: [\"*.norm*\"]}\n",
+      "name: h\ntask: {labels: {1: A}}\nprotection: sealed\nplan: {coverage_min: 0.9}\n"
+      "series: [{modality: CT, rules: [{SliceThickness: \"<= 3\"}], normalisation: window lung},\n"
+      "         {modality: PT, normalisation: suv window 5 10}]\n",
       "name: h\nname: h\n", "&a [*a]\n", "a: &x [1, 2]\nb: *x\n", "{{{{[[[[", "? ? ? ?\n"};
 }
 

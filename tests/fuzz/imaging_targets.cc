@@ -8,10 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/check.h"
+#include "site_agent/imaging/coded_findings.h"
 #include "site_agent/imaging/dicom_header.h"
 #include "site_agent/imaging/dicom_series.h"
 #include "site_agent/imaging/label_reader.h"
 #include "site_agent/imaging/nifti_label.h"
+#include "site_agent/imaging/pet_facts.h"
 #include "site_agent/imaging/structure_set.h"
 #include "tests/fuzz/target.h"
 
@@ -72,6 +74,13 @@ void RunNifti(absl::string_view bytes) {
 void RunSeries(absl::string_view bytes) {
   const MemoryFile file(bytes);
   (void)imaging::ReadDicomHeader(file.path());
+  if (const auto said = imaging::ReadCodedFindings(file.path()); said.ok()) {
+    CSL_CHECK(said->not_plain >= 0 && !said->study_uid.empty());
+  }
+  if (const auto pet = imaging::ReadPetFacts({file.path()}); pet.ok()) {
+    CSL_CHECK(std::isfinite(pet->suv_factor) && pet->suv_factor >= 0);
+    CSL_CHECK((pet->suv_factor > 0) == pet->suv_refusal.empty());
+  }
   const auto volumes = imaging::SortSeries({file.path()});
   if (!volumes.ok()) return;
   for (const imaging::SortedVolume& volume : *volumes) {

@@ -79,7 +79,9 @@ std::vector<std::string> PlanSeeds() {
   plan.labels = {{1, "Anterior", "HIPPOCAMPUS_ANTERIOR"}, {2, "Posterior", ""}};
   plan.series_rules = {{"ImageType", "!LOCALIZER"}, {"SliceThickness", "<= 3"}};
   const std::string text = wire::PlanToJson(plan);
-  return {text, text.substr(0, text.size() / 2), "{}", std::string(3000, '[')};
+  plan.channels = {{"PT", {{"ImageType", "PRIMARY"}}, "suv window 5 10"}};
+  plan.network.in_channels = 2;
+  return {text, wire::PlanToJson(plan), text.substr(0, text.size() / 2), "{}", std::string(3000, '[')};
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ std::vector<agent::TaskTerms> StrangeTerms() {
   agent::TaskTerms empty;
   empty.zone = absl::UTCTimeZone();
   agent::TaskTerms wild = empty;
-  wild.study = wild.purpose = wild.modality = std::string(1000, '\xff');
+  wild.study = wild.purpose = std::string(1000, '\xff');
+  wild.modalities = {wild.study, ""};
   wild.algorithms = {"\n", ""};
   wild.series_rules = {{"BodyPartExamined", "HEAD"}, {"", ""}};
   wild.protection = agent::Protection::kSecureAggregation;

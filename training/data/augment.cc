@@ -116,7 +116,13 @@ Augmenter::Sample Augmenter::Spatial(const Sample& input, const SizeDhw& size) {
 
 at::Tensor Augmenter::Intensity(const at::Tensor& images) {
   std::vector<at::Tensor> changed;
-  for (int64_t n = 0; n < images.size(0); ++n) changed.push_back(IntensityOne(images[n].clone()));
+  for (int64_t n = 0; n < images.size(0); ++n) {
+    std::vector<at::Tensor> channels;
+    for (int64_t c = 0; c < images.size(1); ++c) {
+      channels.push_back(IntensityOne(images[n].narrow(0, c, 1).clone()));
+    }
+    changed.push_back(at::cat(channels));
+  }
   return at::stack(changed);
 }
 

@@ -46,14 +46,15 @@ class Augmenter {
   // Resamples (trilinear; labels nearest) about the centre to `size`. Outside the input is 0.
   Sample Spatial(const Sample& input, const SizeDhw& size);
 
-  // A changed copy of [N, C, D, H, W], each sample drawn by itself.
+  // A changed copy of [N, C, D, H, W], each channel of each sample drawn by itself: they are of
+  // other modalities and units.
   at::Tensor Intensity(const at::Tensor& images);
 
   // Adds Gaussian noise of `sigma` to a copy.
   at::Tensor Noise(const at::Tensor& images, double sigma);
 
  private:
-  at::Tensor IntensityOne(at::Tensor image);  // [C, D, H, W]
+  at::Tensor IntensityOne(at::Tensor image);  // [1, D, H, W]
   bool Chance(double probability);
   double Between(double low, double high);
 

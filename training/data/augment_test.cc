@@ -93,5 +93,17 @@ TEST(AugmentTest, IntensityChangesACopyFinitelyAndRepeatably) {
   EXPECT_TRUE(at::isfinite(a.Intensity(at::ones({1, 1, 4, 4, 4}))).all().item<bool>());
 }
 
+TEST(AugmentTest, ChannelsChangeByThemselves) {
+  AugmentOptions options;
+  options.intensity_probability = 1;
+  const at::Tensor images = at::randn({1, 2, 8, 8, 8});
+  at::Tensor shifted = images.clone();
+  shifted.narrow(1, 1, 1).add_(1000);
+  Augmenter alone(options, 5), both(options, 5), other(options, 5);
+  const at::Tensor first = alone.Intensity(images.narrow(1, 0, 1));
+  EXPECT_TRUE(at::equal(both.Intensity(images).narrow(1, 0, 1), first));
+  EXPECT_TRUE(at::equal(other.Intensity(shifted).narrow(1, 0, 1), first));
+}
+
 }  // namespace
 }  // namespace consilium::training
