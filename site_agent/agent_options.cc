@@ -37,6 +37,9 @@ absl::Status Assign(const std::string& key, const std::string& text, AgentOption
     if (!absl::SimpleAtoi(text, &out.compute.threads)) return Refuse(key, "must be a number");
   } else if (key == "cache_bytes_max") {
     if (!absl::SimpleAtoi(text, &out.cache_bytes_max)) return Refuse(key, "must be a number");
+  } else if (key == "cache_encrypted") {
+    if (text != "true" && text != "false") return Refuse(key, "must be true or false");
+    out.cache_encrypted = text == "true";
   } else if (key == "atna_repository") {
     out.atna_repository = text;
   } else if (key == "atna_ca") {
@@ -48,7 +51,7 @@ absl::Status Assign(const std::string& key, const std::string& text, AgentOption
   } else {
     return absl::InvalidArgumentError(
         "agent.yaml: unknown key; known are federation, site, federation_address, threads, device, "
-        "cache_bytes_max, atna_repository, atna_ca, atna_certificate, atna_key");
+        "cache_bytes_max, cache_encrypted, atna_repository, atna_ca, atna_certificate, atna_key");
   }
   return absl::OkStatus();
 }
@@ -137,6 +140,8 @@ std::string AgentOptionsToYaml(const AgentOptions& options) {
       "\"\n# 0: all cores\nthreads: ", options.compute.threads,
       "\n# cpu, cuda, or empty: cuda where there is one\ndevice: \"", options.compute.device,
       "\"\n# prepared cases kept on disk\ncache_bytes_max: ", options.cache_bytes_max,
+      "\n# seal them with HOME/cache.key (AES-256-GCM)\ncache_encrypted: ",
+      options.cache_encrypted ? "true" : "false",
       "\n# the hospital's audit repository (IHE ATNA, syslog over TLS), HOST:PORT; empty: none\n"
       "atna_repository: \"", options.atna_repository, "\"\natna_ca: \"", options.atna_ca,
       "\"\natna_certificate: \"", options.atna_certificate, "\"\natna_key: \"",

@@ -22,6 +22,7 @@ struct AgentOptions {
   std::string federation_address;   // host:port
   ComputeOptions compute;
   uint64_t cache_bytes_max = uint64_t{20} << 30;  // of HOME/cache, prepared cases
+  bool cache_encrypted = false;                   // at rest, with HOME/cache.key
   // The hospital's audit repository (IHE ATNA), host:port; empty: none. The files are PEM, in the home
   // unless their path is absolute.
   std::string atna_repository = {};

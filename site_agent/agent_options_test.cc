@@ -17,6 +17,7 @@ TEST(AgentOptionsTest, WrittenOptionsReadBack) {
   options.federation_address = "[::1]:7443";
   options.compute = {3, "cpu"};
   options.cache_bytes_max = uint64_t{1} << 30;
+  options.cache_encrypted = true;
   options.atna_repository = "audit.hospital.example:6514";
   options.atna_key = "/etc/consilium/atna key.pem";
   ASSERT_TRUE(WriteAgentOptions(home.path(), options).ok());
@@ -28,6 +29,7 @@ TEST(AgentOptionsTest, WrittenOptionsReadBack) {
   EXPECT_EQ(read->compute.threads, 3);
   EXPECT_EQ(read->compute.device, "cpu");
   EXPECT_EQ(read->cache_bytes_max, uint64_t{1} << 30);
+  EXPECT_TRUE(read->cache_encrypted);
   EXPECT_EQ(read->atna_repository, "audit.hospital.example:6514");
   EXPECT_EQ(read->atna_ca, "atna/ca.crt");
   EXPECT_EQ(read->atna_key, "/etc/consilium/atna key.pem");
@@ -38,6 +40,7 @@ TEST(AgentOptionsTest, DefaultsAreFilledIn) {
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->compute.threads, 0);
   EXPECT_EQ(options->cache_bytes_max, uint64_t{20} << 30);
+  EXPECT_FALSE(options->cache_encrypted);
 }
 
 TEST(AgentOptionsTest, WhatIsNotMeantIsRefused) {
@@ -45,6 +48,7 @@ TEST(AgentOptionsTest, WhatIsNotMeantIsRefused) {
   for (const std::string& bad :
        {good + "thread: 2\n", good + "threads: many\n", good + "threads: -1\n",
         good + "threads: 2\nthreads: 3\n", good + "device: tpu\n", good + "cache_bytes_max: 5\n",
+        good + "cache_encrypted: yes\n",
         good + "threads: [1]\n", good + "atna_repository: nowhere\n", std::string("site: a"), std::string("- a\n- b"),
         std::string("{"), std::string(""), good + "site: \"../x\"\n",
         std::string("federation: hippo\nsite: a\nfederation_address: nowhere\n")}) {

@@ -134,7 +134,7 @@ absl::Status TrainAndWrite(const std::string& home, const Cohort& cohort, const 
                            const Environment& environment, TrainAloneResult& result) {
   CSL_ASSIGN_OR_RETURN(SampleCache cache,
                        SampleCache::Open({home, plan, environment.cache_bytes_max}));
-  CSL_ASSIGN_OR_RETURN(const Cohort usable, PrepareCases(cache, TrainingPart(cohort),
+  CSL_ASSIGN_OR_RETURN(const Cohort usable, PrepareCases(cache, TrainingPart(cohort), environment.compute.threads,
                                                          CaseReport(environment, "prepare")));
   if (usable.cases.empty()) return absl::NotFoundError("no case in the data fits the plan");
   result.training_cases = static_cast<int64_t>(usable.cases.size());

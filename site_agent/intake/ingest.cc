@@ -1,7 +1,5 @@
 #include "site_agent/intake/ingest.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
@@ -13,7 +11,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "privacy/crypto/random.h"
 #include "privacy/deid/patient_tokens.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
@@ -22,6 +19,7 @@
 #include "site_agent/intake/case_store.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/findings.h"
+#include "site_agent/intake/home_key.h"
 #include "site_agent/intake/label_source.h"
 #include "site_agent/intake/nifti_folder.h"
 #include "site_agent/intake/patient_register.h"
@@ -500,22 +498,7 @@ class Intake {
 }  // namespace
 
 absl::StatusOr<privacy::SecretBytes> LoadOrCreateSiteKey(const std::string& home) {
-  const std::string path = JoinPath(home, "site.key");
-  if (!PathExists(path)) {
-    CSL_RETURN_IF_ERROR(MakeDirs(home));
-    CSL_RETURN_IF_ERROR(
-        WriteFileAtomic(path, privacy::RandomBytes(privacy::kSiteKeyBytes), kPrivateFile));
-  }
-  struct stat info;
-  if (::stat(path.c_str(), &info) != 0) return absl::UnavailableError("site.key cannot be read");
-  if ((info.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError("site.key: others may read it; chmod 600");
-  }
-  CSL_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, privacy::kSiteKeyBytes));
-  if (bytes.size() != privacy::kSiteKeyBytes) {
-    return absl::FailedPreconditionError("site.key: has not 32 bytes; restore it from a backup");
-  }
-  return privacy::SecretBytes(bytes);
+  return LoadOrCreateHomeKey(home, "site.key", privacy::kSiteKeyBytes);
 }
 
 namespace {

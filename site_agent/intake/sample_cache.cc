@@ -5,21 +5,22 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "nlohmann/json.hpp"
 #include "privacy/crypto/sha256.h"
-#include "proto/base/bytes.h"
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/imaging/channels.h"
 #include "site_agent/imaging/dicom_series.h"
 #include "site_agent/imaging/label_reader.h"
 #include "site_agent/imaging/preprocess.h"
+#include "site_agent/intake/home_key.h"
+#include "site_agent/intake/sample_file.h"
 
 namespace consilium::agent {
 namespace {
@@ -27,13 +28,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-// File: magic, length of the header (u64), header (JSON), floats, label bytes, CRC-32C (u32) of all
-// before it. Little endian.
+// In a SampleFile; its body is the image's floats and then the label's bytes, little endian.
 static_assert(std::endian::native == std::endian::little);
-constexpr absl::string_view kMagic = "CSLCASE1";
-constexpr uint64_t kHeaderBytesMax = 64 * 1024;
-constexpr uint64_t kFileBytesMax = uint64_t{16} << 30;
-constexpr size_t kPrefixBytes = 16;
+constexpr absl::string_view kFormat = "CSLCASE2";
+constexpr const char* kKeyFile = "cache.key";
 
 // Changes with anything that would change the arrays.
 std::string PreparationDigest(const wire::Plan& plan) {
@@ -41,12 +39,11 @@ std::string PreparationDigest(const wire::Plan& plan) {
   for (const wire::PlanLabel& label : plan.labels) {
     labels.push_back({label.value, label.name, label.code});
   }
-  Json json = {{"format", kMagic},
+  Json json = {{"format", kFormat},
                {"labels", labels},
                {"spacing_xyz_mm", plan.spacing_xyz_mm},
                {"normalisation", plan.normalisation}};
-  // Only where there are some, so that what was prepared before them is still found. Which series
-  // they are is in the origin of each case.
+  // Which series they are is in the origin of each case.
   for (const wire::PlanChannel& channel : plan.channels) {
     json["channels"].push_back(channel.normalisation);
   }
@@ -79,71 +76,91 @@ imaging::Geometry GeometryFrom(const Json& json) {
   return g;
 }
 
-std::string Encode(const PreparedCase& prepared, absl::string_view origin) {
-  Json described = {{"case_id", prepared.case_id},
-                    {"origin", std::string(origin)},
-                    {"grid", ToJson(prepared.grid)},
-                    {"source", ToJson(prepared.source)},
-                    {"labelled", !prepared.label.empty()}};
-  if (prepared.channels() > 1) described["channels"] = prepared.channels();
-  const std::string header = described.dump();
-  std::string file(kMagic);
-  file.resize(kPrefixBytes);
-  StoreLe64(header.size(), file.data() + kMagic.size());
-  file += header;
-  file.append(reinterpret_cast<const char*>(prepared.image.data()),
-              prepared.image.size() * sizeof(float));
-  file.append(reinterpret_cast<const char*>(prepared.label.data()), prepared.label.size());
-  char crc[4];
-  StoreLe32(Crc32c(file), crc);
-  return file.append(crc, sizeof(crc));
+std::string HeaderOf(const PreparedCase& prepared, absl::string_view origin) {
+  return Json({{"case_id", prepared.case_id},
+               {"origin", std::string(origin)},
+               {"grid", ToJson(prepared.grid)},
+               {"source", ToJson(prepared.source)},
+               {"channels", prepared.channels()},
+               {"labelled", !prepared.label.empty()}})
+      .dump();
 }
 
-absl::StatusOr<PreparedCase> Decode(const std::string& file, absl::string_view origin) {
-  const absl::Status fault = absl::DataLossError("a cached case is damaged");
-  if (file.size() < kPrefixBytes + 4 || file.compare(0, kMagic.size(), std::string(kMagic)) != 0) {
-    return fault;
-  }
-  const size_t body_end = file.size() - 4;
-  if (Crc32c(absl::string_view(file).substr(0, body_end)) != LoadLe32(file.data() + body_end)) {
-    return fault;
-  }
-  const uint64_t header_bytes = LoadLe64(file.data() + kMagic.size());
-  if (header_bytes > kHeaderBytesMax || header_bytes > body_end - kPrefixBytes) return fault;
+template <typename T>
+absl::string_view BytesOf(const std::vector<T>& values) {
+  return absl::string_view(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
+
+template <typename T>
+absl::Span<char> RoomOf(std::vector<T>& values) {
+  return absl::MakeSpan(reinterpret_cast<char*>(values.data()), values.size() * sizeof(T));
+}
+
+// A case without its arrays, and what they are.
+struct Described {
   PreparedCase prepared;
   bool labelled = false;
-  uint64_t channels = 1;
+  uint64_t channels = 0;
+  uint64_t voxels = 0;
+};
+
+// NOT_FOUND: the file is not of this state.
+absl::StatusOr<Described> DecodeHeader(const SampleFile& file, const CohortCase& item,
+                                       absl::string_view origin) {
+  const absl::Status fault = absl::DataLossError("a cached case is damaged");
+  Described described;
+  PreparedCase& prepared = described.prepared;
   try {
-    const Json header = Json::parse(file.begin() + kPrefixBytes,
-                                    file.begin() + kPrefixBytes + static_cast<int64_t>(header_bytes));
-    if (header.at("origin").get<std::string>() != origin) {
+    const Json header = Json::parse(file.header());
+    prepared.case_id = header.at("case_id").get<std::string>();
+    if (header.at("origin").get<std::string>() != origin ||
+        prepared.case_id != item.record.case_id) {
       return absl::NotFoundError("the cached case is of an older state");
     }
-    prepared.case_id = header.at("case_id").get<std::string>();
     prepared.grid = GeometryFrom(header.at("grid"));
     prepared.source = GeometryFrom(header.at("source"));
-    labelled = header.at("labelled").get<bool>();
-    channels = header.value("channels", channels);
+    described.channels = header.at("channels").get<uint64_t>();
+    described.labelled = header.at("labelled").get<bool>();
   } catch (const Json::exception&) {
     return fault;
   }
-  const auto& size = prepared.grid.size_xyz;
-  constexpr int64_t kAxisMax = 1 << 20;
-  for (const int64_t s : size) {
-    if (s < 1 || s > kAxisMax) return fault;
+  uint64_t voxels = 1;
+  for (const int64_t size : prepared.grid.size_xyz) {
+    constexpr int64_t kAxisMax = 1 << 20;
+    if (size < 1 || size > kAxisMax) return fault;
+    voxels *= static_cast<uint64_t>(size);
   }
-  if (channels < 1 || channels > wire::kChannelsMax) return fault;
-  const uint64_t voxels = static_cast<uint64_t>(size[0]) * static_cast<uint64_t>(size[1]) *
-                          static_cast<uint64_t>(size[2]);
-  const char* data = file.data() + kPrefixBytes + header_bytes;
-  if (body_end - kPrefixBytes - header_bytes != voxels * (4 * channels + (labelled ? 1 : 0))) {
-    return fault;
+  const bool fits = described.channels >= 1 && described.channels <= wire::kChannelsMax &&
+                    voxels <= file.body_bytes();
+  const uint64_t voxel_bytes = sizeof(float) * described.channels + (described.labelled ? 1 : 0);
+  if (!fits || file.body_bytes() != voxels * voxel_bytes) return fault;
+  described.voxels = voxels;
+  return described;
+}
+
+absl::StatusOr<PreparedCase> Decode(SampleFile& file, const CohortCase& item,
+                                    absl::string_view origin) {
+  CSL_ASSIGN_OR_RETURN(Described described, DecodeHeader(file, item, origin));
+  PreparedCase& prepared = described.prepared;
+  prepared.image.resize(described.channels * described.voxels);
+  if (described.labelled) prepared.label.resize(described.voxels);
+  CSL_RETURN_IF_ERROR(file.Read(RoomOf(prepared.image)));
+  CSL_RETURN_IF_ERROR(file.Read(RoomOf(prepared.label)));
+  return std::move(prepared);
+}
+
+// Since the site wants its samples encrypted: those from before.
+absl::Status RemovePlainSamples(const std::string& folder) {
+  std::error_code error;
+  fs::recursive_directory_iterator entries(folder, error);
+  for (; !error && entries != fs::recursive_directory_iterator(); entries.increment(error)) {
+    std::error_code gone;
+    if (!entries->is_regular_file(gone) || IsEncryptedSample(entries->path().string())) continue;
+    fs::remove(entries->path(), gone);
+    if (gone) return absl::UnavailableError("a prepared case that is not encrypted stays behind");
   }
-  prepared.image.resize(channels * voxels);
-  const uint64_t image_bytes = prepared.image.size() * sizeof(float);
-  std::memcpy(prepared.image.data(), data, image_bytes);
-  if (labelled) prepared.label.assign(data + image_bytes, data + image_bytes + voxels);
-  return prepared;
+  if (error) return absl::UnavailableError("the prepared cases cannot be looked through");
+  return absl::OkStatus();
 }
 
 struct CacheFile {
@@ -178,6 +195,9 @@ bool MakeRoom(const std::string& folder, uint64_t needed, uint64_t bytes_max) {
   return total + needed <= bytes_max;
 }
 
+// For MakeRoom.
+void MarkUsed(const std::string& path) { ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0); }
+
 absl::Status AboutCase(const absl::Status& status, absl::string_view case_id) {
   return Annotate(status, absl::StrCat("case ", case_id));
 }
@@ -188,24 +208,49 @@ absl::StatusOr<SampleCache> SampleCache::Open(Options options) {
   const std::string folder = JoinPath(JoinPath(options.home, "cache"),
                                       PreparationDigest(options.plan).substr(0, 16));
   CSL_RETURN_IF_ERROR(MakeDirs(folder));
-  return SampleCache(std::move(options), folder);
+  SampleCache cache(std::move(options), folder);
+  if (cache.options_.is_encrypted) {
+    CSL_ASSIGN_OR_RETURN(cache.key_,
+                         LoadOrCreateHomeKey(cache.options_.home, kKeyFile, kSampleKeyBytes));
+    CSL_RETURN_IF_ERROR(RemovePlainSamples(JoinPath(cache.options_.home, "cache")));
+  }
+  return cache;
+}
+
+std::string SampleCache::PathOf(const CohortCase& item) const {
+  return JoinPath(folder_, absl::StrCat(item.record.case_id, ".bin"));
 }
 
 absl::StatusOr<PreparedCase> SampleCache::Load(const CohortCase& item) {
-  const std::string& case_id = item.record.case_id;
-  const std::string path = JoinPath(folder_, absl::StrCat(case_id, ".bin"));
+  const std::string path = PathOf(item);
   const std::string origin = Origin(item);
-  if (const absl::StatusOr<std::string> file = ReadFile(path, kFileBytesMax); file.ok()) {
-    absl::StatusOr<PreparedCase> cached = Decode(*file, origin);
-    if (cached.ok() && cached->case_id == case_id) {
-      ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);  // for MakeRoom
-      if (item.labelled) cached->label_path = CaseLabelPath(options_.home, case_id);
+  if (absl::StatusOr<SampleFile> file = SampleFile::Open(path, key()); file.ok()) {
+    absl::StatusOr<PreparedCase> cached = Decode(*file, item, origin);
+    if (cached.ok()) {
+      MarkUsed(path);
+      if (item.labelled) cached->label_path = CaseLabelPath(options_.home, item.record.case_id);
       return cached;
     }
   }
+  return BuildAndStore(item, origin);
+}
+
+absl::Status SampleCache::Ensure(const CohortCase& item) {
+  const std::string path = PathOf(item);
+  const std::string origin = Origin(item);
+  const absl::StatusOr<SampleFile> file = SampleFile::Open(path, key());
+  if (file.ok() && DecodeHeader(*file, item, origin).ok()) {
+    MarkUsed(path);
+    return absl::OkStatus();
+  }
+  return BuildAndStore(item, origin).status();
+}
+
+absl::StatusOr<PreparedCase> SampleCache::BuildAndStore(const CohortCase& item,
+                                                        absl::string_view origin) const {
   absl::StatusOr<PreparedCase> built = Build(item);
-  if (!built.ok()) return AboutCase(built.status(), case_id);
-  Store(*built, path, origin);
+  if (!built.ok()) return AboutCase(built.status(), item.record.case_id);
+  Store(*built, PathOf(item), origin);
   return built;
 }
 
@@ -250,10 +295,14 @@ absl::StatusOr<PreparedCase> SampleCache::Build(const CohortCase& item) const {
 
 // A cache that cannot be written slows the training down and changes nothing else.
 void SampleCache::Store(const PreparedCase& prepared, const std::string& path,
-                        absl::string_view origin) {
-  const std::string file = Encode(prepared, origin);
-  if (!MakeRoom(JoinPath(options_.home, "cache"), file.size(), options_.bytes_max)) return;
-  (void)WriteFileAtomic(path, file, kPrivateFile);
+                        absl::string_view origin) const {
+  const std::string header = HeaderOf(prepared, origin);
+  const absl::string_view body[] = {BytesOf(prepared.image), BytesOf(prepared.label)};
+  const uint64_t bytes =
+      SampleFileBytes(header.size(), body[0].size() + body[1].size(), options_.is_encrypted);
+  const absl::MutexLock lock(storing_.get());
+  if (!MakeRoom(JoinPath(options_.home, "cache"), bytes, options_.bytes_max)) return;
+  (void)WriteSampleFile(path, header, body, key());
   // Its patient may have been deleted meanwhile, cases first: who looks afterwards leaves nothing.
   std::error_code ignored;
   if (!PathExists(CaseFolder(options_.home, prepared.case_id))) fs::remove(path, ignored);

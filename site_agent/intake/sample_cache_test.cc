@@ -78,6 +78,37 @@ TEST_F(SampleCacheTest, RebuildsWhatIsDamagedAtAnyPlace) {
   EXPECT_EQ(cache.Load(Labelled())->image, good->image);
 }
 
+TEST_F(SampleCacheTest, AnEncryptedCacheHoldsTheSameAndShowsNothing) {
+  SampleCache plain = Cache();
+  const auto good = plain.Load(Labelled());
+  ASSERT_TRUE(good.ok());
+  wire::Plan other = TestPlan();
+  other.spacing_xyz_mm = {2, 2, 2};
+  SampleCache elsewhere = SampleCache::Open({.home = home_, .plan = other}).value();
+  ASSERT_TRUE(elsewhere.Load(Labelled()).ok());
+
+  const SampleCache::Options options = {.home = home_, .plan = TestPlan(), .is_encrypted = true};
+  SampleCache sealed = SampleCache::Open(options).value();
+  EXPECT_TRUE(FilesBelowFolder(Path("home/cache")).empty());  // nothing that can be read stays
+  ASSERT_TRUE(sealed.Load(Labelled()).ok());
+  const std::string file = ReadFile(FileOf(sealed, Labelled()), 1 << 24).value();
+  EXPECT_THAT(file, testing::Not(testing::HasSubstr("case_id")));
+  std::filesystem::rename(Path("home/store"), Path("home/away"));
+  SampleCache again = SampleCache::Open(options).value();
+  const auto loaded = again.Load(Labelled());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->image, good->image);
+  EXPECT_EQ(loaded->label, good->label);
+
+  // Without the key it is as good as gone, and is made anew.
+  std::filesystem::rename(Path("home/away"), Path("home/store"));
+  std::filesystem::remove(Path("home/cache.key"));
+  SampleCache another = SampleCache::Open(options).value();
+  EXPECT_EQ(another.Load(Labelled())->image, good->image);
+  std::filesystem::permissions(Path("home/cache.key"), std::filesystem::perms(0644));
+  EXPECT_TRUE(absl::IsFailedPrecondition(SampleCache::Open(options).status()));
+}
+
 TEST_F(SampleCacheTest, AnotherStateOfTheCaseIsNotTakenFromTheCache) {
   SampleCache cache = Cache();
   CohortCase item = Labelled();

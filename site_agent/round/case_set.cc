@@ -1,10 +1,17 @@
 #include "site_agent/round/case_set.h"
 
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
+#include "absl/synchronization/mutex.h"
 #include "privacy/log/log.h"
 #include "proto/base/status.h"
+#include "proto/base/thread_pool.h"
 #include "site_agent/imaging/label_reader.h"
 #include "site_agent/intake/case_channels.h"
 #include "site_agent/intake/catalog.h"
@@ -41,6 +48,67 @@ absl::StatusOr<CaseResult> LoadAndEvaluate(Segmenter& model, SampleCache& cache,
   CSL_ASSIGN_OR_RETURN(PreparedCase prepared, cache.Load(item));
   return EvaluateCase(model, std::move(prepared));
 }
+
+int ThreadsFor(int threads) {
+  if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(threads, 1, kPrepareThreadsMax);
+}
+
+// What preparing takes at most: the series as it is stored and decoded, and the sample, which is about as
+// large again.
+uint64_t BytesToPrepare(const CohortCase& item) {
+  double bytes = 3 * sizeof(float);
+  for (const int64_t size : item.record.geometry.size_xyz) bytes *= static_cast<double>(size);
+  return static_cast<uint64_t>(std::min(bytes, 1e18));
+}
+
+// Prepares the cases of a cohort in their order, some at once.
+class CasesAhead {
+ public:
+  CasesAhead(SampleCache& cache, const Cohort& cohort, int threads)
+      : cache_(cache), cohort_(cohort), results_(cohort.cases.size()), pool_(ThreadsFor(threads)),
+        ahead_max_(static_cast<size_t>(ThreadsFor(threads))) {}
+  // What was begun is finished; the rest is not begun any more.
+  ~CasesAhead() { stopped_ = true; }
+
+  // What became of the next case. One call for each.
+  absl::Status Next() {
+    Fill();
+    const size_t i = taken_++;
+    const absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(
+        +[](std::optional<absl::Status>* result) { return result->has_value(); }, &results_[i]));
+    bytes_ -= BytesToPrepare(cohort_.cases[i]);
+    return *results_[i];
+  }
+
+ private:
+  void Fill() {
+    while (begun_ < cohort_.cases.size() && begun_ < taken_ + ahead_max_) {
+      const uint64_t bytes = BytesToPrepare(cohort_.cases[begun_]);
+      if (begun_ > taken_ && bytes_ + bytes > kPrepareBytesMax) return;  // one always
+      bytes_ += bytes;
+      pool_.Schedule([this, i = begun_] { Prepare(i); });
+      ++begun_;
+    }
+  }
+  void Prepare(size_t i) {
+    absl::Status status = absl::CancelledError("not begun");
+    if (!stopped_) status = cache_.Ensure(cohort_.cases[i]);
+    const absl::MutexLock lock(&mutex_);
+    results_[i] = std::move(status);
+  }
+
+  SampleCache& cache_;
+  const Cohort& cohort_;
+  size_t begun_ = 0, taken_ = 0;
+  uint64_t bytes_ = 0;  // that the cases which are begun and not taken need
+  std::atomic<bool> stopped_ = false;
+  absl::Mutex mutex_;
+  std::vector<std::optional<absl::Status>> results_ ABSL_GUARDED_BY(mutex_);
+  ThreadPool pool_;  // goes first, and waits
+  const size_t ahead_max_;
+};
 
 template <typename Keep>
 Cohort Filter(const Cohort& cohort, Keep keep) {
@@ -92,22 +160,23 @@ CohortSummary SummaryOf(const Cohort& cohort, SiteRole role) {
 }
 
 absl::StatusOr<Cohort> PrepareCases(
-    SampleCache& cache, const Cohort& cohort,
+    SampleCache& cache, const Cohort& cohort, int threads,
     const std::function<absl::Status(int64_t done, int64_t total)>& report) {
   Cohort usable;
   const auto total = static_cast<int64_t>(cohort.cases.size());
+  CasesAhead ahead(cache, cohort, threads);
   for (int64_t i = 0; i < total; ++i) {
     CSL_RETURN_IF_ERROR(report(i, total));
     const CohortCase& item = cohort.cases[static_cast<size_t>(i)];
-    const absl::Status loaded = cache.Load(item).status();
-    if (loaded.ok()) {
+    const absl::Status prepared = ahead.Next();
+    if (prepared.ok()) {
       usable.cases.push_back(item);
-    } else if (IsFaultOfTheCase(loaded)) {
+    } else if (IsFaultOfTheCase(prepared)) {
       Log(LogLevel::kWarning, "case left out: it cannot be prepared",
           {LogField(Key::kCase, item.record.case_id),
-           LogField(Key::kCode, absl::StatusCodeToString(loaded.code()))});
+           LogField(Key::kCode, absl::StatusCodeToString(prepared.code()))});
     } else {
-      return loaded;
+      return prepared;
     }
   }
   CSL_RETURN_IF_ERROR(report(total, total));

@@ -30,9 +30,13 @@ CohortSummary SummaryOf(const Cohort& cohort, SiteRole role);
 
 // Prepares what the cache does not have yet and returns the cases that can be used. One that cannot
 // be read or prepared is logged by its id and left out: it must not keep a site from a round.
-// `report` gets cases done and in all. Errors: what `report` returns, or of the disk.
+// Works on as many cases at once as there are `threads` (0: cores; at most kPrepareThreadsMax) and as
+// are expected to fit into kPrepareBytesMax; what it returns does not depend on either. `report` gets
+// cases done and in all, from the calling thread. Errors: what `report` returns, or of the disk.
+inline constexpr int kPrepareThreadsMax = 16;
+inline constexpr uint64_t kPrepareBytesMax = uint64_t{4} << 30;
 absl::StatusOr<Cohort> PrepareCases(
-    SampleCache& cache, const Cohort& cohort,
+    SampleCache& cache, const Cohort& cohort, int threads,
     const std::function<absl::Status(int64_t done, int64_t total)>& report);
 
 // `cache` and `cohort` must outlive the set.

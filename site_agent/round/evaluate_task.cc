@@ -63,8 +63,9 @@ absl::StatusOr<FinishedTask> RunEvaluate(const TaskSite& site, const SiteTask& t
                        Segmenter::LoadWithPlan(model_path, task.plan, site.options.compute,
                                                own.local));
   model.OnWindow([&monitor] { monitor.Advance(); });  // one large case may take long
-  CSL_ASSIGN_OR_RETURN(SampleCache cache, SampleCache::Open({site.home, task.plan,
-                                                             site.options.cache_bytes_max}));
+  CSL_ASSIGN_OR_RETURN(SampleCache cache,
+                       SampleCache::Open({site.home, task.plan, site.options.cache_bytes_max,
+                                          site.options.cache_encrypted}));
   CSL_ASSIGN_OR_RETURN(EvaluationResult result,
                        EvaluateCases(model, cache, wanted, [&](int64_t done, int64_t total) {
                          monitor.Report(TaskPhase::kEvaluate, done, total);

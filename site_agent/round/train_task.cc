@@ -263,10 +263,11 @@ absl::StatusOr<FinishedTask> RunTrain(const TaskSite& site, const SiteTask& task
   CSL_ASSIGN_OR_RETURN(const Cohort all, SiteCohort(site.home, SelectionPlan(site, task)));
   const Cohort wanted = TrainingPart(all);
   CSL_ASSIGN_OR_RETURN(const std::string model_path, FetchModel(site, task.model, monitor));
-  CSL_ASSIGN_OR_RETURN(SampleCache cache, SampleCache::Open({site.home, task.plan,
-                                                             site.options.cache_bytes_max}));
+  CSL_ASSIGN_OR_RETURN(SampleCache cache,
+                       SampleCache::Open({site.home, task.plan, site.options.cache_bytes_max,
+                                          site.options.cache_encrypted}));
   CSL_ASSIGN_OR_RETURN(Cohort cohort,
-                       PrepareCases(cache, wanted, [&](int64_t done, int64_t total) {
+                       PrepareCases(cache, wanted, site.options.compute.threads, [&](int64_t done, int64_t total) {
                          monitor.Report(TaskPhase::kPrepare, done, total);
                          return monitor.Check();
                        }));
