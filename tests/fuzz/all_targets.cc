@@ -5,7 +5,7 @@ namespace consilium::fuzz {
 std::vector<Target> AllTargets() {
   std::vector<Target> all = ProtoTargets();
   for (const auto& more : {CoordinatorTargets(), AuditTargets(), SecaggTargets(), SiteTargets(),
-                           MessageTargets(), DeidTargets(), ImagingTargets()}) {
+                           MessageTargets(), DeidTargets(), ImagingTargets(), WebTargets()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

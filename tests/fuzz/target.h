@@ -20,7 +20,7 @@ struct Target {
 };
 
 // proto_targets.cc, coordinator_targets.cc, audit_targets.cc, secagg_targets.cc, site_targets.cc,
-// message_targets.cc, deid_targets.cc, imaging_targets.cc.
+// message_targets.cc, deid_targets.cc, imaging_targets.cc, web_targets.cc.
 std::vector<Target> ProtoTargets();
 std::vector<Target> CoordinatorTargets();
 std::vector<Target> AuditTargets();
@@ -29,6 +29,7 @@ std::vector<Target> SiteTargets();
 std::vector<Target> MessageTargets();
 std::vector<Target> DeidTargets();
 std::vector<Target> ImagingTargets();
+std::vector<Target> WebTargets();
 
 std::vector<Target> AllTargets();
 
