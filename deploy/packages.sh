@@ -15,7 +15,8 @@ CONSILIUM_PACKAGES=(
 CONSILIUM_TEST_PACKAGES=(
   dicom3tools python3 python3-torch python3-numpy python3-pydicom python3-nibabel python3-scipy
   python3-yaml prometheus rsyslog rsyslog-gnutls libxml2-utils systemd podman runc poppler-utils
-  libfaketime iproute2 libopenjp2-tools orthanc clang-14 libclang-rt-14-dev
+  libfaketime iproute2 libopenjp2-tools orthanc orthanc-dicomweb curl
+  clang-14 libclang-rt-14-dev
 )
 
 step() { printf '\n== %s\n' "$*"; }

@@ -5,8 +5,6 @@
 #include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <openssl/bio.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
@@ -19,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "privacy/crypto/openssl_handles.h"
+#include "privacy/crypto/tls_context.h"
 #include "proto/base/status.h"
 
 namespace consilium::privacy {
@@ -30,46 +29,10 @@ constexpr size_t kWriteBytesMax = 16 * 1024;  // a TLS record
 struct SslDeleter {
   void operator()(SSL* ssl) const { SSL_free(ssl); }
   void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-  void operator()(BIO* bio) const { BIO_free(bio); }
   void operator()(addrinfo* list) const { ::freeaddrinfo(list); }
 };
 template <typename T>
 using Owned = std::unique_ptr<T, SslDeleter>;
-
-Owned<BIO> Memory(absl::string_view text) {
-  return Owned<BIO>(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-absl::Status SetRoots(SSL_CTX* context, const std::string& pem) {
-  const Owned<BIO> bio = Memory(pem);
-  int count = 0;
-  while (X509* raw = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) {
-    const X509Ptr certificate(raw);
-    count += X509_STORE_add_cert(SSL_CTX_get_cert_store(context), raw);
-  }
-  if (count == 0) return absl::InvalidArgumentError("the server's roots hold no certificate");
-  return absl::OkStatus();
-}
-
-absl::Status SetIdentity(SSL_CTX* context, const TlsClientOptions& options) {
-  const Owned<BIO> certificate = Memory(options.certificate_pem);
-  const X509Ptr leaf(PEM_read_bio_X509(certificate.get(), nullptr, nullptr, nullptr));
-  if (leaf == nullptr || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
-    return absl::InvalidArgumentError("our certificate for the server does not read");
-  }
-  while (X509* chain = PEM_read_bio_X509(certificate.get(), nullptr, nullptr, nullptr)) {
-    if (SSL_CTX_add_extra_chain_cert(context, chain) != 1) X509_free(chain);  // takes it otherwise
-  }
-  const Owned<BIO> key_text = Memory(options.key_pem.view());
-  // No password is ever asked for on a terminal.
-  const auto no_password = [](char*, int, int, void*) { return 0; };
-  const PkeyPtr key(PEM_read_bio_PrivateKey(key_text.get(), nullptr, no_password, nullptr));
-  if (key == nullptr || SSL_CTX_use_PrivateKey(context, key.get()) != 1 ||
-      SSL_CTX_check_private_key(context) != 1) {
-    return absl::InvalidArgumentError("our key for the server does not fit its certificate");
-  }
-  return absl::OkStatus();
-}
 
 absl::Status Await(int fd, int16_t events, absl::Duration timeout, const char* what) {
   pollfd entry = {fd, events, 0};
@@ -139,8 +102,8 @@ struct TlsClient::Rep {
       if (waited.ok()) continue;
       const long verdict = SSL_get_verify_result(ssl.get());
       if (verdict == X509_V_OK) return waited;
-      return absl::PermissionDeniedError(absl::StrCat("the server's certificate: ",
-                                                      X509_verify_cert_error_string(verdict)));
+      return absl::PermissionDeniedError(
+          absl::StrCat("the server's certificate: ", X509_verify_cert_error_string(verdict)));
     }
     return absl::OkStatus();
   }
@@ -166,7 +129,7 @@ absl::StatusOr<std::unique_ptr<TlsClient>> TlsClient::Connect(const TlsClientOpt
   SSL_CTX_set_verify(rep.context.get(), SSL_VERIFY_PEER, nullptr);
   SSL_CTX_clear_mode(rep.context.get(), SSL_MODE_AUTO_RETRY);
   CSL_RETURN_IF_ERROR(SetRoots(rep.context.get(), options.ca_pem));
-  CSL_RETURN_IF_ERROR(SetIdentity(rep.context.get(), options));
+  CSL_RETURN_IF_ERROR(SetIdentity(rep.context.get(), options.certificate_pem, options.key_pem));
   CSL_ASSIGN_OR_RETURN(rep.fd, ConnectTcp(options));
   const int yes = 1;
   ::setsockopt(rep.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);

@@ -11,6 +11,7 @@
 #include "dcmtk/dcmnet/dcmtrans.h"
 #include "dcmtk/dcmnet/dul.h"
 #include "dcmtk/dcmtls/tlslayer.h"
+#include "privacy/crypto/tls_context.h"
 #include "proto/base/status.h"
 #include "site_agent/imaging/dicom_file.h"
 
@@ -170,7 +171,16 @@ absl::StatusOr<Association> Association::Request(const DicomPeer& peer,
   }
   CSL_RETURN_IF_ERROR(FromCondition(condition, "no association with the peer"));
   made.open_ = true;
+  CSL_RETURN_IF_ERROR(made.CheckPeerName(peer.host));
   return made;
+}
+
+absl::Status Association::CheckPeerName(const std::string& host) const {
+  if (tls_ == nullptr || !IsHostName(host)) return absl::OkStatus();
+  std::string certificate(ASC_getPeerCertificateLength(association_), '\0');
+  certificate.resize(ASC_getPeerCertificate(association_, certificate.data(), certificate.size()));
+  if (privacy::CertificateNames(certificate, host)) return absl::OkStatus();
+  return absl::PermissionDeniedError("the peer's certificate does not name its host");
 }
 
 void Association::Release() {

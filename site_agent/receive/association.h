@@ -54,7 +54,7 @@ class Association {
     std::vector<const char*> transfer_syntaxes;
     enum class Role { kScu, kScp } role = Role::kScu;  // ours
   };
-  // UNAVAILABLE: no connection. PERMISSION_DENIED: the peer rejects us.
+  // UNAVAILABLE: no connection. PERMISSION_DENIED: the peer rejects us, or is not who it should be.
   static absl::StatusOr<Association> Request(const DicomPeer& peer, const std::string& our_title,
                                              const DicomTlsFiles* tls,
                                              const std::vector<Proposal>& proposals);
@@ -64,6 +64,8 @@ class Association {
   ~Association();
 
   T_ASC_Association* get() const { return association_; }
+  // With TLS: PERMISSION_DENIED where `host` is a name and the peer's certificate has another.
+  absl::Status CheckPeerName(const std::string& host) const;
   void Release();       // as requestor
   void Acknowledged();  // the peer released or aborted: nothing is left to say
 

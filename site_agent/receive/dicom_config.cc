@@ -11,6 +11,7 @@
 #include "proto/base/ids.h"
 #include "proto/base/status.h"
 #include "proto/yaml/strict_yaml.h"
+#include "site_agent/dicomweb/web_client.h"
 
 namespace consilium::agent {
 namespace {
@@ -65,10 +66,12 @@ bool IsHost(absl::string_view text) {
 
 absl::Status ReadMethod(const YAML::Node& node, const std::string& path, RetrieveMethod& out) {
   std::string text;
-  if (!Reader::Read(node, text) || (text != "get" && text != "move")) {
-    return Reader::Refuse(node, path, "must be get (C-GET) or move (C-MOVE)");
+  if (!Reader::Read(node, text) || (text != "get" && text != "move" && text != "web")) {
+    return Reader::Refuse(node, path, "must be get (C-GET), move (C-MOVE) or web (DICOMweb)");
   }
-  out = text == "get" ? RetrieveMethod::kGet : RetrieveMethod::kMove;
+  out = text == "get"    ? RetrieveMethod::kGet
+        : text == "move" ? RetrieveMethod::kMove
+                         : RetrieveMethod::kWeb;
   return absl::OkStatus();
 }
 
@@ -81,16 +84,39 @@ absl::Status ReadHours(const YAML::Node& node, const std::string& path, Training
   return absl::OkStatus();
 }
 
+absl::Status ReadWebRoot(const YAML::Node& node, const std::string& path, std::string& out) {
+  if (!Reader::Read(node, out)) return Reader::Refuse(node, path, "must be a URL");
+  const auto root = dicomweb::ParseWebRoot(out);
+  return root.ok() ? absl::OkStatus() : Reader::Refuse(node, path, root.status().message());
+}
+
+// What the keys of a peer have to do with each other.
+absl::Status CheckPeer(const YAML::Node& node, const std::string& path, const DicomPeer& peer) {
+  if (peer.host.empty() && peer.web_root.empty()) {
+    return Reader::Refuse(node, path + ".host", "is missing; a peer needs it, or a web_root");
+  }
+  if (peer.port != 0 && peer.ae_title.empty()) {
+    return Reader::Refuse(node, path + ".ae_title", "is needed to call the port");
+  }
+  if (peer.method == RetrieveMethod::kWeb && peer.web_root.empty()) {
+    return Reader::Refuse(node, path + ".web_root", "is needed by method: web");
+  }
+  if (peer.web_credentials && !absl::StartsWith(peer.web_root, "https://")) {
+    return Reader::Refuse(node, path + ".web_root",
+                          "must be https: a token or a login would be read by others");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadPeer(const YAML::Node& node, const std::string& path, DicomPeer& peer) {
   Reader reader(node, path);
-  const bool titled = reader.GetWith("ae_title", AeTitle(peer.ae_title));
-  const bool hosted =
-      reader.GetWith("host", [&](const YAML::Node& value, const std::string& where) {
-        if (!Reader::Read(value, peer.host) || !IsHost(peer.host)) {
-          return Reader::Refuse(value, where, "must be a host name or an IPv4 address");
-        }
-        return absl::OkStatus();
-      });
+  reader.GetWith("ae_title", AeTitle(peer.ae_title));
+  reader.GetWith("host", [&](const YAML::Node& value, const std::string& where) {
+    if (!Reader::Read(value, peer.host) || !IsHost(peer.host)) {
+      return Reader::Refuse(value, where, "must be a host name or an IPv4 address");
+    }
+    return absl::OkStatus();
+  });
   reader.GetWith("port", Whole(1, 65535, peer.port));
   reader.Get("tls", peer.tls);
   reader.Get("may_send", peer.may_send);
@@ -102,9 +128,21 @@ absl::Status ReadPeer(const YAML::Node& node, const std::string& path, DicomPeer
   reader.GetWith("hours", [&](const YAML::Node& value, const std::string& where) {
     return ReadHours(value, where, peer.hours);
   });
-  reader.Require("ae_title", titled);
-  reader.Require("host", hosted);
-  return reader.Finish();
+  reader.GetWith("web_root", [&](const YAML::Node& value, const std::string& where) {
+    return ReadWebRoot(value, where, peer.web_root);
+  });
+  for (const auto& [key, kind] : {std::pair{"web_token", WebCredentials::Kind::kToken},
+                                  std::pair{"web_login", WebCredentials::Kind::kLogin}}) {
+    std::string file;
+    if (!reader.Get(key, file)) continue;
+    if (peer.web_credentials) {
+      return Reader::Refuse(node, reader.Path(key), "cannot be there beside web_token");
+    }
+    peer.web_credentials = WebCredentials{kind, file};
+  }
+  CSL_RETURN_IF_ERROR(reader.Finish());
+  if (peer.host.empty()) peer.may_send = false;
+  return CheckPeer(node, path, peer);
 }
 
 absl::Status ReadPeers(const YAML::Node& node, const std::string& path,
@@ -133,6 +171,13 @@ absl::Status ReadListen(const YAML::Node& node, const std::string& path, DicomLi
   reader.GetWith("port", Whole(0, 65535, listen.port));
   reader.Get("tls", listen.tls);
   reader.GetWith("associations_max", Whole(1, kAssociationsMax, listen.associations_max));
+  reader.GetWith("web", [&](const YAML::Node& web, const std::string& where) {
+    Reader keys(web, where);
+    listen.web.emplace();
+    keys.GetWith("port", Whole(0, 65535, listen.web->port));
+    keys.Get("token", listen.web->token_file);
+    return keys.Finish();
+  });
   return reader.Finish();
 }
 
@@ -183,15 +228,25 @@ absl::Status ReadDocument(const YAML::Node& root, DicomConfig& config) {
     return ReadPeers(node, path, config.peers);
   });
   CSL_RETURN_IF_ERROR(reader.Finish());
-  bool calls_with_tls = config.listen.tls;
-  for (const DicomPeer& peer : config.peers) calls_with_tls = calls_with_tls || peer.tls;
-  if (calls_with_tls && !config.tls) {
+  bool needs_tls = config.listen.tls || config.listen.web;
+  for (const DicomPeer& peer : config.peers) {
+    needs_tls = needs_tls || peer.tls || absl::StartsWith(peer.web_root, "https://");
+    if (!peer.host.empty() && peer.ae_title.empty() && !config.listen.web) {
+      return Reader::Refuse(root, absl::StrCat("peers.", peer.name, ".ae_title"),
+                            "is missing; only a sender to listen.web needs none");
+    }
+  }
+  if (needs_tls && !config.tls) {
     return Reader::Refuse(root, "tls", "is missing, and listen or a peer asks for it");
   }
   return absl::OkStatus();
 }
 
 }  // namespace
+
+bool IsHostName(absl::string_view host) {
+  return IsHost(host) && host.find_first_not_of("0123456789.") != absl::string_view::npos;
+}
 
 bool IsAeTitle(absl::string_view text) {
   if (text.empty() || text.size() > 16) return false;
@@ -232,10 +287,14 @@ absl::StatusOr<DicomConfig> ReadDicomConfig(const std::string& home) {
   }
   CSL_RETURN_IF_ERROR(text.status());
   CSL_ASSIGN_OR_RETURN(DicomConfig config, ParseDicomConfig(*text));
-  if (config.tls) {
-    for (std::string* path : {&config.tls->certificate, &config.tls->key, &config.tls->ca}) {
-      if (!absl::StartsWith(*path, "/")) *path = JoinPath(home, *path);
-    }
+  std::vector<std::string*> paths;
+  if (config.tls) paths = {&config.tls->certificate, &config.tls->key, &config.tls->ca};
+  if (config.listen.web) paths.push_back(&config.listen.web->token_file);
+  for (DicomPeer& peer : config.peers) {
+    if (peer.web_credentials) paths.push_back(&peer.web_credentials->file);
+  }
+  for (std::string* path : paths) {
+    if (!path->empty() && !absl::StartsWith(*path, "/")) *path = JoinPath(home, *path);
   }
   return config;
 }

@@ -12,6 +12,7 @@
 #include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/imaging/dicom_header.h"
+#include "site_agent/receive/handing_over.h"
 #include "site_agent/receive/quarantine.h"
 
 namespace consilium::agent {
@@ -27,6 +28,10 @@ absl::Status DiskFault() {
 // As the de-identifier names them: files without a patient ID are kept apart by study.
 const std::string& PatientKey(const imaging::DicomHeader& header) {
   return header.patient_id.empty() ? header.study_uid : header.patient_id;
+}
+
+bool Differs(const std::string& claimed, const std::string& found) {
+  return !claimed.empty() && claimed != found;
 }
 
 uint64_t SizeOf(const std::string& path) {
@@ -58,6 +63,7 @@ InboundObject::InboundObject(InboundObject&& other) noexcept
       path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
       bytes_(std::exchange(other.bytes_, 0)),
+      identity_(std::move(other.identity_)),
       status_(std::move(other.status_)) {
   other.path_.clear();
 }
@@ -94,30 +100,38 @@ absl::Status InboundObject::Write(absl::string_view bytes) {
   return status_;
 }
 
-absl::Status InboundObject::Admit(const std::optional<Claim>& claim) {
+absl::Status InboundObject::Admit(const Claim& claim) {
   if (!status_.ok()) return status_;
   if (::close(std::exchange(fd_, -1)) != 0) {
     status_ = DiskFault();
-    Drop();
-    return status_;
-  }
-  const absl::StatusOr<imaging::DicomHeader> header = imaging::ReadDicomHeader(path_);
-  if (!header.ok()) {
-    status_ = header.status();
-  } else if (claim && (header->sop_class_uid != claim->sop_class_uid ||
-                       header->sop_instance_uid != claim->sop_instance_uid)) {
-    status_ = absl::FailedPreconditionError("the data set is of another object than the command");
-  } else if (header->study_uid.empty() || header->series_uid.empty()) {
-    status_ = absl::InvalidArgumentError("no study or series instance UID");
   } else {
-    const std::string patient = quarantine_->Pseudonym("patient", PatientKey(*header));
-    const std::string study = quarantine_->Pseudonym("study", header->study_uid);
-    const std::string instance = quarantine_->Pseudonym("instance", header->sop_instance_uid);
-    status_ = Place(absl::StrCat(quarantine_->home_, "/patients/", patient, "/", study),
-                    absl::StrCat(instance, ".dcm"));
+    status_ = CheckAndPlace(claim);
   }
   if (!status_.ok()) Drop();
   return status_;
+}
+
+absl::Status InboundObject::CheckAndPlace(const Claim& claim) {
+  CSL_ASSIGN_OR_RETURN(const imaging::DicomHeader header, imaging::ReadDicomHeader(path_));
+  identity_ = {header.sop_class_uid, header.sop_instance_uid, header.study_uid};
+  if (Differs(claim.sop_class_uid, identity_.sop_class_uid) ||
+      Differs(claim.sop_instance_uid, identity_.sop_instance_uid)) {
+    return absl::FailedPreconditionError("the data set is of another object than the command");
+  }
+  if (Differs(claim.study_uid, identity_.study_uid)) {
+    return absl::FailedPreconditionError("the object is of another study than the request");
+  }
+  if (header.study_uid.empty() || header.series_uid.empty()) {
+    return absl::InvalidArgumentError("no study or series instance UID");
+  }
+  const std::string patient = quarantine_->Pseudonym("patient", PatientKey(header));
+  const std::string study = quarantine_->Pseudonym("study", header.study_uid);
+  const std::string instance = quarantine_->Pseudonym("instance", header.sop_instance_uid);
+  // No patient is set apart between the mark and the object's coming.
+  const HandingOver::Pause pause(quarantine_->lock_);
+  CSL_RETURN_IF_ERROR(quarantine_->MarkOpen(inbox_, patient));
+  return Place(absl::StrCat(quarantine_->home_, "/patients/", patient, "/", study),
+               absl::StrCat(instance, ".dcm"));
 }
 
 absl::Status InboundObject::Place(const std::string& folder, const std::string& name) {

@@ -7,13 +7,24 @@ namespace consilium::agent {
 namespace {
 
 absl::Status TakePatient(const std::string& home, Quarantine& quarantine,
-                         const std::string& patient, const OutcomeSink& sink,
+                         const std::string& patient, absl::Time before, const OutcomeSink& sink,
                          const std::atomic<bool>* stop) {
-  CSL_ASSIGN_OR_RETURN(const std::string folder, quarantine.BeginTaking(patient));
+  const absl::StatusOr<std::string> folder = quarantine.BeginTaking(patient, before);
+  if (absl::IsAborted(folder.status())) return absl::OkStatus();  // at another time
+  CSL_RETURN_IF_ERROR(folder.status());
   PatientOutcome outcome{patient, {}};
-  CSL_ASSIGN_OR_RETURN(outcome.report, Ingest(home, {folder}, {}, nullptr, stop));
+  CSL_ASSIGN_OR_RETURN(outcome.report, Ingest(home, {*folder}, {}, nullptr, stop));
   if (outcome.report.files_seen > 0) CSL_RETURN_IF_ERROR(sink(outcome));
   return quarantine.FinishTaking(patient);
+}
+
+absl::Status TakeBegun(const std::string& home, Quarantine& quarantine, const OutcomeSink& sink,
+                       const std::atomic<bool>* stop) {
+  CSL_ASSIGN_OR_RETURN(const std::vector<std::string> begun, quarantine.Begun());
+  for (const std::string& patient : begun) {
+    CSL_RETURN_IF_ERROR(TakePatient(home, quarantine, patient, absl::InfiniteFuture(), sink, stop));
+  }
+  return absl::OkStatus();
 }
 
 std::string Reasons(const IngestReport& report) {
@@ -29,13 +40,21 @@ std::string Reasons(const IngestReport& report) {
 
 absl::Status TakeSettled(const std::string& home, Quarantine& quarantine, absl::Time before,
                          const OutcomeSink& sink, const std::atomic<bool>* stop) {
-  CSL_ASSIGN_OR_RETURN(const std::vector<std::string> begun, quarantine.Begun());
-  for (const std::string& patient : begun) {
-    CSL_RETURN_IF_ERROR(TakePatient(home, quarantine, patient, sink, stop));
-  }
+  CSL_RETURN_IF_ERROR(TakeBegun(home, quarantine, sink, stop));
   CSL_ASSIGN_OR_RETURN(const std::vector<std::string> settled, quarantine.Settled(before));
   for (const std::string& patient : settled) {
-    CSL_RETURN_IF_ERROR(TakePatient(home, quarantine, patient, sink, stop));
+    CSL_RETURN_IF_ERROR(TakePatient(home, quarantine, patient, before, sink, stop));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TakeStudy(const std::string& home, Quarantine& quarantine,
+                       const std::string& study_uid, const OutcomeSink& sink,
+                       const std::atomic<bool>* stop) {
+  CSL_RETURN_IF_ERROR(TakeBegun(home, quarantine, sink, stop));
+  CSL_ASSIGN_OR_RETURN(const std::vector<std::string> patients, quarantine.PatientsOf(study_uid));
+  for (const std::string& patient : patients) {
+    CSL_RETURN_IF_ERROR(TakePatient(home, quarantine, patient, absl::InfiniteFuture(), sink, stop));
   }
   return absl::OkStatus();
 }

@@ -24,6 +24,7 @@
 #include "site_agent/receive/apart.h"
 #include "site_agent/receive/association.h"
 #include "site_agent/receive/store_scp.h"
+#include "site_agent/receive/stow.h"
 
 namespace consilium::agent {
 namespace {
@@ -37,7 +38,7 @@ constexpr int kRefusalsMax = 8;  // at a time, of associations there is no room 
 constexpr absl::Duration kDrain = absl::Seconds(10);
 constexpr int kDrainLookMilliseconds = 50;
 
-using Hosts = std::map<std::string, std::vector<std::string>>;  // address -> calling AE titles
+using Hosts = std::map<std::string, std::vector<DicomPeer>>;  // by address
 
 absl::StatusOr<Hosts> ResolveHosts(const std::vector<DicomPeer>& peers) {
   Hosts hosts;
@@ -55,7 +56,7 @@ absl::StatusOr<Hosts> ResolveHosts(const std::vector<DicomPeer>& peers) {
       char text[INET_ADDRSTRLEN];
       const auto* address = reinterpret_cast<const sockaddr_in*>(entry->ai_addr);
       ::inet_ntop(AF_INET, &address->sin_addr, text, sizeof(text));
-      hosts[text].push_back(peer.ae_title);
+      hosts[text].push_back(peer);
     }
     ::freeaddrinfo(found);
   }
@@ -68,10 +69,23 @@ struct Listening {
   int port = 0;
 };
 
-absl::StatusOr<Listening> Listen(const DicomListen& options) {
+class OwnedFd {
+ public:
+  explicit OwnedFd(int fd) : fd_(fd) {}
+  ~OwnedFd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  OwnedFd(const OwnedFd&) = delete;
+  OwnedFd& operator=(const OwnedFd&) = delete;
+
+ private:
+  int fd_;
+};
+
+absl::StatusOr<Listening> Listen(const DicomListen& options, int port) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(options.port));
+  address.sin_port = htons(static_cast<uint16_t>(port));
   if (::inet_pton(AF_INET, options.address.c_str(), &address.sin_addr) != 1) {
     return absl::InvalidArgumentError("dicom.yaml: listen.address must be an IPv4 address");
   }
@@ -84,19 +98,24 @@ absl::StatusOr<Listening> Listen(const DicomListen& options) {
       ::getsockname(fd, generic, &length) != 0) {
     ::close(fd);
     return absl::UnavailableError(
-        absl::StrCat("port ", options.port, " cannot be listened on: is another listener there?"));
+        absl::StrCat("port ", port, " cannot be listened on: is another listener there?"));
   }
   return Listening{fd, ntohs(address.sin_port)};
 }
 
+enum class Speech { kDimse, kHttp };
+
 // What the door's process does.
 class Door {
  public:
-  Door(const DicomConfig& config, Hosts hosts, Quarantine& quarantine, int socket, int control)
+  // `web_socket`: -1 where there is none.
+  Door(const DicomConfig& config, Hosts hosts, Quarantine& quarantine, int socket, int web_socket,
+       int control)
       : config_(config),
         hosts_(std::move(hosts)),
         quarantine_(quarantine),
         socket_(socket),
+        web_socket_(web_socket),
         control_(control) {}
 
   void Run() {
@@ -106,13 +125,17 @@ class Door {
     ::sigprocmask(SIG_BLOCK, &children, nullptr);
     signals_ = ::signalfd(-1, &children, SFD_NONBLOCK | SFD_CLOEXEC);
     while (true) {
-      pollfd waited[] = {{control_, POLLIN, 0}, {socket_, POLLIN, 0}, {signals_, POLLIN, 0}};
-      if (::poll(waited, 3, -1) < 0 && errno != EINTR) break;
+      pollfd waited[] = {{control_, POLLIN, 0},
+                         {signals_, POLLIN, 0},
+                         {socket_, POLLIN, 0},
+                         {web_socket_, POLLIN, 0}};  // not looked at where it is -1
+      if (::poll(waited, 4, -1) < 0 && errno != EINTR) break;
       if (waited[0].revents != 0) break;
-      if (waited[2].revents != 0) Reap();
-      if (waited[1].revents != 0) Accept();
+      if (waited[1].revents != 0) Reap();
+      if (waited[2].revents != 0) Accept(socket_, Speech::kDimse);
+      if (waited[3].revents != 0) Accept(web_socket_, Speech::kHttp);
     }
-    ::close(socket_);
+    CloseDoors();
     Drain();
   }
 
@@ -121,10 +144,15 @@ class Door {
 
   const DicomTlsFiles* tls() const { return config_.listen.tls ? &*config_.tls : nullptr; }
 
-  void Accept() {
+  void CloseDoors() {
+    ::close(socket_);
+    if (web_socket_ >= 0) ::close(web_socket_);
+  }
+
+  void Accept(int socket, Speech speech) {
     sockaddr_in from = {};
     socklen_t length = sizeof(from);
-    const int fd = ::accept4(socket_, reinterpret_cast<sockaddr*>(&from), &length, SOCK_CLOEXEC);
+    const int fd = ::accept4(socket, reinterpret_cast<sockaddr*>(&from), &length, SOCK_CLOEXEC);
     if (fd < 0) return;
     char host[INET_ADDRSTRLEN] = "";
     ::inet_ntop(AF_INET, &from.sin_addr, host, sizeof(host));
@@ -133,12 +161,12 @@ class Door {
       Log(LogLevel::kWarning, "connection refused: its host is no peer's",
           {{LogField::Key::kPeer, host}});
     } else {
-      Welcome(fd, host, known->second);
+      Welcome(fd, speech, host, known->second);
     }
     ::close(fd);
   }
 
-  void Welcome(int fd, const char* host, const std::vector<std::string>& titles) {
+  void Welcome(int fd, Speech speech, const char* host, const std::vector<DicomPeer>& peers) {
     const int refusing = refusing_;
     const int serving = static_cast<int>(children_.size()) - refusing;
     absl::StatusOr<int> inbox = kRefusing;
@@ -149,12 +177,15 @@ class Door {
     }
     if (!inbox.ok()) return;
     const absl::StatusOr<pid_t> child = ForkApart([&] {
-      ::close(socket_);
+      CloseDoors();
       ::close(control_);
-      if (*inbox == kRefusing) {
+      if (*inbox != kRefusing) {
+        Serve(fd, speech, host, peers, *inbox);
+      } else if (speech == Speech::kDimse) {
         RefuseAssociation(fd, tls());
       } else {
-        Serve(fd, host, titles, *inbox);
+        StoreCounts none;
+        (void)ServeStow(fd, StowFor(peers), quarantine_, *inbox, StowHandler::Load::kBusy, none);
       }
     });
     if (child.ok()) {
@@ -165,14 +196,22 @@ class Door {
     }
   }
 
-  void Serve(int fd, const char* host, const std::vector<std::string>& titles, int inbox) {
+  StowOptions StowFor(const std::vector<DicomPeer>& peers) const {
+    return {*config_.tls, config_.listen.web->token_file, peers};
+  }
+
+  void Serve(int fd, Speech speech, const char* host, const std::vector<DicomPeer>& peers,
+             int inbox) {
     const absl::Duration begin = Clock::System().Monotonic();
     StoreCounts counts;
+    const bool web = speech == Speech::kHttp;
     const absl::Status status =
-        ServeAssociation(fd, {config_.ae_title, titles, tls()}, quarantine_, inbox, counts);
+        web ? ServeStow(fd, StowFor(peers), quarantine_, inbox, StowHandler::Load::kReady, counts)
+            : ServeAssociation(fd, {config_.ae_title, peers, tls()}, quarantine_, inbox, counts);
     const std::string reason = status.ok() ? counts.why : std::string(status.message());
     Log(status.ok() && counts.refused == 0 ? LogLevel::kInfo : LogLevel::kWarning,
-        "association ended",
+        web ? privacy::LogMessage("HTTP connection ended")
+            : privacy::LogMessage("association ended"),
         {{LogField::Key::kPeer, host},
          {LogField::Key::kCount, counts.stored},
          {LogField::Key::kTotal, counts.stored + counts.refused},
@@ -217,6 +256,7 @@ class Door {
   const Hosts hosts_;
   Quarantine& quarantine_;
   const int socket_;
+  const int web_socket_;
   const int control_;
   int signals_ = -1;
   std::map<pid_t, int> children_;  // process -> inbox
@@ -228,29 +268,32 @@ class Door {
 absl::StatusOr<Listener> Listener::Start(const DicomConfig& config, Quarantine& quarantine) {
   PrepareNetwork();
   CSL_ASSIGN_OR_RETURN(Hosts hosts, ResolveHosts(config.peers));
-  CSL_ASSIGN_OR_RETURN(const Listening listening, Listen(config.listen));
-  int control[2];
-  if (::pipe2(control, O_CLOEXEC) != 0) {
-    ::close(listening.socket);
-    return absl::UnavailableError("no pipe can be made");
+  CSL_ASSIGN_OR_RETURN(const Listening dimse, Listen(config.listen, config.listen.port));
+  const OwnedFd dimse_owner(dimse.socket);
+  Listening web;
+  if (config.listen.web) {
+    CSL_ASSIGN_OR_RETURN(web, Listen(config.listen, config.listen.web->port));
   }
+  const OwnedFd web_owner(web.socket);
+  int control[2];
+  if (::pipe2(control, O_CLOEXEC) != 0) return absl::UnavailableError("no pipe can be made");
   const absl::StatusOr<pid_t> door = ForkApart([&] {
     ::close(control[1]);
-    Door(config, std::move(hosts), quarantine, listening.socket, control[0]).Run();
+    Door(config, std::move(hosts), quarantine, dimse.socket, web.socket, control[0]).Run();
   });
-  ::close(listening.socket);
   ::close(control[0]);
   if (!door.ok()) {
     ::close(control[1]);
     return door.status();
   }
-  return Listener(*door, control[1], listening.port);
+  return Listener(*door, control[1], dimse.port, web.port);
 }
 
 Listener::Listener(Listener&& other) noexcept
     : door_(std::exchange(other.door_, 0)),
       control_(std::exchange(other.control_, -1)),
-      port_(other.port_) {}
+      port_(other.port_),
+      web_port_(other.web_port_) {}
 
 Listener::~Listener() { Stop(); }
 

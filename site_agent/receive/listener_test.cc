@@ -46,8 +46,9 @@ class ListenerTest : public testing::Test {
 
   std::string Path(const std::string& name) const { return JoinPath(dir_.path(), name); }
   std::vector<std::string> Waiting() const { return FilesBelowFolder(Path("home/quarantine")); }
-  // Without the lock, which is always there.
-  size_t WaitingObjects() const { return Waiting().size() - 1; }
+  size_t WaitingObjects() const {
+    return FilesBelowFolder(Path("home/quarantine/patients")).size();
+  }
 
   void Start() {
     auto quarantine = Quarantine::Open(Path("home"), config_.quarantine);
@@ -71,6 +72,15 @@ class ListenerTest : public testing::Test {
     std::vector<std::string> command = Command("storescu", listener_->port(), files);
     command.insert(command.begin() + 1, "-R");  // proposes what the files need, SEG included
     return RunProgram(command);
+  }
+
+  // As the door sees it.
+  void WaitUntilAllHaveEnded() const {
+    const absl::Duration end = Clock::System().Monotonic() + absl::Seconds(10);
+    while (!std::filesystem::is_empty(Path("home/quarantine/in")) &&
+           Clock::System().Monotonic() < end) {
+      absl::SleepFor(absl::Milliseconds(20));
+    }
   }
 
   // What storescu sends for `files`, the request for an association first.
@@ -197,6 +207,24 @@ TEST_F(ListenerTest, TlsWantsACertificateOfTheHospital) {
   }
 }
 
+TEST_F(ListenerTest, ACertificateHasToNameTheHostThatDicomYamlNames) {
+  ASSERT_TRUE(MakeTlsFiles(Path("tls")));  // of CN=site and CN=scanner
+  config_.listen.tls = true;
+  config_.tls = {Path("tls/site.crt"), Path("tls/site.key"), Path("tls/ca.crt")};
+  config_.peers[0].host = "localhost";
+  tls_ = {"+tls", Path("tls/scanner.key"), Path("tls/scanner.crt"), "+cf", Path("tls/ca.crt")};
+  Start();
+  EXPECT_NE(Echo().exit_code, 0);
+  listener_.reset();
+  quarantine_.reset();
+  ASSERT_TRUE(MakeTlsCertificate(Path("tls"), "localhost"));
+  tls_[1] = Path("tls/localhost.key");
+  tls_[2] = Path("tls/localhost.crt");
+  Start();
+  const ProgramResult echoed = Echo();
+  EXPECT_EQ(echoed.exit_code, 0) << echoed.output;
+}
+
 TEST_F(ListenerTest, AFullQuarantineAnswersA700AndStaysBelowItsLimit) {
   const auto images = WriteSeries(Path("archive"));
   const uint64_t size = FileBytes(images[0]).value();
@@ -236,12 +264,7 @@ TEST_F(ListenerTest, AnAssociationThatBreaksLeavesNothingUnfinished) {
     TestRelay relay(listener_->port(), cut);
     EXPECT_NE(RunProgram(Command("storescu", relay.port(), {images[1]})).exit_code, 0) << cut;
   }
-  // The door has seen them end.
-  const absl::Duration end = Clock::System().Monotonic() + absl::Seconds(10);
-  while (!std::filesystem::is_empty(Path("home/quarantine/in")) &&
-         Clock::System().Monotonic() < end) {
-    absl::SleepFor(absl::Milliseconds(20));
-  }
+  WaitUntilAllHaveEnded();
   EXPECT_TRUE(std::filesystem::is_empty(Path("home/quarantine/in")));
   EXPECT_EQ(WaitingObjects(), 1u);
   EXPECT_EQ(quarantine_->bytes_used(), used);
@@ -255,6 +278,7 @@ TEST_F(ListenerTest, WhatTheSenderWritesIsNoNameOnOurDisk) {
                       {"PHANTOM-1", "../../../"}});
   Start();
   const ProgramResult sent = Store(images);
+  WaitUntilAllHaveEnded();
   for (const std::string& path : Waiting()) {
     EXPECT_TRUE(absl::StartsWith(path, Path("home/quarantine/")));
     EXPECT_FALSE(absl::StrContains(path, ".."));

@@ -1,71 +1,45 @@
 #include "site_agent/receive/pull.h"
 
 #include <algorithm>
-#include <memory>
+#include <functional>
 #include <optional>
-#include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "nlohmann/json.hpp"
-#include "proto/base/file.h"
 #include "proto/base/status.h"
 #include "site_agent/intake/ingest.h"
 #include "site_agent/receive/apart.h"
 #include "site_agent/receive/association.h"
+#include "site_agent/receive/fetched_studies.h"
 #include "site_agent/receive/listener.h"
+#include "site_agent/receive/web_retrieve.h"
 
 namespace consilium::agent {
 namespace {
 
 constexpr absl::Duration kFirstPause = absl::Seconds(2);
 constexpr absl::Duration kLongestPause = absl::Minutes(5);
-constexpr uint64_t kRememberedBytesMax = uint64_t{64} << 20;
-
-// The studies that were fetched whole, by pseudonym, in HOME/quarantine/fetched.
-class Remembered {
- public:
-  static absl::StatusOr<Remembered> Load(const std::string& home) {
-    Remembered out;
-    out.path_ = JoinPath(JoinPath(home, "quarantine"), "fetched");
-    if (!PathExists(out.path_)) return out;
-    CSL_ASSIGN_OR_RETURN(const std::string text, ReadFile(out.path_, kRememberedBytesMax));
-    for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-      out.studies_.insert(std::string(line));
-    }
-    return out;
-  }
-  bool Has(const std::string& study) const { return studies_.contains(study); }
-  absl::Status Add(const std::string& study) {
-    studies_.insert(study);
-    CSL_ASSIGN_OR_RETURN(File file, File::Open(path_, File::Mode::kReadWriteCreate));
-    CSL_ASSIGN_OR_RETURN(const uint64_t end, file.Bytes());
-    CSL_RETURN_IF_ERROR(file.WriteAt(end, absl::StrCat(study, "\n")));
-    return file.Sync();
-  }
-
- private:
-  std::string path_;
-  std::set<std::string> studies_;
-};
 
 // How RunApart carries counts over a pipe.
 std::string CountsToText(const RetrieveCounts& counts) {
-  return absl::StrCat(counts.completed, " ", counts.failed, " ", counts.refused_here, " ",
-                      counts.why_refused);
+  return absl::StrCat(counts.completed, " ", counts.failed, " ", counts.there_before, " ",
+                      counts.refused_here, " ", counts.why_refused);
 }
 absl::StatusOr<RetrieveCounts> CountsFromText(absl::string_view text) {
-  const std::vector<absl::string_view> parts = absl::StrSplit(text, absl::MaxSplits(' ', 3));
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, absl::MaxSplits(' ', 4));
   RetrieveCounts counts;
-  if (parts.size() != 4 || !absl::SimpleAtoi(parts[0], &counts.completed) ||
+  if (parts.size() != 5 || !absl::SimpleAtoi(parts[0], &counts.completed) ||
       !absl::SimpleAtoi(parts[1], &counts.failed) ||
-      !absl::SimpleAtoi(parts[2], &counts.refused_here)) {
+      !absl::SimpleAtoi(parts[2], &counts.there_before) ||
+      !absl::SimpleAtoi(parts[3], &counts.refused_here)) {
     return absl::InternalError("the counts of a retrieval cannot be read");
   }
-  counts.why_refused = std::string(parts[3]);
+  counts.why_refused = std::string(parts[4]);
   return counts;
 }
 
@@ -79,7 +53,9 @@ absl::Status Judge(const RetrieveCounts& counts) {
     return absl::UnavailableError(absl::StrCat("the archive did not send ", counts.failed, " of ",
                                                counts.failed + counts.completed, " objects"));
   }
-  if (counts.completed == 0) return absl::NotFoundError("the archive has no such study");
+  if (counts.completed + counts.there_before == 0) {
+    return absl::NotFoundError("the archive has no such study");
+  }
   return absl::OkStatus();
 }
 
@@ -90,17 +66,17 @@ bool MayWorkLater(const absl::Status& status) {
 class Puller {
  public:
   Puller(const std::string& home, const DicomConfig& config, const PullRequest& request,
-         const PullEnvironment& environment, DicomPeer peer, Remembered remembered,
+         const PullEnvironment& environment, DicomPeer peer, FetchedStudies fetched,
          std::optional<Quarantine> quarantine, privacy::Deidentifier names)
       : home_(home),
         config_(config),
         request_(request),
         environment_(environment),
         caller_{config.ae_title, std::move(peer), nullptr},
-        remembered_(std::move(remembered)),
+        fetched_(std::move(fetched)),
         quarantine_(std::move(quarantine)),
         names_(std::move(names)) {
-    if (caller_.peer.tls) caller_.tls = &*config_.tls;
+    if (NeedsTls(caller_.peer)) caller_.tls = &*config_.tls;
   }
 
   absl::StatusOr<PullReport> Run() {
@@ -108,7 +84,7 @@ class Puller {
     report_.found = static_cast<int64_t>(studies.size());
     if (studies.empty()) return absl::NotFoundError("no study matches");
     std::erase_if(studies, [&](const std::string& uid) {
-      return !request_.again && remembered_.Has(names_.Pseudonym("study", uid));
+      return !request_.again && fetched_.Has(names_.Pseudonym("study", uid));
     });
     report_.fetched_before = report_.found - static_cast<int64_t>(studies.size());
     if (request_.count_only) return report_;
@@ -136,10 +112,15 @@ class Puller {
     if (!request_.query.empty()) {
       const auto find = [&]() -> absl::StatusOr<std::string> {
         CSL_ASSIGN_OR_RETURN(const std::vector<std::string> uids,
-                             FindStudies(caller_, request_.query));
+                             OnTheWeb() ? SearchStudies(caller_, request_.query)
+                                        : FindStudies(caller_, request_.query));
         return absl::StrJoin(uids, "\n");
       };
-      CSL_ASSIGN_OR_RETURN(const std::string found, RunApart(find, environment_.stop));
+      std::string found;
+      CSL_RETURN_IF_ERROR(WithAttempts([&]() -> absl::Status {
+        CSL_ASSIGN_OR_RETURN(found, RunApart(find, environment_.stop));
+        return absl::OkStatus();
+      }));
       for (const absl::string_view uid : absl::StrSplit(found, '\n', absl::SkipEmpty())) {
         studies.emplace_back(uid);
       }
@@ -173,24 +154,32 @@ class Puller {
     return absl::CancelledError("stopped; the same command goes on where it was");
   }
 
-  absl::Status Fetch(const std::string& uid) {
-    const std::string study = names_.Pseudonym("study", uid);
-    absl::Status status;
+  // Does `ask` up to `attempts` times, as long as it may work later.
+  absl::Status WithAttempts(const std::function<absl::Status()>& ask) {
     absl::Duration pause = kFirstPause;
-    for (int64_t attempt = 1; attempt <= caller_.peer.attempts; ++attempt) {
-      status = FetchOnce(uid);
+    for (int64_t attempt = 1;; ++attempt) {
+      const absl::Status status = ask();
       if (absl::IsCancelled(status)) return Stopped();
-      if (status.ok() || !MayWorkLater(status) || attempt == caller_.peer.attempts) break;
+      if (!MayWorkLater(status) || attempt == caller_.peer.attempts) return status;
       if (!environment_.sleep(pause)) return Stopped();
       pause = std::min(2 * pause, kLongestPause);
     }
+  }
+
+  absl::Status Fetch(const std::string& uid) {
+    const std::string study = names_.Pseudonym("study", uid);
+    CSL_RETURN_IF_ERROR(MarkUnfinished(home_, study));
+    const absl::Status status = WithAttempts([&] { return FetchOnce(uid); });
+    if (absl::IsCancelled(status)) return status;
     if (!status.ok()) {
       report_.faults.push_back({study, std::string(status.message())});
+      // What a running `listen` has of it stays marked, and is dropped there.
       return quarantine_ ? quarantine_->DropStudy(uid) : absl::OkStatus();
     }
     ++report_.fetched;
-    if (quarantine_) CSL_RETURN_IF_ERROR(HandOver());
-    return remembered_.Add(study);
+    CSL_RETURN_IF_ERROR(MarkFinished(home_, study));
+    if (quarantine_) CSL_RETURN_IF_ERROR(HandOver(uid));
+    return fetched_.Add(study);
   }
 
   absl::Status FetchOnce(const std::string& uid) {
@@ -208,18 +197,21 @@ class Puller {
     CSL_RETURN_IF_ERROR(text.status());
     CSL_ASSIGN_OR_RETURN(const RetrieveCounts counts, CountsFromText(*text));
     CSL_RETURN_IF_ERROR(Judge(counts));
-    report_.objects += counts.completed;
+    report_.objects += counts.completed + counts.there_before;
     return absl::OkStatus();
   }
 
   absl::StatusOr<RetrieveCounts> Retrieve(const std::string& uid, int inbox) {
     if (caller_.peer.method == RetrieveMethod::kMove) return MoveStudy(caller_, uid);
+    if (OnTheWeb()) return FetchStudy(caller_, uid, *quarantine_, inbox);
     return GetStudy(caller_, uid, *quarantine_, inbox);
   }
 
-  absl::Status HandOver() {
-    return TakeSettled(
-        home_, *quarantine_, absl::InfiniteFuture(),
+  bool OnTheWeb() const { return caller_.peer.method == RetrieveMethod::kWeb; }
+
+  absl::Status HandOver(const std::string& uid) {
+    return TakeStudy(
+        home_, *quarantine_, uid,
         [&](const PatientOutcome& outcome) {
           report_.outcomes.push_back(outcome);
           return environment_.record(outcome);
@@ -232,7 +224,7 @@ class Puller {
   const PullRequest& request_;
   const PullEnvironment& environment_;
   Caller caller_;
-  Remembered remembered_;
+  FetchedStudies fetched_;
   std::optional<Quarantine> quarantine_;  // none: a running `listen` has it
   const privacy::Deidentifier names_;
   std::optional<Listener> listener_;
@@ -242,10 +234,15 @@ class Puller {
 
 }  // namespace
 
+bool NeedsTls(const DicomPeer& peer) {
+  return peer.method == RetrieveMethod::kWeb ? absl::StartsWith(peer.web_root, "https://")
+                                             : peer.tls;
+}
+
 absl::StatusOr<PullReport> Pull(const std::string& home, const DicomConfig& config,
                                 const PullRequest& request, const PullEnvironment& environment) {
   CSL_ASSIGN_OR_RETURN(DicomPeer peer, config.Peer(request.peer));
-  if (peer.port == 0) {
+  if (peer.port == 0 && peer.method != RetrieveMethod::kWeb) {
     return absl::InvalidArgumentError("dicom.yaml: the peer has no port, so it cannot be called");
   }
   PrepareNetwork();
@@ -253,14 +250,15 @@ absl::StatusOr<PullReport> Pull(const std::string& home, const DicomConfig& conf
   std::optional<Quarantine> quarantine;
   if (opened.ok()) {
     quarantine.emplace(*std::move(opened));
+    CSL_RETURN_IF_ERROR(quarantine->DropUnfinished(environment.clock.Now() - kUnfinishedKept));
   } else if (!absl::IsFailedPrecondition(opened.status()) || peer.method != RetrieveMethod::kMove) {
     return opened.status();
   }
   CSL_ASSIGN_OR_RETURN(privacy::SecretBytes key, LoadOrCreateSiteKey(home));
   CSL_ASSIGN_OR_RETURN(privacy::Deidentifier names,
                        privacy::Deidentifier::Create({.site_key = std::move(key)}));
-  CSL_ASSIGN_OR_RETURN(Remembered remembered, Remembered::Load(home));
-  return Puller(home, config, request, environment, std::move(peer), std::move(remembered),
+  CSL_ASSIGN_OR_RETURN(FetchedStudies fetched, FetchedStudies::Load(home));
+  return Puller(home, config, request, environment, std::move(peer), std::move(fetched),
                 std::move(quarantine), std::move(names))
       .Run();
 }

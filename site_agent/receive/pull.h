@@ -53,13 +53,17 @@ struct PullEnvironment {
   std::function<void(int64_t done, int64_t total)> progress;
 };
 
-// Studies one after the other, each in one association. A study that comes whole is remembered by
-// its pseudonym (HOME/quarantine/fetched) and not asked for again; one that does not is asked for
-// `attempts` times with growing pauses, then dropped whole: half a series must not become a case.
-// C-MOVE goes to the listener of `listen`, where one runs on this home, and to one of its own
-// otherwise; the other ways need the home's quarantine for themselves.
-// NOT_FOUND: no such peer, or nothing to fetch. INVALID_ARGUMENT: what is no UID, or a peer without
-// a port. PERMISSION_DENIED, UNAVAILABLE: the query failed. CANCELLED.
+// Whether a call of the peer needs our TLS files.
+bool NeedsTls(const DicomPeer& peer);
+
+// Studies one after the other, each in one association or HTTP connection. A study that comes whole
+// is remembered by its pseudonym (HOME/quarantine/fetched) and not asked for again; one that does
+// not is asked for `attempts` times with growing pauses, then dropped whole: half a series must not
+// become a case. One that a stop or a crash has cut is kept aside for a day, and by DICOMweb the
+// rest alone is fetched. C-MOVE goes to the listener of `listen`, where one runs on this home, and
+// to one of its own otherwise; the other ways need the home's quarantine for themselves. NOT_FOUND:
+// no such peer, or nothing to fetch. INVALID_ARGUMENT: what is no UID, or a peer without a port.
+// PERMISSION_DENIED, UNAVAILABLE: the query failed. CANCELLED.
 absl::StatusOr<PullReport> Pull(const std::string& home, const DicomConfig& config,
                                 const PullRequest& request, const PullEnvironment& environment);
 

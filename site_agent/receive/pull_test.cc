@@ -10,6 +10,7 @@
 #include "proto/base/file.h"
 #include "site_agent/intake/catalog.h"
 #include "site_agent/intake/test_archive.h"
+#include "site_agent/receive/association.h"
 #include "site_agent/receive/test_peer.h"
 #include "site_agent/receive/test_relay.h"
 #include "tests/support/sim_clock.h"
@@ -229,6 +230,32 @@ TEST_P(PullTest, StopsBetweenStudies) {
 
 INSTANTIATE_TEST_SUITE_P(Archives, PullTest, ::testing::Values("Orthanc", "dcmqrscp"),
                          [](const auto& archive) { return std::string(archive.param); });
+
+TEST(PeerNameTest, TheArchivesCertificateHasToNameItsHost) {
+  if (!HasProgram("storescp")) GTEST_SKIP() << "Debian's package dcmtk is not installed";
+  const TempDir dir = TempDir::Create("pull_test").value();
+  const auto path = [&](const std::string& name) { return JoinPath(dir.path(), name); };
+  ASSERT_TRUE(MakeTlsFiles(dir.path()) && MakeTlsCertificate(dir.path(), "localhost"));
+  PrepareNetwork();
+  const DicomTlsFiles tls{path("site.crt"), path("site.key"), path("ca.crt")};
+  DicomPeer peer;
+  peer.ae_title = "ARCHIVE";
+  peer.tls = true;
+  const auto echo = [&](const std::string& certificate, const std::string& host) {
+    peer.port = FreePort();
+    peer.host = host;
+    const BackgroundProgram archive({"storescp", "+tls", path(certificate + ".key"),
+                                     path(certificate + ".crt"), "+cf", path("ca.crt"),
+                                     absl::StrCat(peer.port)});
+    EXPECT_TRUE(WaitForPort(peer.port));
+    return EchoPeer({"CONSILIUM", peer, &tls});
+  };
+  EXPECT_TRUE(absl::IsPermissionDenied(echo("scanner", "localhost")));
+  const absl::Status named = echo("localhost", "localhost");
+  EXPECT_TRUE(named.ok()) << named;
+  // An address is no name to compare with.
+  EXPECT_TRUE(echo("scanner", "127.0.0.1").ok());
+}
 
 TEST(QueryKeyTest, KeywordsAreDicoms) {
   const auto key = ParseQueryKey("StudyDate=20240101-20241231");

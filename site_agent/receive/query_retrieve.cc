@@ -70,7 +70,7 @@ bool Ended(uint16_t status) {
 template <typename Response>
 RetrieveCounts CountsOf(const Response& response) {
   return {response.NumberOfCompletedSubOperations + response.NumberOfWarningSubOperations,
-          response.NumberOfFailedSubOperations, 0, ""};
+          response.NumberOfFailedSubOperations, 0, 0, ""};
 }
 
 struct Found {

@@ -39,7 +39,8 @@ struct Caller {
 struct RetrieveCounts {
   int64_t completed = 0;
   int64_t failed = 0;
-  int64_t refused_here = 0;  // C-GET: what the quarantine did not take
+  int64_t there_before = 0;  // DICOMweb: of this study in the quarantine, so not asked for
+  int64_t refused_here = 0;  // C-GET and DICOMweb: what the quarantine did not take
   std::string why_refused;   // the last of them
 };
 

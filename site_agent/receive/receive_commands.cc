@@ -18,6 +18,7 @@
 #include "site_agent/receive/pull.h"
 #include "site_agent/receive/quarantine.h"
 #include "site_agent/receive/watch_folder.h"
+#include "site_agent/receive/web_retrieve.h"
 
 namespace consilium::agent {
 namespace {
@@ -74,6 +75,7 @@ absl::Status RunListen(const ReceiveArguments& arguments, const ReceiveHooks& ho
     if (!listener.Running()) return absl::InternalError("the listener's process has died");
     const absl::Time before = hooks.clock.Now() - config.quarantine.settle;
     absl::Status taken = FinishForgetting(arguments.home, &quarantine, forgotten);
+    taken.Update(quarantine.DropUnfinished(hooks.clock.Now() - kUnfinishedKept));
     taken.Update(TakeSettled(arguments.home, quarantine, before, sink, &stop.requested));
     for (WatchFolder& folder : watched) {
       taken.Update(folder.TakeSettled(arguments.home, before, sink, &stop.requested));
@@ -118,8 +120,9 @@ absl::Status CheckPeer(const DicomConfig& config, const std::string& name,
   PrepareNetwork();
   return RunApart(
              [&]() -> absl::StatusOr<std::string> {
-               CSL_RETURN_IF_ERROR(
-                   EchoPeer({config.ae_title, peer, peer.tls ? &*config.tls : nullptr}));
+               const Caller caller{config.ae_title, peer, NeedsTls(peer) ? &*config.tls : nullptr};
+               CSL_RETURN_IF_ERROR(peer.method == RetrieveMethod::kWeb ? CheckWeb(caller)
+                                                                       : EchoPeer(caller));
                return "";
              },
              stop)
@@ -167,7 +170,8 @@ void AddPull(CLI::App& app, const std::shared_ptr<ReceiveArguments>& arguments,
                    "repeated, and all have to match");
   pull->add_flag("--again", arguments->again, "also what an earlier pull has fetched");
   pull->add_flag("--count", arguments->count_only, "only say how many studies match");
-  pull->add_flag("--check", arguments->check, "only ask whether the peer answers (C-ECHO)");
+  pull->add_flag("--check", arguments->check,
+                 "only ask whether the peer answers (C-ECHO, or a search by QIDO-RS)");
   pull->add_option("--output", arguments->format, "table, json or jsonl")
       ->transform(CLI::CheckedTransformer(kFormats))
       ->option_text("FORMAT");

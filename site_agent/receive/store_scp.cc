@@ -86,28 +86,11 @@ absl::Status WriteMetaHeader(const T_DIMSE_C_StoreRQ& request, const char* trans
   return ok ? absl::OkStatus() : absl::InvalidArgumentError("the command's UIDs cannot be written");
 }
 
-uint16_t StatusFor(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kOk:
-      return STATUS_STORE_Success;
-    case absl::StatusCode::kResourceExhausted:
-      return STATUS_STORE_Refused_OutOfResources;
-    case absl::StatusCode::kFailedPrecondition:
-      return STATUS_STORE_Error_DataSetDoesNotMatchSOPClass;
-    case absl::StatusCode::kInvalidArgument:
-      return STATUS_STORE_Error_CannotUnderstand;
-    case absl::StatusCode::kUnimplemented:
-      return STATUS_STORE_Refused_SOPClassNotSupported;
-    default:
-      return kProcessingFailure;
-  }
-}
-
 absl::Status SendStoreAnswer(const Association& association, uint8_t context_id,
                              const T_DIMSE_C_StoreRQ& request, const absl::Status& status) {
   T_DIMSE_C_StoreRSP response;
   std::memset(&response, 0, sizeof(response));
-  response.DimseStatus = StatusFor(status);
+  response.DimseStatus = StoreStatus(status);
   // Our own words, which hold nothing of the object: what a PACS team finds in its log.
   DcmDataset detail;
   if (!status.ok()) {
@@ -143,10 +126,16 @@ absl::Status Negotiate(const Association& association, const ServeOptions& optio
     return Reject(association, ASC_RESULT_REJECTEDPERMANENT, ASC_SOURCE_SERVICEUSER,
                   ASC_REASON_SU_CALLEDAETITLENOTRECOGNIZED, "called by another AE title than ours");
   }
-  const std::vector<std::string>& allowed = options.titles_allowed;
-  if (std::find(allowed.begin(), allowed.end(), calling) == allowed.end()) {
+  const auto peer = std::find_if(options.peers.begin(), options.peers.end(),
+                                 [&](const DicomPeer& one) { return one.ae_title == calling; });
+  if (peer == options.peers.end() || peer->ae_title.empty()) {
     return Reject(association, ASC_RESULT_REJECTEDPERMANENT, ASC_SOURCE_SERVICEUSER,
                   ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED, "calling AE title is not allowed");
+  }
+  if (const absl::Status named = association.CheckPeerName(peer->host); !named.ok()) {
+    return Reject(association, ASC_RESULT_REJECTEDPERMANENT, ASC_SOURCE_SERVICEUSER,
+                  ASC_REASON_SU_CALLINGAETITLENOTRECOGNIZED,
+                  "the peer's certificate does not name its host");
   }
   char context_name[DUL_LEN_NAME + 1] = "";
   if (ASC_getApplicationContextName(parameters, context_name, sizeof(context_name)).bad() ||
@@ -165,6 +154,23 @@ absl::Status Negotiate(const Association& association, const ServeOptions& optio
 }
 
 }  // namespace
+
+uint16_t StoreStatus(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return STATUS_STORE_Success;
+    case absl::StatusCode::kResourceExhausted:
+      return STATUS_STORE_Refused_OutOfResources;
+    case absl::StatusCode::kFailedPrecondition:
+      return STATUS_STORE_Error_DataSetDoesNotMatchSOPClass;
+    case absl::StatusCode::kInvalidArgument:
+      return STATUS_STORE_Error_CannotUnderstand;
+    case absl::StatusCode::kUnimplemented:
+      return STATUS_STORE_Refused_SOPClassNotSupported;
+    default:
+      return kProcessingFailure;
+  }
+}
 
 absl::Status AnswerStore(const Association& association, uint8_t context_id,
                          const T_DIMSE_C_StoreRQ& request, Quarantine& quarantine, int inbox,

@@ -32,10 +32,13 @@ absl::Status AnswerStore(const Association& association, uint8_t context_id,
                          const T_DIMSE_C_StoreRQ& request, Quarantine& quarantine, int inbox,
                          StoreCounts& counts);
 
+// The DICOM status that tells a sender of `status` (PS3.4 B.2.3), in C-STORE and in STOW-RS alike.
+uint16_t StoreStatus(const absl::Status& status);
+
 struct ServeOptions {
   std::string our_title;
-  std::vector<std::string> titles_allowed;  // calling AE titles of the host that has connected
-  const DicomTlsFiles* tls = nullptr;       // null: plain
+  std::vector<DicomPeer> peers;        // at the host that has connected
+  const DicomTlsFiles* tls = nullptr;  // null: plain
 };
 
 // Serves the peer on `socket` (which it takes over) until it releases, aborts or falls silent.

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,18 +21,38 @@ namespace {
 
 constexpr int kProgramSecondsMax = 60;
 
-pid_t Spawn(const std::vector<std::string>& command, int output) {
+// kEndsWithUs: it dies with the thread that made it, however that ends.
+enum class Life { kItsOwn, kEndsWithUs };
+pid_t Spawn(const std::vector<std::string>& command, int output, Life life) {
   std::vector<char*> arguments;
   for (const std::string& part : command) arguments.push_back(const_cast<char*>(part.c_str()));
   arguments.push_back(nullptr);
+  const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child != 0) return child;
+  if (life == Life::kEndsWithUs) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(1);
+  }
   ::setenv("TCP_NODELAY", "1", 1);
   ::setenv("PATH", "/usr/bin:/bin:/usr/sbin:/sbin", 1);
   ::dup2(output, STDOUT_FILENO);
   ::dup2(output, STDERR_FILENO);
   ::execvp(arguments[0], arguments.data());
   ::_exit(127);
+}
+
+bool MakeCertificate(const std::string& folder, const std::string& name,
+                     const std::vector<std::string>& issuer) {
+  std::vector<std::string> command = {"openssl",  "req",
+                                      "-x509",    "-newkey",
+                                      "rsa:2048", "-nodes",
+                                      "-days",    "2",
+                                      "-subj",    "/CN=" + name,
+                                      "-keyout",  JoinPath(folder, name + ".key"),
+                                      "-out",     JoinPath(folder, name + ".crt")};
+  command.insert(command.end(), issuer.begin(), issuer.end());
+  return RunProgram(command).exit_code == 0;
 }
 
 }  // namespace
@@ -45,7 +66,7 @@ ProgramResult RunProgram(const std::vector<std::string>& command) {
   if (::pipe2(ends, O_CLOEXEC) != 0) return {};
   std::vector<std::string> timed = {"timeout", absl::StrCat(kProgramSecondsMax)};
   timed.insert(timed.end(), command.begin(), command.end());
-  const pid_t child = Spawn(timed, ends[1]);
+  const pid_t child = Spawn(timed, ends[1], Life::kItsOwn);
   ::close(ends[1]);
   ProgramResult result;
   char buffer[4096];
@@ -61,7 +82,7 @@ ProgramResult RunProgram(const std::vector<std::string>& command) {
 
 BackgroundProgram::BackgroundProgram(const std::vector<std::string>& command) {
   const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-  pid_ = Spawn(command, nowhere);
+  pid_ = Spawn(command, nowhere, Life::kEndsWithUs);
   ::close(nowhere);
 }
 
@@ -110,22 +131,14 @@ bool WaitForPort(int port) {
   return false;
 }
 
+bool MakeTlsCertificate(const std::string& folder, const std::string& name) {
+  return MakeCertificate(folder, name, {"-CA", folder + "/ca.crt", "-CAkey", folder + "/ca.key"});
+}
+
 bool MakeTlsFiles(const std::string& folder) {
-  const auto path = [&](const std::string& name) { return JoinPath(folder, name); };
-  const auto make = [&](const std::string& name, std::vector<std::string> issuer) {
-    std::vector<std::string> command = {"openssl",  "req",
-                                        "-x509",    "-newkey",
-                                        "rsa:2048", "-nodes",
-                                        "-days",    "2",
-                                        "-subj",    "/CN=" + name,
-                                        "-keyout",  path(name + ".key"),
-                                        "-out",     path(name + ".crt")};
-    command.insert(command.end(), issuer.begin(), issuer.end());
-    return RunProgram(command).exit_code == 0;
-  };
-  const std::vector<std::string> ca = {"-CA", path("ca.crt"), "-CAkey", path("ca.key")};
-  return MakeDirs(folder).ok() && make("ca", {}) && make("site", ca) && make("scanner", ca) &&
-         make("stranger", {});
+  return MakeDirs(folder).ok() && MakeCertificate(folder, "ca", {}) &&
+         MakeTlsCertificate(folder, "site") && MakeTlsCertificate(folder, "scanner") &&
+         MakeCertificate(folder, "stranger", {});
 }
 
 }  // namespace consilium::agent

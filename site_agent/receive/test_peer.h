@@ -19,7 +19,8 @@ struct ProgramResult {
 // Runs to the end, at most a minute. TCP_NODELAY=1 is in its environment.
 ProgramResult RunProgram(const std::vector<std::string>& command);
 
-// Runs until it is destroyed: SIGTERM, and SIGKILL five seconds later.
+// Runs until it is destroyed: SIGTERM, and SIGKILL five seconds later; or until the thread that
+// made it ends, so that a test which crashes leaves nothing behind.
 class BackgroundProgram {
  public:
   explicit BackgroundProgram(const std::vector<std::string>& command);
@@ -41,6 +42,8 @@ int ConnectTo(int port);
 
 // ca.crt, site.crt/.key and scanner.crt/.key from it, stranger.crt/.key from nobody.
 bool MakeTlsFiles(const std::string& folder);
+// NAME.crt/.key from the ca.crt there, for the host of that name.
+bool MakeTlsCertificate(const std::string& folder, const std::string& name);
 
 }  // namespace consilium::agent
 

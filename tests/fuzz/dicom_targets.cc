@@ -4,8 +4,9 @@ namespace consilium::fuzz {
 
 std::vector<Target> DicomTargets() {
   std::vector<Target> all = DeidTargets();
-  const std::vector<Target> more = ImagingTargets();
-  all.insert(all.end(), more.begin(), more.end());
+  for (const auto& more : {ImagingTargets(), WebTargets()}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
   return all;
 }
 

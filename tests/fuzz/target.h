@@ -28,6 +28,7 @@ std::vector<Target> SiteTargets();
 std::vector<Target> MessageTargets();
 std::vector<Target> DeidTargets();
 std::vector<Target> ImagingTargets();
+std::vector<Target> WebTargets();
 
 std::vector<Target> DicomTargets();  // of these, what reads DICOM
 

@@ -27,7 +27,8 @@ HOMES = (
     ("libharu", r"hpdf.*\.h", (r"coordinator/audit/pdf.*\.cc$",)),
     ("RocksDB", r"rocksdb/", (r"coordinator/store/",)),
     ("Prometheus", r"prometheus/", (r"coordinator/metrics/.*\.cc$",)),
-    ("cpp-httplib", r"httplib\.h", (r"coordinator/http/.*\.cc$",)),
+    # One home for each side of the wall: site_agent may not use coordinator.
+    ("cpp-httplib", r"httplib\.h", (r"coordinator/http/.*\.cc$", r"site_agent/dicomweb/.*\.cc$")),
     ("messages and gRPC", r"(consilium/v1/.*\.pb\.h|grpcpp/|grpc/)", EDGES),
 )
 
