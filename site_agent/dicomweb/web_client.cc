@@ -42,7 +42,8 @@ bool IsPath(absl::string_view text) {
 }
 
 absl::Status FromHttpStatus(int code) {
-  if (code == 200 || code == 204) return absl::OkStatus();
+  // 206: not all of it. What is missing is seen by whoever asked.
+  if (code == 200 || code == 204 || code == 206) return absl::OkStatus();
   const std::string words = absl::StrCat("the archive answers with HTTP status ", code);
   if (code == 401 || code == 403) return absl::PermissionDeniedError(words);
   if (code == 404 || code == 410) return absl::NotFoundError(words);

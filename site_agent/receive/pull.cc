@@ -94,6 +94,7 @@ class Puller {
       DicomConfig archive_only = config_;
       archive_only.peers = {caller_.peer};
       archive_only.peers[0].may_send = true;
+      archive_only.listen.web.reset();
       CSL_ASSIGN_OR_RETURN(Listener listener, Listener::Start(archive_only, *quarantine_));
       listener_.emplace(std::move(listener));
     }

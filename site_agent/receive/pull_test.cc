@@ -1,5 +1,12 @@
 #include "site_agent/receive/pull.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <filesystem>
 #include <memory>
 
@@ -255,6 +262,32 @@ TEST(PeerNameTest, TheArchivesCertificateHasToNameItsHost) {
   EXPECT_TRUE(named.ok()) << named;
   // An address is no name to compare with.
   EXPECT_TRUE(echo("scanner", "127.0.0.1").ok());
+}
+
+// So that a test which crashes leaves no archive running.
+TEST(BackgroundProgramTest, EndsWithWhoeverMadeIt) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const pid_t crashing = ::fork();
+  if (crashing == 0) {
+    const auto* program = new BackgroundProgram({"sleep", "100"});
+    const pid_t pid = program->pid();
+    (void)!::write(ends[1], &pid, sizeof(pid));
+    ::_exit(1);
+  }
+  pid_t pid = 0;
+  ASSERT_EQ(::read(ends[0], &pid, sizeof(pid)), static_cast<ssize_t>(sizeof(pid)));
+  ASSERT_EQ(::waitpid(crashing, nullptr, 0), crashing);
+  const int process = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (process < 0) {
+    EXPECT_EQ(errno, ESRCH);  // has ended already
+  } else {
+    pollfd ended = {process, POLLIN, 0};
+    EXPECT_EQ(::poll(&ended, 1, 10'000), 1);
+    ::close(process);
+  }
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST(QueryKeyTest, KeywordsAreDicoms) {

@@ -64,6 +64,9 @@ absl::Status RunListen(const ReceiveArguments& arguments, const ReceiveHooks& ho
   Log(LogLevel::kInfo, "listening for DICOM",
       {{LogField::Key::kPort, listener.port()},
        {LogField::Key::kTotal, static_cast<int64_t>(config.peers.size())}});
+  if (config.listen.web) {
+    Log(LogLevel::kInfo, "listening for STOW-RS", {{LogField::Key::kPort, listener.web_port()}});
+  }
   NotifySupervisor(kSupervisorReady);
   const OutcomeSink sink = Recorded(arguments.home, hooks);
   const ForgottenSink forgotten = [&](const PatientHoldings& removed) {

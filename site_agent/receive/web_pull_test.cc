@@ -55,7 +55,7 @@ class WebPullTest : public ::testing::Test {
                 {clock_, stop_,
                  [this](absl::Duration pause) {
                    pauses_.push_back(pause);
-                   return true;
+                   return sleep_;
                  },
                  [](const PatientOutcome&) { return absl::OkStatus(); }, [](int64_t, int64_t) {}});
   }
@@ -80,6 +80,7 @@ class WebPullTest : public ::testing::Test {
   consilium::testing::SimClock clock_;
   std::atomic<bool> stop_{false};
   std::vector<absl::Duration> pauses_;
+  bool sleep_ = true;
   std::optional<Quarantine> quarantine_;
 };
 
@@ -271,6 +272,53 @@ TEST_F(OddArchiveTest, ABreakIsRepairedFromWhereItWas) {
   }
   ASSERT_EQ(asked.size(), 5u);
   for (size_t i = 2; i < asked.size(); ++i) EXPECT_THAT(asked[i], HasSubstr("/instances/"));
+}
+
+TEST_F(OddArchiveTest, WhatAStopHasCutIsKeptAsideAndGoesOnThere) {
+  peer().attempts = 2;
+  odd_ = [&](const std::string& target) -> std::optional<TestAnswer> {
+    if (!IsRetrieval(target)) return std::nullopt;
+    TestAnswer cut = Objects(objects_);
+    cut.cut_after = cut.body.size() * 7 / 12;
+    return cut;
+  };
+  const PullRequest request{.peer = "archive", .studies = {"2.25.11"}};
+  sleep_ = false;  // somebody stops us in the pause
+  EXPECT_TRUE(absl::IsCancelled(Run(request).status()));
+  EXPECT_EQ(Waiting().size(), 3u);
+  {
+    // Neither a listener that starts now nor a pull of something else takes the half.
+    Quarantine quarantine = Quarantine::Open(Path("home"), config_.quarantine).value();
+    const auto sink = [](const PatientOutcome&) { return absl::OkStatus(); };
+    ASSERT_TRUE(TakeSettled(Path("home"), quarantine, absl::InfiniteFuture(), sink, nullptr).ok());
+  }
+  EXPECT_EQ(Waiting().size(), 3u);
+  odd_ = [](const std::string&) { return std::nullopt; };
+  sleep_ = true;
+  const size_t asked_before = server_->asked().size();
+  const auto report = Run(request);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->fetched, 1) << PullToJson(*report);
+  const std::vector<std::string> asked = server_->asked();
+  EXPECT_EQ(
+      std::count_if(asked.begin() + static_cast<ptrdiff_t>(asked_before), asked.end(), IsRetrieval),
+      3);
+  EXPECT_EQ(Cases(), 1u);
+}
+
+TEST_F(OddArchiveTest, APartialAnswerIsAskedForAgain) {
+  peer().attempts = 2;
+  std::atomic<int> retrievals = 0;
+  odd_ = [&](const std::string& target) -> std::optional<TestAnswer> {
+    if (!IsRetrieval(target) || ++retrievals > 1) return std::nullopt;
+    TestAnswer some = Objects({objects_[0], objects_[4]});
+    some.status = 206;
+    return some;
+  };
+  const auto report = Run({.peer = "archive", .studies = {"2.25.11"}});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->fetched, 1) << PullToJson(*report);
+  EXPECT_EQ(retrievals, 5);
 }
 
 TEST_F(OddArchiveTest, TlsWithOurCertificateAndAToken) {
