@@ -54,10 +54,10 @@ int ThreadsFor(int threads) {
   return std::clamp(threads, 1, kPrepareThreadsMax);
 }
 
-// What preparing takes at most: the series as it is stored and decoded, and the sample, which is about as
-// large again.
+// What preparing takes at most: each channel's series as it is stored and decoded, and the sample, which is
+// about as large again.
 uint64_t BytesToPrepare(const CohortCase& item) {
-  double bytes = 3 * sizeof(float);
+  double bytes = 3 * sizeof(float) * static_cast<double>(1 + item.channels.size());
   for (const int64_t size : item.record.geometry.size_xyz) bytes *= static_cast<double>(size);
   return static_cast<uint64_t>(std::min(bytes, 1e18));
 }
