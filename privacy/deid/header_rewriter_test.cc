@@ -74,7 +74,8 @@ TEST_F(HeaderRewriterTest, AnImageInImplicitEncodingBecomesTheSameFile) {
       continue;
     }
     const std::string explicit_path = Path("explicit.dcm"), implicit_path = Path("implicit.dcm");
-    ASSERT_TRUE(file.saveFile(explicit_path.c_str(), EXS_LittleEndianExplicit).good());
+    // High-throughput JPEG 2000, which DCMTK 3.6.7 takes for native: it can load, but not save it.
+    if (file.saveFile(explicit_path.c_str(), EXS_LittleEndianExplicit).bad()) continue;
     ASSERT_TRUE(file.saveFile(implicit_path.c_str(), EXS_LittleEndianImplicit).good());
     const std::string written = Written(explicit_path, tokens, nullptr);
     if (written.empty()) continue;
