@@ -100,7 +100,7 @@ class ForgetPatientTest : public testing::Test {
     for (const std::string& image : images_) {
       InboundObject object = InboundObject::Begin(quarantine, inbox).value();
       EXPECT_TRUE(object.Write(ReadFile(image, 1 << 20).value()).ok());
-      EXPECT_TRUE(object.Admit(std::nullopt).ok());
+      EXPECT_TRUE(object.Admit({}).ok());
     }
   }
   // As `deidentify --hold` leaves it; the picture does not matter here.
