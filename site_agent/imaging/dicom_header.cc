@@ -66,15 +66,26 @@ const Listed kListed[] = {
     {"PhotometricInterpretation", DCM_PhotometricInterpretation},
 };
 
-const DcmTagKey kIdentifying[] = {DCM_SOPClassUID,       DCM_SOPInstanceUID, DCM_StudyInstanceUID,
-                                  DCM_SeriesInstanceUID, DCM_PatientID,      DCM_Modality};
+struct Member {
+  DcmTagKey key;
+  std::string DicomHeader::*text;
+};
+const Member kMembers[] = {
+    {DCM_SOPClassUID, &DicomHeader::sop_class_uid},
+    {DCM_SOPInstanceUID, &DicomHeader::sop_instance_uid},
+    {DCM_StudyInstanceUID, &DicomHeader::study_uid},
+    {DCM_SeriesInstanceUID, &DicomHeader::series_uid},
+    {DCM_FrameOfReferenceUID, &DicomHeader::frame_of_reference_uid},
+    {DCM_PatientID, &DicomHeader::patient_id},
+    {DCM_Modality, &DicomHeader::modality},
+};
 
+// What is parsed; of labels everything is.
 bool IsOfHeader(uint32_t tag) {
   const DcmTagKey key(static_cast<Uint16>(tag >> 16), static_cast<Uint16>(tag & 0xFFFF));
-  return std::find(std::begin(kIdentifying), std::end(kIdentifying), key) !=
-             std::end(kIdentifying) ||
-         std::any_of(std::begin(kListed), std::end(kListed),
-                     [&](const Listed& listed) { return listed.key == key; });
+  const auto is_it = [&](const auto& one) { return one.key == key; };
+  return std::any_of(std::begin(kMembers), std::end(kMembers), is_it) ||
+         std::any_of(std::begin(kListed), std::end(kListed), is_it);
 }
 
 }  // namespace
@@ -93,16 +104,10 @@ absl::StatusOr<DicomHeader> ReadDicomHeader(const std::string& path) {
   DicomHeader header;
   header.path = path;
   header.transfer_syntax_uid = file.transfer_syntax_uid();
-  header.sop_class_uid = Text(*dataset, DCM_SOPClassUID);
-  header.sop_instance_uid = Text(*dataset, DCM_SOPInstanceUID);
+  for (const Member& member : kMembers) header.*member.text = Text(*dataset, member.key);
   if (header.sop_class_uid.empty() || header.sop_instance_uid.empty()) {
     return file.Fault("no SOP class or SOP instance UID");
   }
-  header.study_uid = Text(*dataset, DCM_StudyInstanceUID);
-  header.series_uid = Text(*dataset, DCM_SeriesInstanceUID);
-  header.frame_of_reference_uid = Text(*dataset, DCM_FrameOfReferenceUID);
-  header.patient_id = Text(*dataset, DCM_PatientID);
-  header.modality = Text(*dataset, DCM_Modality);
   for (const auto& [keyword, key] : kListed) {
     std::vector<std::string> values = Texts(*dataset, key);
     if (!values.empty()) header.attributes.emplace(keyword, std::move(values));

@@ -62,9 +62,9 @@ class IngestLabelsTest : public testing::Test {
     DcmDataset& dataset = *file.getDataset();
     const std::pair<DcmTagKey, const char*> texts[] = {
         {DCM_SOPClassUID, imaging::kStructureSetStorageUid},
-        {DCM_SOPInstanceUID, "2.25.77"},
+        {DCM_SOPInstanceUID, "2.25.7707707707707"},
         {DCM_StudyInstanceUID, "2.25.11"},
-        {DCM_SeriesInstanceUID, "2.25.78"},
+        {DCM_SeriesInstanceUID, "2.25.7808708708708"},
         {DCM_PatientID, "PHANTOM-1"},
         {DCM_PatientName, "Phantom^Ada"},
         {DCM_Modality, "RTSTRUCT"}};
@@ -126,7 +126,7 @@ TEST_F(IngestLabelsTest, AStructureSetBecomesTheLabelOfItsSeries) {
   EXPECT_NEAR(record.segment_ml.at("Anterior")[0], 2.2 * 2.9 * 2 / 1000, 1e-9);
   EXPECT_NEAR(record.segment_ml.at("Anterior")[1], 6 * voxel_ml, 1e-9);
   const std::string all = BytesBelowFolder(Path("home"));
-  for (const char* planted : {"PHANTOM-", "Phantom", "Hip_Ant", "2.25.77", "2.25.78"}) {
+  for (const char* planted : {"PHANTOM-", "Phantom", "Hip_Ant", "2.25.7707707707707", "2.25.7808708708708"}) {
     EXPECT_FALSE(absl::StrContains(all, planted)) << planted;
   }
 }
