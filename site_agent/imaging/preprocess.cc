@@ -161,7 +161,8 @@ void ForEachVoxel(const Geometry& source, const Geometry& target, Visit visit) {
 }
 
 float Interpolate(const float* voxels, const std::array<Between, 3>& between) {
-  const auto& [x, y, z] = between;
+  // No structured binding: clang 14 does not capture one.
+  const Between &x = between[0], &y = between[1], &z = between[2];
   const auto line = [&](int64_t offset) {
     const float low = voxels[offset + x.low], high = voxels[offset + x.high];
     return low + x.weight_high * (high - low);
