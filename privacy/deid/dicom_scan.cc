@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "absl/container/flat_hash_set.h"
 #include "proto/base/status.h"
 
 namespace consilium::privacy {
@@ -14,7 +15,6 @@ constexpr uint32_t kItem = 0xFFFEE000u;
 constexpr uint32_t kItemEnd = 0xFFFEE00Du;
 constexpr uint32_t kSequenceEnd = 0xFFFEE0DDu;
 constexpr uint32_t kPixelData = 0x7FE00010u;
-constexpr int kStepsBackMax = 1000;
 constexpr const char* kImplicitLittleUid = "1.2.840.10008.1.2";
 constexpr const char* kExplicitLittleUid = "1.2.840.10008.1.2.1";
 
@@ -124,16 +124,8 @@ class Walker {
 
   // A second copy would be judged by nobody: libraries keep the one or the other.
   absl::Status Record(const Element& element, uint64_t start) {
-    std::vector<TopElement>& seen = layout_->elements;
-    const bool ascends = seen.empty() || seen.back().tag < element.tag;
-    if (!ascends && std::any_of(seen.begin(), seen.end(), [&](const TopElement& other) {
-          return other.tag == element.tag;
-        })) {
-      return Fault("an attribute is there twice");
-    }
-    // Each step back is looked up among all before it.
-    if (!ascends && ++steps_back_ > kStepsBackMax) return Fault("attributes in no order");
-    TopElement& top = seen.emplace_back();
+    if (!tags_.insert(element.tag).second) return Fault("an attribute is there twice");
+    TopElement& top = layout_->elements.emplace_back();
     top.tag = element.tag;
     top.begin = start;
     element.vr.copy(top.vr, 2);
@@ -223,7 +215,7 @@ class Walker {
   const uint64_t behind_;
   const bool big_endian_;
   int64_t elements_ = 0;
-  int steps_back_ = 0;
+  absl::flat_hash_set<uint32_t> tags_;  // of the data set itself
   DicomLayout* layout_ = nullptr;
 };
 

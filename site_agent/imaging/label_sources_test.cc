@@ -200,6 +200,9 @@ TEST_F(StructureSetTest, WhatDoesNotFitIsRefusedInWords) {
   };
   ExpectRefusal(status({Square(1, 5, 2.6)}), "between two slices: 0.30 voxels off");
   ExpectRefusal(status({Square(1, 5, 40)}), "outside the image");
+  // Each begins inside the other, so that none is around.
+  ExpectRefusal(status({{1, 0, 2, 2, 5, 2, 2, 2, 2, 1, 3, 2}, {1, 1, 2, 2, 5, 2, 2, 2, 2, 1, 3, 2}}),
+                "cross each other");
   ExpectRefusal(status({{1, 1, 2, 5, 1, 2, 5, 5, 3.5, 1, 5, 4}}), "does not lie in a plane");
   ExpectRefusal(status({{1, 1, 2, 5}}), "no triples");
   ExpectRefusal(status({{1e9, 1, 2, 5, 1, 2, 5, 5, 2}}), "far outside");

@@ -127,6 +127,7 @@ absl::Status Rasterise(const std::vector<Contour>& contours, const Geometry& gri
   }
   segment.source_ml = area * VoxelMl(grid);
   segment.grid_ml = static_cast<double>(voxels) * VoxelMl(grid);
+  if (area < 0) return Refuse("contours of one plane that cross each other");
   // Centres decide over whole voxels, so a border of length p changes at most about p voxels.
   if (std::abs(static_cast<double>(voxels) - area) > perimeter + 1) {
     return Refuse(absl::StrFormat("contours of %.2f ml that fill %.2f ml of voxels",

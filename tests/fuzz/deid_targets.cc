@@ -147,6 +147,7 @@ std::vector<std::string> DicomSeeds() {
   return {Image(mr, ""),
           Image(mr, sequence),
           Image(us, ""),
+          Image(mr, Element(0x00280101, "US", "ab")),  // out of place, and there twice
           Image(mr, Element(0x0009100C, "UN", "Okafor")),
           std::string(128, '\0') + "DICM",
           ""};

@@ -178,7 +178,9 @@ std::vector<std::string> StructureSetSeeds() {
   };
   const std::string outer = Contour("-0.5\\-0.5\\2\\3.5\\-0.5\\2\\3.5\\2.5\\2\\-0.5\\2.5\\2");
   return {file({outer}), file({outer, Contour("1\\1\\2\\2\\1\\2\\2\\2\\2\\1\\2\\2")}),
-          file({Contour("0\\1\\0\\3\\1\\0\\3\\1\\2\\0\\1\\2")})};
+          file({Contour("0\\1\\0\\3\\1\\0\\3\\1\\2\\0\\1\\2")}),
+          file({Contour("1\\0\\2\\2\\5\\2\\2\\2\\2\\1\\3\\2"),
+                Contour("1\\1\\2\\2\\5\\2\\2\\2\\2\\1\\3\\2")})};
 }
 
 std::vector<std::string> NiftiSeeds() {
