@@ -92,12 +92,6 @@ void CollectFrom(DcmItem& item, PatientTokens& tokens) {
   }
 }
 
-bool IsAscii(absl::string_view text) {
-  // ESC starts an ISO 2022 code, in which ASCII bytes stand for other letters.
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) < 0x80 && c != '\x1b'; });
-}
-
 }  // namespace
 
 void CollectIdentity(DcmDataset& dataset, PatientTokens& tokens) {

@@ -45,13 +45,16 @@ absl::Status CheckKind(ObjectKind kind, const DeidProfile& profile) {
   }
 }
 
-bool HasFloatPixels(const SourceFile& source) {
+// FloatPixelData and DoubleFloatPixelData.
+std::ptrdiff_t FloatPixels(const SourceFile& source) {
   constexpr uint32_t kFloat = 0x7FE00008, kDoubleFloat = 0x7FE00009;
-  return std::any_of(source.layout().elements.begin(), source.layout().elements.end(),
-                     [](const TopElement& element) {
-                       return element.tag == kFloat || element.tag == kDoubleFloat;
-                     });
+  return std::count_if(source.layout().elements.begin(), source.layout().elements.end(),
+                       [](const TopElement& element) {
+                         return element.tag == kFloat || element.tag == kDoubleFloat;
+                       });
 }
+
+bool HasFloatPixels(const SourceFile& source) { return FloatPixels(source) > 0; }
 
 // What Judge() asks for.
 bool DecidesAboutPixels(const TopElement& element) {
@@ -140,11 +143,11 @@ struct Deidentifier::Rep {
 
 absl::StatusOr<Deidentifier::Rep::Facts> Deidentifier::Rep::Judge(const SourceFile& source,
                                                                   Pixels pixels) const {
-  CSL_ASSIGN_OR_RETURN(
-      const std::unique_ptr<DcmDataset> parsed,
-      source.Parse(SourceFile::Extent::kHeader, [this](const TopElement& element) {
-        return DecidesAboutPixels(element) || (profile.hold_faces && DecidesAboutFace(element.tag));
-      }));
+  CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> parsed,
+                       source.Parse(SourceFile::Extent::kHeader, [this](const TopElement& element) {
+                         return DecidesAboutPixels(element) ||
+                                (profile.hold_faces && DecidesAboutFace(element.tag));
+                       }));
   DcmDataset& header = *parsed;
   Facts facts;
   facts.kind = KindOfObject(TextOf(header, DCM_SOPClassUID));
@@ -163,6 +166,11 @@ absl::StatusOr<Deidentifier::Rep::Facts> Deidentifier::Rep::Judge(const SourceFi
       return absl::InvalidArgumentError("an image without pixels");
     }
     return facts;
+  }
+  // The second kind would be written as it is, looked at by nobody (PS3.3 C.7.6.24: one of the
+  // three).
+  if (FloatPixels(source) + (source.layout().has_pixels ? 1 : 0) > 1) {
+    return absl::InvalidArgumentError("pixels of several kinds");
   }
   facts.pixels = JudgePixels(header, facts.kind, profile);
   if (facts.pixels.risk == PixelRisk::kLook && profile.pixels == PixelPolicy::kHold && !show) {
@@ -271,12 +279,12 @@ absl::Status Deidentifier::CollectTokens(const std::string& path, PatientTokens&
     return MakesSequence(element.vr) || MayIdentify(element.tag, element.vr);
   });
   // The files of a series mostly say the same of their patient.
-  if (!tokens.AddSource(Sha256(absl::StrCat(source.syntax(), ":", identity)))) {
-    return absl::OkStatus();
-  }
+  std::string digest = Sha256(absl::StrCat(source.syntax(), ":", identity));
+  if (tokens.HasSource(digest)) return absl::OkStatus();
   CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> dataset,
                        SourceFile::ParseElements(identity, source.syntax()));
   CollectIdentity(*dataset, tokens);
+  tokens.AddSource(std::move(digest));
   return absl::OkStatus();
 }
 

@@ -26,9 +26,9 @@ constexpr Uint16 kRows = 6, kColumns = 5;
 // Everything a file of this test says about its patient.
 const std::vector<std::string>& Planted() {
   static const auto* const planted = new std::vector<std::string>{
-      "Okafor",       "Amára",    "A6068167",   "19561216", "20220223", "ACC60244592",
-      "Dr^Weissmann", "Lindqvist", "221 Harbor", "104675",   "Brigid",   "MR92SKY",
-      "SN853076",     "TechOne",   "2.25.4711"};
+      "Okafor",      "Amára",        "A6068167",  "19561216",   "20220223",
+      "ACC60244592", "Dr^Weissmann", "Lindqvist", "221 Harbor", "104675",
+      "Brigid",      "MR92SKY",      "SN853076",  "TechOne",    "2.25.4711"};
   return *planted;
 }
 
@@ -104,10 +104,14 @@ void PutHidden(DcmDataset& dataset) {
 }
 
 void PutPixels(DcmDataset& dataset, const std::string& behind) {
-  for (const auto& [key, value] : std::vector<std::pair<DcmTagKey, Uint16>>{
-           {DCM_SamplesPerPixel, 1}, {DCM_Rows, kRows}, {DCM_Columns, kColumns},
-           {DCM_BitsAllocated, 16}, {DCM_BitsStored, 12}, {DCM_HighBit, 11},
-           {DCM_PixelRepresentation, 0}}) {
+  for (const auto& [key, value] :
+       std::vector<std::pair<DcmTagKey, Uint16>>{{DCM_SamplesPerPixel, 1},
+                                                 {DCM_Rows, kRows},
+                                                 {DCM_Columns, kColumns},
+                                                 {DCM_BitsAllocated, 16},
+                                                 {DCM_BitsStored, 12},
+                                                 {DCM_HighBit, 11},
+                                                 {DCM_PixelRepresentation, 0}}) {
     ASSERT_TRUE(dataset.putAndInsertUint16(key, value).good());
   }
   Put(dataset, DCM_PhotometricInterpretation, "MONOCHROME2");
@@ -143,7 +147,8 @@ void WriteImage(const std::string& path, E_TransferSyntax syntax = EXS_LittleEnd
   const std::string padding =
       std::string("\xfc\xff\xfc\xff", 4) +
       (syntax == EXS_LittleEndianImplicit ? std::string("\x06\0\0\0", 4)
-                                          : std::string("OB\0\0\x06\0\0\0", 8)) + "Okafor";
+                                          : std::string("OB\0\0\x06\0\0\0", 8)) +
+      "Okafor";
   ASSERT_TRUE(out->WriteAt(out->Bytes().value(), padding).ok());
 }
 
@@ -169,10 +174,14 @@ void WriteSeg(const std::string& path) {
   ASSERT_TRUE(series->findOrCreateSequenceItem(DCM_ReferencedInstanceSequence, instance).good());
   Put(*instance, DCM_ReferencedSOPClassUID, UID_MRImageStorage);
   Put(*instance, DCM_ReferencedSOPInstanceUID, "2.25.4711.100");
-  for (const auto& [key, value] : std::vector<std::pair<DcmTagKey, Uint16>>{
-           {DCM_SamplesPerPixel, 1}, {DCM_Rows, kRows}, {DCM_Columns, kColumns},
-           {DCM_BitsAllocated, 1}, {DCM_BitsStored, 1}, {DCM_HighBit, 0},
-           {DCM_PixelRepresentation, 0}}) {
+  for (const auto& [key, value] :
+       std::vector<std::pair<DcmTagKey, Uint16>>{{DCM_SamplesPerPixel, 1},
+                                                 {DCM_Rows, kRows},
+                                                 {DCM_Columns, kColumns},
+                                                 {DCM_BitsAllocated, 1},
+                                                 {DCM_BitsStored, 1},
+                                                 {DCM_HighBit, 0},
+                                                 {DCM_PixelRepresentation, 0}}) {
     ASSERT_TRUE(dataset.putAndInsertUint16(key, value).good());
   }
   Put(dataset, DCM_NumberOfFrames, "1");
@@ -225,9 +234,8 @@ int CountPlanted(const std::string& path) {
   int found = 0;
   for (const std::string& planted : Planted()) {
     const std::vector<std::string> forms = Forms(planted);
-    found += std::any_of(forms.begin(), forms.end(), [&](const std::string& form) {
-      return absl::StrContains(bytes, form);
-    });
+    found += std::any_of(forms.begin(), forms.end(),
+                         [&](const std::string& form) { return absl::StrContains(bytes, form); });
   }
   return found;
 }
@@ -294,8 +302,7 @@ TEST_F(DeidentifierTest, KeepsPixelsAndIntervalsAndMarksTheFile) {
   EXPECT_EQ(Get(*code, DCM_CodeMeaning), "MR for");
   ASSERT_TRUE(code->findAndGetSequenceItem(DCM_SourceImageSequence, source).good());
   EXPECT_EQ(Get(*source, DCM_ReferencedSOPInstanceUID), deid_.MapUid("2.25.4711.100"));
-  ASSERT_TRUE(
-      dataset.findAndGetSequenceItem(DCM_DeidentificationMethodCodeSequence, code).good());
+  ASSERT_TRUE(dataset.findAndGetSequenceItem(DCM_DeidentificationMethodCodeSequence, code).good());
   EXPECT_EQ(Get(*code, DCM_CodeValue), "113100");
   struct stat info;
   ASSERT_EQ(::stat(Path("out.dcm").c_str(), &info), 0);
@@ -316,8 +323,7 @@ TEST_F(DeidentifierTest, ASegmentationStillPointsAtItsImages) {
   DcmItem *series = nullptr, *instance = nullptr, *segment = nullptr;
   ASSERT_TRUE(
       seg.getDataset()->findAndGetSequenceItem(DCM_ReferencedSeriesSequence, series).good());
-  EXPECT_EQ(Get(*series, DCM_SeriesInstanceUID),
-            Get(*image.getDataset(), DCM_SeriesInstanceUID));
+  EXPECT_EQ(Get(*series, DCM_SeriesInstanceUID), Get(*image.getDataset(), DCM_SeriesInstanceUID));
   ASSERT_TRUE(series->findAndGetSequenceItem(DCM_ReferencedInstanceSequence, instance).good());
   EXPECT_EQ(Get(*instance, DCM_ReferencedSOPInstanceUID),
             Get(*image.getDataset(), DCM_SOPInstanceUID));
@@ -368,9 +374,9 @@ TEST_F(DeidentifierTest, SecondaryImagesAreLookedAtHeldOrAllowedAsTheProfileSays
        {std::pair{SecondaryImages::kHoldBack, false}, {SecondaryImages::kAllow, true}}) {
     DeidProfile profile;
     profile.secondary_images = choice;
-    deid_ = Deidentifier::Create(
-                {.site_key = SecretBytes(std::string(32, 'k')), .profile = profile})
-                .value();
+    deid_ =
+        Deidentifier::Create({.site_key = SecretBytes(std::string(32, 'k')), .profile = profile})
+            .value();
     EXPECT_EQ(Run("in.dcm", "out.dcm").ok(), written);
   }
 }
@@ -383,8 +389,7 @@ TEST_F(DeidentifierTest, AFileForReviewSaysThatItIsIdentifiedUntilAPersonRelease
   ASSERT_TRUE(file.saveFile(Path("in.dcm").c_str()).good());
   PatientTokens tokens;
   ASSERT_TRUE(deid_.CollectTokens(Path("in.dcm"), tokens).ok());
-  ASSERT_TRUE(
-      deid_.PrepareReview(Path("in.dcm"), Path("held.dcm"), Path("held.png"), tokens).ok());
+  ASSERT_TRUE(deid_.PrepareReview(Path("in.dcm"), Path("held.dcm"), Path("held.png"), tokens).ok());
   EXPECT_EQ(CountPlanted(Path("held.dcm")), 0);
   const std::string png = ReadFile(Path("held.png"), 1 << 20).value();
   EXPECT_TRUE(absl::StartsWith(png, "\x89PNG\r\n\x1a\n"));
@@ -403,10 +408,12 @@ TEST_F(DeidentifierTest, KeepsNumbersOfKnownMakersAndNothingElseThatIsPrivate) {
   ASSERT_TRUE(file.loadFile(Path("in.dcm").c_str()).good());
   DcmDataset& in = *file.getDataset();
   ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x0010, EVR_LO), "SIEMENS MR HEADER").good());
-  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x100C, EVR_IS), "800").good());       // B value
-  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x1008, EVR_LO), "Okafor").good());    // not in the table
+  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x100C, EVR_IS), "800").good());  // B value
+  ASSERT_TRUE(
+      in.putAndInsertString(DcmTag(0x0019, 0x1008, EVR_LO), "Okafor").good());  // not in the table
   ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x0011, EVR_LO), "OKAFOR INC").good());
-  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x110C, EVR_IS), "800").good());       // the same place, another creator's
+  ASSERT_TRUE(in.putAndInsertString(DcmTag(0x0019, 0x110C, EVR_IS), "800")
+                  .good());  // the same place, another creator's
   ASSERT_TRUE(file.saveFile(Path("in.dcm").c_str(), EXS_LittleEndianExplicit).good());
   const auto report = Run("in.dcm", "out.dcm");
   ASSERT_TRUE(report.ok()) << report.status();
@@ -497,12 +504,25 @@ TEST_F(DeidentifierTest, WhoKnowsRootSerialAndTimeStillNeedsTheKey) {
     return "2.25." + std::string(digits.rbegin(), digits.rend());
   };
   EXPECT_NE(mapped, as_uid(Sha256(guess)));
-  for (const std::string& key : {std::string(32, '\0'), std::string(), std::string(32, 'j'), guess}) {
+  for (const std::string& key :
+       {std::string(32, '\0'), std::string(), std::string(32, 'j'), guess}) {
     EXPECT_NE(mapped, as_uid(HmacSha256(key, guess)));
     EXPECT_NE(mapped, as_uid(HmacSha256(key, "consilium deid 1\n3:uid" + guess)));
   }
   // The key alone decides: with it the map can be repeated.
   EXPECT_EQ(mapped, as_uid(HmacSha256(std::string(32, 'k'), "consilium deid 1\n3:uid" + guess)));
+}
+
+TEST_F(DeidentifierTest, PixelsOfASecondKindAreRefused) {
+  WriteImage(Path("in.dcm"));
+  DcmFileFormat file;
+  ASSERT_TRUE(file.loadFile(Path("in.dcm").c_str()).good());
+  const std::vector<Float32> values(kRows * kColumns, 1);
+  ASSERT_TRUE(file.getDataset()
+                  ->putAndInsertFloat32Array(DCM_FloatPixelData, values.data(), values.size())
+                  .good());
+  ASSERT_TRUE(file.saveFile(Path("in.dcm").c_str(), EXS_LittleEndianExplicit).good());
+  EXPECT_TRUE(absl::IsInvalidArgument(Run("in.dcm", "out.dcm").status()));
 }
 
 TEST_F(DeidentifierTest, ErrorsNameNothing) {

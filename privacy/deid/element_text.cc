@@ -1,5 +1,7 @@
 #include "privacy/deid/element_text.h"
 
+#include <algorithm>
+
 namespace consilium::privacy {
 
 std::string ElementText(DcmElement& element) {
@@ -37,6 +39,11 @@ std::vector<DcmElement*> ElementsOf(DcmItem& item) {
     elements.push_back(static_cast<DcmElement*>(object));
   }
   return elements;
+}
+
+bool IsAscii(absl::string_view bytes) {
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](char c) { return static_cast<unsigned char>(c) < 0x80 && c != '\x1b'; });
 }
 
 }  // namespace consilium::privacy

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "dcmtk/config/osconfig.h"
 #include "dcmtk/dcmdata/dctk.h"
 
@@ -21,6 +22,10 @@ uint32_t TagOf(const DcmElement& element);
 std::string VrOf(DcmElement& element);
 // In the file's order; stays valid while elements are removed.
 std::vector<DcmElement*> ElementsOf(DcmItem& item);
+
+// Whether the bytes mean the same in every character set: no letter beyond ASCII, and no ESC, which
+// starts an ISO 2022 code in which ASCII bytes stand for other letters.
+bool IsAscii(absl::string_view bytes);
 
 }  // namespace consilium::privacy
 

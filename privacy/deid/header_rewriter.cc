@@ -35,12 +35,6 @@ bool IsMark(uint32_t tag) {
   }
 }
 
-bool IsBeyondAscii(absl::string_view bytes) {
-  return std::any_of(bytes.begin(), bytes.end(), [](char c) {
-    return static_cast<unsigned char>(c) >= 0x80 || c == '\x1b';  // ESC: an ISO 2022 code
-  });
-}
-
 // Of an encoded element with a 16-bit length, as UIDs have.
 std::string UidIn(absl::string_view element) {
   constexpr size_t kHeaderBytes = 8;
@@ -122,7 +116,7 @@ absl::StatusOr<HeaderMemo::Part> HeaderRewriter::Remembered(absl::string_view pa
 }
 
 absl::StatusOr<RewrittenPart> HeaderRewriter::RewritePart(absl::string_view part) const {
-  const std::string with_charset = IsBeyondAscii(part) ? absl::StrCat(charset_, part) : "";
+  const std::string with_charset = IsAscii(part) ? "" : absl::StrCat(charset_, part);
   CSL_ASSIGN_OR_RETURN(const std::unique_ptr<DcmDataset> dataset,
                        SourceFile::ParseElements(with_charset.empty() ? part : with_charset,
                                                  EXS_LittleEndianExplicit));

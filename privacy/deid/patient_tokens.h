@@ -25,8 +25,9 @@ class PatientTokens {
   // A place or an organisation: the whole, and those of its words that are not everyday words.
   void AddPlace(absl::string_view utf8);
   void Merge(const PatientTokens& other);
-  // False where what has this digest was added before. A caller's own account; no search looks at it.
-  bool AddSource(std::string digest) { return sources_.insert(std::move(digest)).second; }
+  // Digests of what was added, a caller's own account; no search looks at them.
+  void AddSource(std::string digest) { sources_.insert(std::move(digest)); }
+  bool HasSource(const std::string& digest) const { return sources_.count(digest) != 0; }
 
   bool empty() const { return words_.empty() && phrases_.empty(); }
   size_t size() const { return words_.size() + phrases_.size(); }
